@@ -1,0 +1,66 @@
+/** What is to be done with one statement that runs inside a global transaction. Free of any wire and any dialect. */
+
+/** An error as a database client gets it. `code` is an SQLSTATE. */
+export interface Refusal {
+  readonly code: string;
+  readonly message: string;
+  /** What the user can do about it. */
+  readonly hint: string;
+  readonly detail?: string;
+}
+
+/** A parameter that the capturing statement has beside the client's own; they follow the client's in this order. */
+export type OwnParameter =
+  /** text: the gid. */
+  | 'gid'
+  /** text: the branch's resource name. */
+  | 'resource'
+  /** text[]: gids known to be committed, whose row locks may be taken over. */
+  | 'committed-gids'
+  /** text: TimeZone of the session, under which images are written. */
+  | 'time-zone';
+
+/**
+ * One client statement rewritten so that it locks, changes, and writes its own undo record and row locks, in one statement.
+ * With `returnsRows` its rows are the client's own rows (same names, types and order). Without, it returns one row with
+ * one int8 column: the number of rows changed.
+ */
+export interface Capture {
+  readonly command: 'INSERT' | 'UPDATE' | 'DELETE';
+  /** Also enters the branch (`branch_state`): for the first change of a local transaction, and after a rollback to a savepoint. */
+  readonly sql: string;
+  /** The same without entering the branch: for the later changes of a local transaction. Same parameters. */
+  readonly sqlWhenEntered: string;
+  readonly returnsRows: boolean;
+  /** How many parameters the client's own text has. */
+  readonly clientParameters: number;
+  readonly ownParameters: readonly OwnParameter[];
+}
+
+export type TransactionVerb =
+  | 'begin'
+  | 'commit'
+  | 'commit-and-chain'
+  | 'rollback'
+  | 'rollback-and-chain'
+  | 'savepoint'
+  | 'rollback-to'
+  | 'release';
+
+/** How a statement names, changes or drops the session variable `atomesh.gid`. */
+export interface GidSetting {
+  /** `local`: until the local transaction ends; `session`: until changed. */
+  readonly scope: 'local' | 'session';
+  /** The literal gid text, or the number of the parameter (from 1) that carries it; undefined when the variable is reset. */
+  readonly value: string | number | undefined;
+}
+
+/** The plan for one statement inside a global transaction. */
+export type StatementPlan =
+  /** Changes nothing that undo would have to restore: goes through as it came. */
+  | { readonly kind: 'pass' }
+  /** Transaction control. `name`: the savepoint. */
+  | { readonly kind: 'control'; readonly verb: TransactionVerb; readonly name?: string }
+  | { readonly kind: 'set-gid'; readonly setting: GidSetting }
+  | { readonly kind: 'capture'; readonly capture: Capture }
+  | { readonly kind: 'refuse'; readonly refusal: Refusal };

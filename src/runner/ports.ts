@@ -1,0 +1,76 @@
+/** What the runner needs from outside, with the laws that every implementation keeps. Types only. */
+import type { CallResult, BranchId, Gid, GlobalStatus, Instant, Operation } from '../contract/transaction.ts';
+import type { GlobalTransaction } from '../engine/global-transaction.ts';
+
+/** A transaction as the store holds it. `version` grows by one with every save: it fences a stale owner's writes. */
+export interface Stored {
+  readonly transaction: GlobalTransaction;
+  readonly version: number;
+}
+
+/** When a write must be on disk before it counts: `now` (begin, enlist, submit, abort, final states) or `soon` (progress of one branch). */
+export type Durability = 'now' | 'soon';
+
+/**
+ * Keeps global transactions.
+ *
+ * Laws (`test/store/laws.ts` holds every implementation to them):
+ * - A resolved promise of a `now` write means that it survives any crash of process and machine.
+ * - Writes to one gid take effect in the order of the calls.
+ * - A lost race is a value (`exists`, `conflict`), never an exception.
+ * - A rejected promise means that nothing is known of that write; the caller stops serving that gid until it has read it again.
+ */
+export interface Store {
+  /** Adds a transaction at version 1, owned by `owner` until `leaseUntil`. */
+  insert(transaction: GlobalTransaction, lease: Lease): Promise<'inserted' | 'exists'>;
+  /** Replaces the transaction if its version is still `version` and its owner `lease.owner`; the stored version becomes `version + 1`. `dueAt`: when it wants to be woken, undefined when never. */
+  save(
+    next: GlobalTransaction,
+    version: number,
+    lease: Lease,
+    dueAt: Instant | undefined,
+    durability: Durability,
+  ): Promise<'saved' | 'conflict'>;
+  read(gid: Gid): Promise<Stored | undefined>;
+  /** Takes over up to `limit` unfinished transactions that are due at `now` and whose lease has passed (or is `lease.owner`'s own after a restart), oldest due first. No transaction is claimed by two owners at once. */
+  claimDue(now: Instant, lease: Lease, limit: number): Promise<readonly Stored[]>;
+  /** Takes over one transaction if it is unfinished and its lease has passed or is the caller's own. */
+  claim(gid: Gid, now: Instant, lease: Lease): Promise<Stored | 'held' | 'unknown'>;
+  /** Moves the leases of the given gids that `lease.owner` still owns to `lease.until`; answers those it has lost. */
+  renew(gids: readonly Gid[], lease: Lease): Promise<readonly Gid[]>;
+  list(filter: ListFilter): Promise<readonly Stored[]>;
+  /** Deletes finished transactions that ended before `before`, at most `limit`; never an unfinished one. Answers how many. */
+  deleteFinished(before: Instant, limit: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Who may write, and until when, if not renewed. */
+export interface Lease {
+  readonly owner: string;
+  readonly until: Instant;
+}
+
+export interface ListFilter {
+  readonly status?: GlobalStatus;
+  readonly after?: string;
+  readonly limit: number;
+}
+
+/** Calls a participant. Never throws: whatever goes wrong is `unknown` with its reason in `detail`. */
+export interface Transport {
+  call(request: BranchCall, signal: AbortSignal): Promise<{ readonly result: CallResult; readonly detail?: string }>;
+}
+
+export interface BranchCall {
+  readonly gid: Gid;
+  readonly branch: BranchId;
+  readonly operation: Operation;
+  readonly url: string;
+  readonly timeoutMs: number;
+}
+
+/** The only source of time. `at` calls once at or after the instant; the returned function cancels. */
+export interface Clock {
+  now(): Instant;
+  at(instant: Instant, run: () => void): () => void;
+}
