@@ -1,65 +1,81 @@
 /** The option table of the sidecar: names, types, defaults and meanings. `config/` reads YAML into it. */
 import { z } from 'zod';
-import { address, byteSize, duration, httpUrl, logOptions, secret } from '../src/platform/option-types.ts';
+import { address, byteSize, duration, httpUrl, logOptions, pattern, secret } from '../src/platform/option-types.ts';
 
 /** `METHOD /path` with `*` for one segment and a trailing `/**` for the rest; METHOD may be `*`. */
-const routeMatch = z.string().regex(/^(?:\*|[A-Z]+) \/[^\s?#]*$/, {
-  error: 'expected a method and a path, such as "POST /orders" or "* /orders/**"',
-});
+const routeMatch = pattern(
+  /^(?:\*|[A-Z]+) \/[^\s?#]*$/,
+  'a method and a path, such as "POST /orders" or "* /orders/**"',
+);
 
 const transactionRoute = z.strictObject({
   match: routeMatch.describe('The requests that begin a global transaction'),
-  begin: z.strictObject({
-    timeout: duration.prefault('60s').describe('After this long without an answer the transaction is rolled back'),
-    wait: z
-      .enum(['decided', 'finished'])
-      .default('decided')
-      .describe('Answer the caller once the outcome is decided, or once every branch has carried it out'),
-  }),
+  begin: z
+    .strictObject({
+      timeout: duration.prefault('60s').describe('After this long without an answer the transaction is rolled back'),
+      wait: z
+        .enum(['decided', 'finished'])
+        .default('decided')
+        .describe('Answer the caller once the outcome is decided, or once every branch has carried it out'),
+    })
+    .describe('How the global transaction is begun and ended'),
 });
 
 const inbound = z.strictObject({
-  listen: address.prefault('0.0.0.0:9700'),
+  listen: address.prefault('0.0.0.0:9700').describe('Where requests for the application arrive'),
   target: httpUrl.describe('The application'),
   trustGid: z
     .boolean()
     .default(true)
     .describe('Take a gid that the caller sends; set false on a listener that the outside world can reach'),
-  transactions: z.array(transactionRoute).default([]),
+  transactions: z
+    .array(transactionRoute)
+    .default([])
+    .describe('Requests that begin a global transaction; the first match counts'),
   timeout: duration.prefault('300s').describe('How long the application may take to begin its answer'),
 });
 
 const outbound = z.strictObject({
-  listen: address.prefault('127.0.0.1:9701'),
+  listen: address.prefault('127.0.0.1:9701').describe('Where the application sends its calls to other services'),
   upstreams: z
-    .record(z.string().regex(/^[a-z0-9][a-z0-9-]*$/), z.strictObject({ url: httpUrl }))
+    .record(
+      pattern(/^[a-z0-9][a-z0-9-]*$/, 'a name of lower-case letters, digits and "-", such as hotel'),
+      z.strictObject({ url: httpUrl.describe('The other service, or its sidecar') }),
+    )
     .default({})
     .describe('Names for plain base URLs: http://127.0.0.1:9701/<name>/…'),
   timeout: duration.prefault('300s').describe('How long another service may take to begin its answer'),
 });
 
-const postgresUrl = z
-  .string()
-  .regex(/^postgres(?:ql)?:\/\/[^@/?#]+(?:\/[^?#]*)?$/, {
-    error: 'expected postgres://host:port/database, without user and password (see credentials)',
-  })
-  .describe('The database server, and the database that holds the atomesh schema');
+const postgresUrl = pattern(
+  /^postgres(?:ql)?:\/\/[^@/?#\s]+(?:\/[^?#\s]*)?$/,
+  'a URL such as postgres://host:5432/database, without user and password (see credentials)',
+).describe('The database server, and the database that holds the atomesh schema');
 
 const database = z.strictObject({
-  name: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/)
-    .describe('Unique within this service'),
+  name: pattern(
+    /^[a-z0-9][a-z0-9_-]{0,62}$/,
+    'a name of at most 63 lower-case letters, digits, "-" and "_", such as orders',
+  ).describe('Unique within this service'),
   listen: address.describe('Where the application connects instead of to the database'),
   upstream: postgresUrl,
   tls: z
     .strictObject({
-      mode: z.enum(['disable', 'require', 'verify-full']).default('disable'),
+      mode: z
+        .enum(['disable', 'require', 'verify-full'])
+        .default('disable')
+        .describe('As in libpq; require does not check who the server is'),
       ca: z.string().optional().describe('PEM file of the authority that signed the server certificate'),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('How the connection of the second phase is protected'),
   credentials: z
-    .strictObject({ user: z.string().min(1), password: secret.optional() })
+    .strictObject({
+      user: pattern(/^.+$/s, 'the name of a database role, such as atomesh').describe(
+        'A role that may change the rows',
+      ),
+      password: secret.optional().describe('Its password, if the server asks for one'),
+    })
     .describe('For the second phase only; the application logs in as itself'),
   mode: z
     .enum(['undo', 'none'])
@@ -76,17 +92,19 @@ const database = z.strictObject({
 });
 
 export const sidecarOptions = z.strictObject({
-  service: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/)
-    .describe('The name of the service this sidecar stands beside'),
-  coordinator: z.strictObject({
-    url: httpUrl,
-    token: secret.optional(),
-    timeout: duration.prefault('5s').describe('How long one request to the coordinator may take'),
-  }),
-  inbound: inbound.optional(),
-  outbound: outbound.optional(),
+  service: pattern(
+    /^[a-z0-9][a-z0-9._-]{0,62}$/,
+    'a name of at most 63 lower-case letters, digits, "-", "_" and ".", such as orders',
+  ).describe('The name of the service this sidecar stands beside'),
+  coordinator: z
+    .strictObject({
+      url: httpUrl.describe('Where the coordinator listens'),
+      token: secret.optional().describe('What the coordinator asks for as "Authorization: Bearer …"'),
+      timeout: duration.prefault('5s').describe('How long one request to the coordinator may take'),
+    })
+    .describe('The coordinator that keeps the global transactions'),
+  inbound: inbound.optional().describe('Requests from others to the application'),
+  outbound: outbound.optional().describe('Calls of the application to others'),
   control: z
     .strictObject({
       listen: address.prefault('127.0.0.1:9702').describe('Where the coordinator calls the second phase'),
@@ -95,21 +113,25 @@ export const sidecarOptions = z.strictObject({
         .describe('The address of this listener as the coordinator sees it; default http://<listen>'),
       token: secret.optional().describe('What the coordinator must send as "Authorization: Bearer …"'),
     })
-    .prefault({}),
-  admin: z.strictObject({ listen: address.prefault('127.0.0.1:9703') }).prefault({}),
-  databases: z.array(database).default([]),
+    .prefault({})
+    .describe('The second phase, called by the coordinator'),
+  admin: z
+    .strictObject({ listen: address.prefault('127.0.0.1:9703').describe('Health, readiness and metrics') })
+    .prefault({})
+    .describe('For operators and orchestrators'),
+  databases: z.array(database).default([]).describe('The databases that the application uses'),
   propagation: z
     .strictObject({
-      header: z
-        .string()
-        .regex(/^[a-z0-9-]+$/)
-        .default('atomesh-gid'),
+      header: pattern(/^[a-z0-9-]+$/, 'the name of a header in lower case, such as atomesh-gid')
+        .default('atomesh-gid')
+        .describe('The header that carries the gid'),
       aliases: z
-        .array(z.string().regex(/^[a-zA-Z0-9_-]+$/))
+        .array(pattern(/^[a-zA-Z0-9_-]+$/, 'the name of a header, such as dtm-gid'))
         .default(['dtm-gid', 'TX_XID'])
         .describe('Further headers that may carry a gid'),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('How the gid travels over HTTP'),
   limits: z
     .strictObject({
       header: byteSize.prefault('16KiB').describe('Largest request head'),
@@ -118,8 +140,14 @@ export const sidecarOptions = z.strictObject({
         .prefault('64MiB')
         .describe('Largest message of a database client inside a global transaction'),
     })
-    .prefault({}),
-  shutdown: z.strictObject({ grace: duration.prefault('30s') }).prefault({}),
+    .prefault({})
+    .describe('What one client can make the sidecar hold'),
+  shutdown: z
+    .strictObject({
+      grace: duration.prefault('30s').describe('How long requests and sessions may take to end after SIGTERM'),
+    })
+    .prefault({})
+    .describe('What happens on SIGTERM'),
   log: logOptions,
 });
 

@@ -1,13 +1,19 @@
 /** The option table of the coordinator: names, types, defaults and meanings. `config/` reads YAML into it. */
 import { z } from 'zod';
-import { address, byteSize, duration, logOptions, secret } from './platform/option-types.ts';
+import { address, byteSize, duration, logOptions, pattern, secret } from './platform/option-types.ts';
 
 export const coordinatorOptions = z.strictObject({
   listen: address.prefault('127.0.0.1:36789').describe('Where the HTTP API listens'),
   store: z
     .union([
       z.strictObject({
-        sqlite: z.strictObject({ path: z.string().min(1).describe('The database file; its folder must exist') }),
+        sqlite: z
+          .strictObject({
+            path: pattern(/^.+$/s, 'the path of a file, such as /var/lib/atomesh/atomesh.db').describe(
+              'The database file; its folder must exist',
+            ),
+          })
+          .describe('An SQLite database of its own'),
       }),
       z.strictObject({ memory: z.strictObject({}).describe('Nothing survives the process; for tests only') }),
     ])
@@ -32,7 +38,14 @@ export const coordinatorOptions = z.strictObject({
         .describe('Most unfinished transactions; further begins are refused with 429'),
       calls: z.int().min(1).default(256).describe('Most branch calls in flight'),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('What clients can make the coordinator hold'),
+  shutdown: z
+    .strictObject({
+      grace: duration.prefault('10s').describe('How long branch calls in flight may take to end after SIGTERM'),
+    })
+    .prefault({})
+    .describe('What happens on SIGTERM'),
   log: logOptions,
 });
 

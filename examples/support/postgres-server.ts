@@ -1,14 +1,16 @@
 /** A real PostgreSQL server from npm, for the demo, the tests and the benchmark: 127.0.0.1 only, on a port of its own. */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, chown, cp, mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { chmod, chown, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { freePort } from './free-port.ts';
+import { until } from './until.ts';
 
 export type PostgresMajor = 14 | 15 | 16 | 17 | 18;
 
@@ -21,7 +23,7 @@ export interface PostgresServer {
   url(database: string): string;
   /** Runs statements as the superuser, over a connection of its own. */
   run(database: string, sql: string): Promise<void>;
-  /** Adds `lines` before the other rules of pg_hba.conf and reloads. */
+  /** Adds `lines` before the other rules of pg_hba.conf; they hold for every connection made after this has resolved. */
   authenticate(lines: readonly string[]): Promise<void>;
   /** Kills the postmaster and every backend at once, as a power cut would; `start` brings the server back with its data. */
   kill(): Promise<void>;
@@ -44,6 +46,19 @@ export async function startPostgres(
 ): Promise<PostgresServer> {
   const major = options.major ?? 18;
   const folder = await mkdtemp(join(tmpdir(), `atomesh-pg${major}-`));
+  try {
+    return await startIn(folder, major, options.settings ?? {});
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function startIn(
+  folder: string,
+  major: PostgresMajor,
+  ownSettings: Readonly<Record<string, string>>,
+): Promise<PostgresServer> {
   const asRoot = process.getuid?.() === 0;
   const identity = asRoot ? { uid: NOBODY, gid: NOBODY } : {};
   if (asRoot) {
@@ -59,7 +74,7 @@ export async function startPostgres(
     cwd: folder,
   });
   const port = await freePort();
-  const settings = { max_connections: '200', max_prepared_transactions: '50', fsync: 'off', ...options.settings };
+  const settings = { max_connections: '200', max_prepared_transactions: '50', fsync: 'off', ...ownSettings };
   let process_: ChildProcess | undefined;
 
   const url = (database: string): string => `postgres://postgres@127.0.0.1:${port}/${database}`;
@@ -78,10 +93,9 @@ export async function startPostgres(
       }
     },
     async authenticate(lines) {
-      const { readFile, writeFile } = await import('node:fs/promises');
       const path = join(data, 'pg_hba.conf');
       await writeFile(path, `${lines.join('\n')}\n${await readFile(path, 'utf8')}`);
-      await server.run('postgres', 'select pg_reload_conf()');
+      await reload(url('postgres'));
     },
     async start() {
       const child = spawn(
@@ -104,24 +118,56 @@ export async function startPostgres(
       child.stderr.on('data', (chunk: Buffer) => {
         errors = (errors + chunk.toString()).slice(-4000);
       });
-      await untilReady(url('postgres'), () => (child.exitCode === null ? undefined : errors));
+      await untilReady(url('postgres'), () => (isOver(child) ? errors : undefined));
     },
     async kill() {
       const child = process_;
       process_ = undefined;
-      if (child?.pid === undefined || child.exitCode !== null) return;
+      if (child?.pid === undefined || isOver(child)) return;
       // Backends run in sessions of their own: without their postmaster they notice within seconds; crash recovery ends them sooner.
       child.kill('SIGQUIT');
       await once(child, 'exit');
     },
     async [Symbol.asyncDispose]() {
       await server.kill();
+      process.off('exit', killAtExit);
       await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     },
   };
-  process.once('exit', () => process_?.kill('SIGQUIT'));
-  await server.start();
+  const killAtExit = (): void => {
+    process_?.kill('SIGQUIT');
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  };
+  process.once('exit', killAtExit);
+  try {
+    await server.start();
+  } catch (error) {
+    await server[Symbol.asyncDispose]();
+    throw error;
+  }
   return server;
+}
+
+/** A process that a signal ended has no exit code. */
+function isOver(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+/** Has the server read its configuration again, and waits until it has: pg_reload_conf() only sends the signal. */
+async function reload(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const loadedAt = async (): Promise<string> =>
+      (await client.query<{ at: string }>('select pg_conf_load_time()::text as at')).rows[0]?.at ?? '';
+    const before = await loadedAt();
+    await client.query('select pg_reload_conf()');
+    await until('PostgreSQL has reloaded its configuration', async () =>
+      (await loadedAt()) === before ? undefined : true,
+    );
+  } finally {
+    await client.end();
+  }
 }
 
 async function findBinaries(major: PostgresMajor): Promise<Binaries> {
@@ -160,14 +206,4 @@ async function untilReady(url: string, failed: () => string | undefined): Promis
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
-}
-
-/** A TCP port on 127.0.0.1 that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as { port: number };
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
 }

@@ -26,6 +26,7 @@ export type ErrorCode =
   | 'BRANCH_UNKNOWN'
   | 'BRANCH_DIRTY'
   | 'SHUTTING_DOWN'
+  | 'OVERLOADED'
   | 'INTERNAL';
 
 /** An error for the other side. `message` says what was refused and why; `hint` says what to do. */
@@ -82,6 +83,7 @@ const STATUS: Record<ErrorCode, number> = {
   BRANCH_UNKNOWN: 404,
   BRANCH_DIRTY: 409,
   SHUTTING_DOWN: 503,
+  OVERLOADED: 503,
   INTERNAL: 500,
 };
 

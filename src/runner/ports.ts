@@ -21,7 +21,7 @@ export type Durability = 'now' | 'soon';
  * - A rejected promise means that nothing is known of that write; the caller stops serving that gid until it has read it again.
  */
 export interface Store {
-  /** Adds a transaction at version 1, owned by `owner` until `leaseUntil`. */
+  /** Adds a transaction at version 1, owned by `lease.owner` until `lease.until`, due at its deadline. */
   insert(transaction: GlobalTransaction, lease: Lease): Promise<'inserted' | 'exists'>;
   /** Replaces the transaction if its version is still `version` and its owner `lease.owner`; the stored version becomes `version + 1`. `dueAt`: when it wants to be woken, undefined when never. */
   save(
@@ -34,7 +34,7 @@ export interface Store {
   read(gid: Gid): Promise<Stored | undefined>;
   /** Takes over up to `limit` unfinished transactions that are due at `now` and whose lease has passed (or is `lease.owner`'s own after a restart), oldest due first. No transaction is claimed by two owners at once. */
   claimDue(now: Instant, lease: Lease, limit: number): Promise<readonly Stored[]>;
-  /** Takes over one transaction if it is unfinished and its lease has passed or is the caller's own. */
+  /** Takes over one transaction if it is unfinished and its lease has passed or is the caller's own; one that is another's or finished answers `held`. */
   claim(gid: Gid, now: Instant, lease: Lease): Promise<Stored | 'held' | 'unknown'>;
   /** Moves the leases of the given gids that `lease.owner` still owns to `lease.until`; answers those it has lost. */
   renew(gids: readonly Gid[], lease: Lease): Promise<readonly Gid[]>;

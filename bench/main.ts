@@ -1,0 +1,63 @@
+/**
+ * The benchmark: `npm run bench`, `npm run bench -- --only <part>`, `npm run bench -- --json <file>`. Prints what was
+ * measured on which machine; ends with 1 when a target was missed.
+ */
+import { execFileSync } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { coordinatorPart } from './coordinator.ts';
+import { httpPart } from './http.ts';
+import type { Part, Result } from './measure.ts';
+import { sqlPart } from './sql.ts';
+
+const PARTS: readonly Part[] = [coordinatorPart, httpPart, sqlPart];
+
+const { only, json } = parseArgs({ options: { only: { type: 'string' }, json: { type: 'string' } } }).values;
+const parts = PARTS.filter((part) => only === undefined || part.name === only);
+if (parts.length === 0) {
+  console.error(`There is no part ${only}; there are ${PARTS.map((part) => part.name).join(', ')}.`);
+  process.exit(2);
+}
+
+console.log(`${machine()}, commit ${commit()}`);
+const results: Result[] = [];
+for (const part of parts) {
+  const measured = await part.run();
+  results.push(...measured);
+  console.log(`\n${part.name}`);
+  console.table(measured.map(rowOf));
+}
+if (json !== undefined) await writeFile(json, `${JSON.stringify(results, undefined, 2)}\n`);
+process.exitCode = results.every((result) => result.pass) ? 0 : 1;
+
+function rowOf({ name, value, unit, baseline, ratio, target, pass }: Result): Readonly<Record<string, unknown>> {
+  return {
+    name,
+    value: rounded(value),
+    unit,
+    baseline: baseline === undefined ? '' : rounded(baseline),
+    ratio: ratio === undefined ? '' : rounded(ratio),
+    target: target ?? '',
+    pass,
+  };
+}
+
+/** Four significant digits, but never fewer than the integer has. */
+function rounded(value: number): number {
+  return Math.abs(value) >= 1000 ? Math.round(value) : Number(value.toPrecision(4));
+}
+
+function machine(): string {
+  const all = cpus();
+  return `${all[0]?.model ?? 'unknown processor'}, ${all.length} cores, Node.js ${process.version}`;
+}
+
+function commit(): string {
+  try {
+    const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8' }).trim();
+    return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain') === '' ? '' : ' with changes');
+  } catch {
+    return 'unknown';
+  }
+}

@@ -1,0 +1,158 @@
+/** What the parts of the benchmark share: results, medians, sides that take turns, load, processes. */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+
+/** One measured number. */
+export interface Result {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  /** What it is compared with, measured in the same run, in the same unit. */
+  readonly baseline?: number;
+  /** `value / baseline`. */
+  readonly ratio?: number;
+  /** The least ratio, or the most of `value` when there is no baseline, that passes. */
+  readonly target?: number;
+  /** True when there is no target. */
+  readonly pass: boolean;
+}
+
+/** A part of the benchmark: `npm run bench -- --only <name>`. */
+export interface Part {
+  readonly name: string;
+  readonly run: () => Promise<readonly Result[]>;
+}
+
+/** The middle of the numbers; of an even count the upper one. */
+export function medianOf(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
+
+/** Measures each side `rounds` times, turn about, so that what else the machine does falls on all; answers their medians. */
+export async function alternate<Name extends string>(
+  rounds: number,
+  sides: Readonly<Record<Name, () => Promise<number>>>,
+): Promise<Readonly<Record<Name, number>>> {
+  const names = Object.keys(sides) as Name[];
+  const measured = new Map<Name, number[]>(names.map((name) => [name, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const name of names) measured.get(name)?.push(await sides[name]());
+  }
+  return Object.fromEntries(names.map((name) => [name, medianOf(measured.get(name) ?? [])])) as Record<Name, number>;
+}
+
+/**
+ * Runs `once` over and over in `inFlight` places at a time, for `seconds` or until `count` runs have begun. Answers how many ended and how long
+ * it took, in seconds.
+ */
+export async function closedLoop(
+  inFlight: number,
+  until: { readonly seconds: number } | { readonly count: number },
+  once: (place: number) => Promise<void>,
+): Promise<{ readonly count: number; readonly seconds: number }> {
+  const start = performance.now();
+  const end = 'seconds' in until ? start + until.seconds * 1000 : Infinity;
+  const most = 'count' in until ? until.count : Infinity;
+  let count = 0;
+  const place = async (index: number): Promise<void> => {
+    while (count < most && performance.now() < end) {
+      count += 1;
+      await once(index);
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, (_, index) => place(index)));
+  return { count, seconds: (performance.now() - start) / 1000 };
+}
+
+/** A process of the benchmark. It has said `{ port }` before it is given out. */
+export interface Child extends AsyncDisposable {
+  readonly port: number;
+  /** Sends a question and waits for the answer. */
+  ask(question: string): Promise<unknown>;
+}
+
+/** Starts a module of this folder as a process of its own. */
+export async function startChild(module: string, ...args: readonly string[]): Promise<Child> {
+  const child = fork(new URL(module, import.meta.url), args, { execArgv: ['--expose-gc'] });
+  const [ready] = (await Promise.race([
+    once(child, 'message'),
+    once(child, 'exit').then(([code]) => Promise.reject(new Error(`${module} ended with ${String(code)}`))),
+  ])) as [{ port: number }];
+  return {
+    port: ready.port,
+    ask: async (question) => {
+      child.send(question);
+      const [answer] = (await once(child, 'message')) as [unknown];
+      return answer;
+    },
+    [Symbol.asyncDispose]: async () => {
+      const exit = once(child, 'exit');
+      child.disconnect();
+      await exit;
+    },
+  };
+}
+
+export interface LoadAnswer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** An HTTP/1.1 connection that does as little as possible, so that the load costs less than what it measures. */
+export class LoadConnection {
+  readonly #socket: Socket;
+  #received = '';
+  #resolve: ((answer: LoadAnswer) => void) | undefined;
+  #reject: ((error: Error) => void) | undefined;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.setNoDelay(true);
+    socket.on('data', (chunk) => this.#receive(chunk.toString('latin1')));
+    socket.on('error', (error) => this.#reject?.(error));
+    socket.on('close', () => this.#reject?.(new Error('the server closed the connection')));
+  }
+
+  static async open(port: number): Promise<LoadConnection> {
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    return new LoadConnection(socket);
+  }
+
+  /** Sends a whole request, as it goes over the wire, and gives its answer once that has come in full. */
+  send(request: string): Promise<LoadAnswer> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      this.#socket.write(request, 'latin1');
+    });
+  }
+
+  close(): void {
+    this.#reject = undefined;
+    this.#socket.destroy();
+  }
+
+  #receive(text: string): void {
+    this.#received = this.#received === '' ? text : this.#received + text;
+    const headEnd = this.#received.indexOf('\r\n\r\n');
+    if (headEnd < 0) return;
+    const length = /content-length: ([0-9]+)/i.exec(this.#received)?.[1];
+    if (this.#received.length < headEnd + 4 + Number(length ?? 0)) return;
+    const answer = { status: Number(this.#received.slice(9, 12)), body: this.#received.slice(headEnd + 4) };
+    this.#received = '';
+    this.#resolve?.(answer);
+  }
+}
+
+/** A GET request as text. */
+export function getText(path: string): string {
+  return `GET ${path} HTTP/1.1\r\nhost: bench\r\n\r\n`;
+}
+
+/** A POST request with a JSON body as text. */
+export function postText(path: string, body: string): string {
+  return `POST ${path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+}

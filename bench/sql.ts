@@ -1,0 +1,182 @@
+/** What the sidecar costs a database client: statements without a gid against a bare relay, captured statements against plain ones. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startPostgres } from '../examples/support/postgres-server.ts';
+import { initialiseDatabase } from '../proxy/postgres/schema.ts';
+import { connectCoordinator } from '../src/client/connect.ts';
+import { alternate, medianOf, startChild, type Part, type Result } from './measure.ts';
+import type { SqlLoad, SqlLoadAnswer } from './sql-load.ts';
+
+const CLIENTS = 16;
+const SECONDS = 2;
+const WARM_UP_SECONDS = 4;
+const ROUNDS = 5;
+const SELECT = [{ text: 'select balance from account where id = $1', hasParameter: true }];
+const UPDATE = [{ text: 'update account set balance = balance + 1 where id = $1', hasParameter: true }];
+
+/** The sequence that interceptors at the driver's level use: a round trip each. */
+const CLASSIC = [
+  { text: 'begin', hasParameter: false },
+  { text: 'select id, balance from account where id = $1 for update', hasParameter: true },
+  { text: 'update account set balance = balance + 1 where id = $1', hasParameter: true },
+  { text: 'select id, balance from account where id = $1', hasParameter: true },
+  {
+    text: `insert into classic_undo (gid, images) values ('classic', '{"before":[1],"after":[2]}' || $1::text)`,
+    hasParameter: true,
+  },
+  {
+    text: `insert into classic_lock (key, gid) values ('account:' || $1::text, 'classic') on conflict (key) do update set gid = excluded.gid`,
+    hasParameter: true,
+  },
+  { text: 'commit', hasParameter: false },
+];
+
+const SCHEMA = `
+  create table account (id int primary key, balance bigint not null, note text);
+  insert into account select id, 0, md5(id::text) from generate_series(1, 10000) id;
+  create table classic_undo (id bigserial primary key, gid text not null, images text not null);
+  create table classic_lock (key text primary key, gid text not null);`;
+
+async function run(): Promise<readonly Result[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'atomesh-bench-'));
+  try {
+    // Durable, as PostgreSQL comes and as anybody with money runs it.
+    await using postgres = await startPostgres({ settings: { fsync: 'on' } });
+    await postgres.run('postgres', SCHEMA);
+    await initialiseDatabase({ connectionString: postgres.url('postgres') });
+    await using coordinator = await startChild('coordinator-process.ts', join(folder, 'bench.db'));
+    const coordinatorUrl = `http://127.0.0.1:${coordinator.port}`;
+    await using sidecar = await startChild('sidecar-process.ts', String(postgres.port), coordinatorUrl);
+    await using relay = await startChild('tcp-relay.ts', String(postgres.port));
+    await using load = await startChild('sql-load.ts');
+    const measure = async (
+      port: number,
+      work: SqlLoad['work'],
+      options: Partial<SqlLoad> = {},
+    ): Promise<SqlLoadAnswer> => {
+      const question: SqlLoad = {
+        port,
+        database: 'postgres',
+        clients: CLIENTS,
+        seconds: SECONDS,
+        prepare: [],
+        work,
+        ...options,
+      };
+      const answer = (await load.ask(JSON.stringify(question))) as SqlLoadAnswer | { readonly error: string };
+      if ('error' in answer) throw new Error(answer.error);
+      return answer;
+    };
+    const client = connectCoordinator({ url: coordinatorUrl, timeoutMs: 5000 });
+    try {
+      const passing = await measurePassing(measure, relay.port, sidecar.port);
+      const captured: Captured = async (options) => {
+        // A global transaction for each client, as in life: two clients in one would contend for its branch.
+        const begun = Array.from({ length: options?.clients ?? CLIENTS }, () => client.begin({ timeoutMs: 600_000 }));
+        const gids = (await Promise.all(begun)).map(({ gid }) => gid);
+        const prepare = gids.map((gid) => `set atomesh.gid = '${gid}'`);
+        const answer = await measure(sidecar.port, UPDATE, { ...options, prepare });
+        await Promise.all(gids.map((gid) => client.submit(gid)));
+        await Promise.all(gids.map((gid) => client.read(gid, 60_000)));
+        return answer;
+      };
+      return [...passing, ...(await measureCapturing(measure, captured, sidecar.port))];
+    } finally {
+      await client.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+type Measure = (port: number, work: SqlLoad['work'], options?: Partial<SqlLoad>) => Promise<SqlLoadAnswer>;
+
+async function measurePassing(measure: Measure, relayPort: number, sidecarPort: number): Promise<readonly Result[]> {
+  const throughput = await alternate(ROUNDS, {
+    relay: async () => (await measure(relayPort, SELECT)).perSecond,
+    sidecar: async () => (await measure(sidecarPort, SELECT)).perSecond,
+  });
+  const latency = await alternate(ROUNDS, {
+    relay: async () => (await measure(relayPort, SELECT, { clients: 1, seconds: 1 })).medianMs,
+    sidecar: async () => (await measure(sidecarPort, SELECT, { clients: 1, seconds: 1 })).medianMs,
+  });
+  const ratio = throughput.sidecar / throughput.relay;
+  const added = latency.sidecar - latency.relay;
+  return [
+    {
+      name: `select without a gid, ${CLIENTS} clients, against a bare TCP relay`,
+      value: throughput.sidecar,
+      unit: '1/s',
+      baseline: throughput.relay,
+      ratio,
+      target: 0.9,
+      pass: ratio >= 0.9,
+    },
+    {
+      name: 'select without a gid, 1 client, time added to a bare TCP relay',
+      value: added,
+      unit: 'ms',
+      target: 0.1,
+      pass: added <= 0.1,
+    },
+  ];
+}
+
+/** Measures updates inside a global transaction of their own, which is then committed. */
+type Captured = (options?: Partial<SqlLoad>) => Promise<SqlLoadAnswer>;
+
+async function measureCapturing(measure: Measure, captured: Captured, port: number): Promise<readonly Result[]> {
+  // A sidecar runs for days: what is measured is compiled code.
+  await captured({ seconds: WARM_UP_SECONDS });
+  await captured({ seconds: WARM_UP_SECONDS, clients: 1 });
+  const one = await alternate(ROUNDS, {
+    plain: async () => (await measure(port, UPDATE, { clients: 1 })).medianMs,
+    captured: async () => (await captured({ clients: 1 })).medianMs,
+  });
+  const many = await alternate(ROUNDS, {
+    plain: async () => (await measure(port, UPDATE)).perSecond,
+    captured: async () => (await captured()).perSecond,
+    classic: async () => (await measure(port, CLASSIC)).perSecond,
+  });
+  const firsts: number[] = [];
+  for (let round = 0; round < ROUNDS * 4; round += 1) firsts.push((await captured({ clients: 1, count: 1 })).medianMs);
+  const cost = one.captured / one.plain;
+  const gain = many.captured / many.classic;
+  return [
+    {
+      name: 'captured update, 1 client, time against a plain one through the sidecar (at most)',
+      value: one.captured,
+      unit: 'ms',
+      baseline: one.plain,
+      ratio: cost,
+      target: 1.8,
+      pass: cost <= 1.8,
+    },
+    {
+      name: `captured update, ${CLIENTS} clients, against the classic sequence`,
+      value: many.captured,
+      unit: '1/s',
+      baseline: many.classic,
+      ratio: gain,
+      target: 2,
+      pass: gain >= 2,
+    },
+    {
+      name: `captured update, ${CLIENTS} clients, against a plain one through the sidecar`,
+      value: many.captured,
+      unit: '1/s',
+      baseline: many.plain,
+      ratio: many.captured / many.plain,
+      pass: true,
+    },
+    {
+      name: 'first captured update of a gid, with its enlistment',
+      value: medianOf(firsts),
+      unit: 'ms',
+      pass: true,
+    },
+  ];
+}
+
+export const sqlPart: Part = { name: 'sql', run };

@@ -1,0 +1,116 @@
+/** What has to hold between options of a sidecar, and what is allowed but worth a warning. */
+import type { CoordinatorOptions } from '../src/options.ts';
+import type { Address } from '../src/platform/option-types.ts';
+import type { SidecarOptions } from '../proxy/options.ts';
+import { type Path, pathText } from './fault.ts';
+
+/** A finding about the option at `path`. */
+export interface Finding {
+  readonly path: Path;
+  readonly message: string;
+  readonly expected?: string;
+}
+
+export interface Findings {
+  readonly faults: readonly Finding[];
+  readonly warnings: readonly Finding[];
+}
+
+/** Names and addresses must be unique, and there must be something to do. */
+export function checkSidecar(options: SidecarOptions): Findings {
+  const listeners: readonly Listener[] = [
+    ...(options.inbound === undefined ? [] : [{ path: ['inbound', 'listen'], address: options.inbound.listen }]),
+    ...(options.outbound === undefined ? [] : [{ path: ['outbound', 'listen'], address: options.outbound.listen }]),
+    { path: ['control', 'listen'], address: options.control.listen },
+    { path: ['admin', 'listen'], address: options.admin.listen },
+    ...options.databases.map((database, index) => ({ path: ['databases', index, 'listen'], address: database.listen })),
+  ];
+  const faults = [...sameNames(options), ...sameAddresses(listeners)];
+  if (options.inbound === undefined && options.outbound === undefined && options.databases.length === 0) {
+    faults.push({
+      path: [],
+      message: 'there is nothing to do',
+      expected: 'at least one of inbound, outbound, databases',
+    });
+  }
+  const { control } = options;
+  const warnings: Finding[] = [];
+  if (isWildcard(control.listen) && control.advertise === undefined) {
+    warnings.push({
+      path: ['control', 'listen'],
+      message: 'the coordinator is told to call this address, which on its host means itself',
+      expected: 'control.advertise: the URL of this listener as the coordinator sees it',
+    });
+  }
+  const coordinatorHost = new URL(options.coordinator.url).hostname.replace(/^\[|\]$/g, '');
+  if (
+    isLoopback(control.listen) &&
+    control.advertise === undefined &&
+    !isLoopback({ host: coordinatorHost, port: 0 })
+  ) {
+    warnings.push({
+      path: ['coordinator', 'url'],
+      message:
+        'this coordinator may be on another host, where the address of the control listener means another sidecar or none',
+      expected: 'control.listen on an address that the coordinator reaches, and control.advertise',
+    });
+  }
+  if (!isLoopback(control.listen) && control.token === undefined) {
+    warnings.push({
+      path: ['control', 'listen'],
+      message: 'whoever reaches this listener can commit and roll back branches',
+      expected: 'control.token, the same text as branchToken of the coordinator',
+    });
+  }
+  return { faults, warnings };
+}
+
+/** Warns of an API that is open to the network. */
+export function checkCoordinator(options: CoordinatorOptions): Findings {
+  const isOpen = !isLoopback(options.listen) && options.token === undefined;
+  const warning: Finding = {
+    path: ['listen'],
+    message: 'whoever reaches this listener can begin, commit and roll back transactions',
+    expected: 'token, the same text as coordinator.token of the sidecars',
+  };
+  return { faults: [], warnings: isOpen ? [warning] : [] };
+}
+
+interface Listener {
+  readonly path: Path;
+  readonly address: Address;
+}
+
+function sameNames(options: SidecarOptions): Finding[] {
+  const first = new Map<string, number>();
+  return options.databases.flatMap(({ name }, index): Finding[] => {
+    const earlier = first.get(name);
+    if (earlier === undefined) {
+      first.set(name, index);
+      return [];
+    }
+    return [{ path: ['databases', index, 'name'], message: `databases[${earlier}] has the name ${name} already` }];
+  });
+}
+
+function sameAddresses(listeners: readonly Listener[]): Finding[] {
+  return listeners.flatMap((listener, index): Finding[] => {
+    const earlier = listeners.slice(0, index).find((other) => collide(other.address, listener.address));
+    if (earlier === undefined) return [];
+    return [{ path: listener.path, message: `${pathText(earlier.path)} listens there already` }];
+  });
+}
+
+/** Port 0 never collides; an address that stands for every address of the host collides with each of them. */
+function collide(left: Address, right: Address): boolean {
+  if (left.port !== right.port || left.port === 0) return false;
+  return left.host === right.host || isWildcard(left) || isWildcard(right);
+}
+
+function isWildcard({ host }: Address): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+function isLoopback({ host }: Address): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}

@@ -1,0 +1,235 @@
+/**
+ * The listener that the coordinator calls for the second phase: `POST /v1/services/{service}/databases/{name}/commit`
+ * and `…/rollback`. The service is part of the path because an address may lead to the wrong sidecar, which would know nothing of the
+ * branch and could take that for success.
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { CodedError, errorBody, httpStatusOf } from '../../src/contract/errors.ts';
+import { parseBranchId, parseGid, type Gid, type Instant } from '../../src/contract/transaction.ts';
+import { at, monotonicSeconds, now } from '../../src/platform/clock.ts';
+import { bearerCheck } from '../../src/platform/bearer.ts';
+import type { Log } from '../../src/platform/log.ts';
+import { Counter, DURATION_SECONDS, Histogram, type Registry } from '../../src/platform/metrics.ts';
+import type { Address, Secret } from '../../src/platform/option-types.ts';
+import type { FinishResult } from './finish.ts';
+
+/** What ends an undo branch. */
+export type FinishOperation = 'commit' | 'rollback';
+
+export interface FinishableDatabase {
+  /** The name of the branch's participant at the coordinator: `<service>/<database>`. */
+  readonly resource: string;
+  readonly finisher: {
+    commit(gid: Gid, resource: string): Promise<FinishResult>;
+    rollback(gid: Gid, resource: string): Promise<FinishResult>;
+  };
+}
+
+export interface ControlServerOptions {
+  /** The service that this sidecar stands beside: branches of others are refused. */
+  readonly service: string;
+  readonly address: Address;
+  /** What callers must send as `Authorization: Bearer …`; without it anybody who reaches the listener may call. */
+  readonly token?: Secret;
+  readonly databases: ReadonlyMap<string, FinishableDatabase>;
+  /** `wait`: local transactions of the branch are still under way here; the coordinator is told to ask again. */
+  readonly beforeFinish?: (database: string, gid: Gid, operation: FinishOperation) => Promise<'go' | 'wait'>;
+  /** Called once a branch has ended, before the coordinator is answered. */
+  readonly onFinished: (database: string, gid: Gid, operation: FinishOperation) => void;
+  readonly log: Log;
+  readonly metrics: Registry;
+}
+
+export interface ControlServer {
+  readonly address: Address;
+  /** Stops listening and waits for the calls under way, `graceMs` at most. */
+  close(graceMs?: number): Promise<void>;
+}
+
+const BODY_BYTES_MAX = 64 * 1024;
+const CALLS_MAX = 1_000;
+const PATH = /^\/v1\/services\/([a-z0-9][a-z0-9._-]{0,62})\/databases\/([a-z0-9][a-z0-9_-]{0,62})\/(commit|rollback)$/;
+
+/** Starts the listener. Rejects when the address cannot be bound. */
+export async function startControlServer(options: ControlServerOptions): Promise<ControlServer> {
+  const calls = new Set<Promise<void>>();
+  const handle = handler(options, calls);
+  const server = createServer(
+    { maxHeaderSize: 16 * 1024, requestTimeout: 30_000, headersTimeout: 10_000 },
+    (request, response) => {
+      const call = handle(request, response).finally(() => calls.delete(call));
+      calls.add(call);
+    },
+  );
+  server.listen(options.address.port, options.address.host);
+  await once(server, 'listening');
+  const { address, port } = server.address() as AddressInfo;
+  return { address: { host: address, port }, close: (graceMs = 10_000) => close(server, graceMs) };
+}
+
+async function close(server: Server, graceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  server.closeIdleConnections();
+  const cancel = at((now() + graceMs) as Instant, () => server.closeAllConnections());
+  await closed;
+  cancel();
+}
+
+type Handle = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+function handler(options: ControlServerOptions, calls: ReadonlySet<unknown>): Handle {
+  const count = new Counter({
+    name: 'atomesh_branch_finish_total',
+    help: 'Second-phase calls of undo branches by result',
+    labelNames: ['database', 'operation', 'result'],
+    registers: [options.metrics],
+  });
+  const seconds = new Histogram({
+    name: 'atomesh_branch_finish_seconds',
+    help: 'How long second-phase calls took',
+    labelNames: ['database', 'operation'],
+    buckets: [...DURATION_SECONDS],
+    registers: [options.metrics],
+  });
+  const mayCall = options.token === undefined ? () => true : bearerCheck(options.token);
+  return async (request, response) => {
+    const startedAt = monotonicSeconds();
+    try {
+      await drain(request);
+      if (calls.size > CALLS_MAX) throw new CodedError('SHUTTING_DOWN', 'too many calls at once', { retry: 'safe' });
+      const call = readCall(request, options, mayCall);
+      const result = await finish(call, options);
+      const labels = { database: call.name, operation: call.operation };
+      count.inc({ ...labels, result: result.result });
+      seconds.observe(labels, monotonicSeconds() - startedAt);
+      answer(response, call, result);
+    } catch (error) {
+      fail(response, error, options.log);
+    }
+  };
+}
+
+interface Call {
+  readonly name: string;
+  readonly database: FinishableDatabase;
+  readonly gid: Gid;
+  readonly operation: FinishOperation;
+}
+
+function readCall(
+  request: IncomingMessage,
+  options: ControlServerOptions,
+  mayCall: (authorization: string | undefined) => boolean,
+): Call {
+  if (!mayCall(request.headers.authorization)) {
+    throw new CodedError('UNAUTHORIZED', 'the bearer token is missing or wrong', {
+      hint: 'Give the coordinator the token of this control listener.',
+    });
+  }
+  const [, service, name, operation] = PATH.exec((request.url ?? '').split('?')[0] ?? '') ?? [];
+  if (name === undefined || operation === undefined) {
+    throw new CodedError('NOT_FOUND', 'no such path', {
+      hint: 'POST /v1/services/{service}/databases/{name}/commit or /rollback',
+    });
+  }
+  if (request.method !== 'POST') throw new CodedError('METHOD_NOT_ALLOWED', 'only POST is allowed here');
+  const gid = parseGid(header(request, 'atomesh-gid'));
+  if (gid === undefined) throw new CodedError('BAD_GID', 'the header atomesh-gid is missing or malformed');
+  if (parseBranchId(header(request, 'atomesh-branch')) === undefined) {
+    throw new CodedError('BAD_REQUEST', 'the header atomesh-branch is missing or malformed');
+  }
+  if (header(request, 'atomesh-op') !== operation) {
+    throw new CodedError('BAD_REQUEST', 'the header atomesh-op does not agree with the path');
+  }
+  if (service !== options.service) {
+    throw new CodedError('BRANCH_UNKNOWN', `this is the sidecar of ${options.service}, not of ${service}`, {
+      hint: `Set control.advertise of the sidecar of ${service} to the address at which the coordinator reaches it.`,
+    });
+  }
+  const database = options.databases.get(name);
+  if (database === undefined) {
+    throw new CodedError('BRANCH_UNKNOWN', `this sidecar has no database ${name}`, {
+      hint: 'Configure the database again under this name until its branches have ended.',
+    });
+  }
+  return { name, database, gid, operation: operation === 'commit' ? 'commit' : 'rollback' };
+}
+
+function header(request: IncomingMessage, name: string): string {
+  const value = request.headers[name];
+  return typeof value === 'string' ? value : '';
+}
+
+/** In constant time, whatever the lengths: digests are compared. */
+async function finish(call: Call, options: ControlServerOptions): Promise<FinishResult> {
+  const { name, gid, operation, database } = call;
+  if ((await options.beforeFinish?.(name, gid, operation)) === 'wait') {
+    return { result: 'ongoing', detail: 'a local transaction of the branch is still open' };
+  }
+  const result = await database.finisher[operation](gid, database.resource);
+  if (result.result === 'success') options.onFinished(name, gid, operation);
+  return result;
+}
+
+/** The body says nothing that the headers do not; it is read so that the connection can be used again. */
+async function drain(request: IncomingMessage): Promise<void> {
+  let bytes = 0;
+  for await (const chunk of request) {
+    bytes += (chunk as Buffer).length;
+    if (bytes > BODY_BYTES_MAX)
+      throw new CodedError('BODY_TOO_LARGE', `the body is larger than ${BODY_BYTES_MAX} bytes`);
+  }
+}
+
+function answer(response: ServerResponse, call: Call, result: FinishResult): void {
+  const about = `${call.operation} of ${call.gid} in ${call.name}`;
+  switch (result.result) {
+    case 'success':
+      return send(response, 200, {
+        result: 'SUCCESS',
+        ...(result.detail === undefined ? {} : { detail: result.detail }),
+      });
+    case 'ongoing':
+      return send(response, 425, { result: 'ONGOING', detail: result.detail ?? '' });
+    case 'dirty':
+      return sendError(
+        response,
+        new CodedError('BRANCH_DIRTY', `${about}: ${result.detail ?? 'the branch is dirty'}`, {
+          hint: 'Put the row back as the change left it or as it was before; then "atomesh tx retry <gid>" rolls the rest back.',
+        }),
+      );
+    case 'failure':
+    case 'unknown':
+      // Never 409: an undo branch cannot refuse its second phase for good.
+      return sendError(
+        response,
+        new CodedError('INTERNAL', `${about}: ${result.detail ?? 'no result'}`, { retry: 'safe' }),
+      );
+  }
+}
+
+function fail(response: ServerResponse, error: unknown, log: Log): void {
+  if (response.destroyed || response.headersSent) return;
+  if (error instanceof CodedError) return sendError(response, error);
+  const message = error instanceof Error ? error.message : String(error);
+  log.error({ err: message }, 'a second-phase call failed');
+  sendError(
+    response,
+    new CodedError('INTERNAL', 'the call failed; see the log of the sidecar', { retry: 'safe', cause: error }),
+  );
+}
+
+function sendError(response: ServerResponse, error: CodedError): void {
+  response.setHeader('atomesh-error-source', 'sidecar');
+  send(response, httpStatusOf(error.code), errorBody(error));
+}
+
+function send(response: ServerResponse, status: number, body: object): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
+  response.end(text);
+}

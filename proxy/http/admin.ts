@@ -1,0 +1,91 @@
+/**
+ * The administrative listener: `GET /livez` (the process answers), `GET /readyz` (it can do its work: the lever of load
+ * balancers) and `GET /metrics`. Nothing here changes state, so nothing here asks who is there.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { CodedError } from '../../src/contract/errors.ts';
+import type { Instant } from '../../src/contract/transaction.ts';
+import { at, now } from '../../src/platform/clock.ts';
+import type { Registry } from '../../src/platform/metrics.ts';
+import type { Address } from '../../src/platform/option-types.ts';
+import { sendError } from './errors.ts';
+import { bind, type Listening } from './listener.ts';
+
+/** What readiness depends on: `ok` says whether all is well, `detail` one line for each part. */
+export interface Readiness {
+  readonly ok: boolean;
+  readonly detail: Readonly<Record<string, string>>;
+}
+
+export interface AdminParts {
+  readonly address: Address;
+  checks(): Promise<Readiness>;
+  readonly registry: Registry;
+  /** True once the process has been told to end. */
+  draining(): boolean;
+}
+
+/** Shorter than the probes of common orchestrators are patient for, so that they get to see the detail. */
+const CHECKS_TIMEOUT_MS = 900;
+
+/** Starts the listener. Rejects when the address cannot be bound. */
+export async function startAdmin(parts: AdminParts): Promise<Listening> {
+  const server = createServer({ maxHeaderSize: 8192, headersTimeout: 5_000, requestTimeout: 10_000 });
+  server.maxConnections = 100;
+  server.on('error', () => undefined); // an accept that failed: the next probe comes
+  server.on('request', (request, response) => {
+    answer(parts, request, response).catch((cause: unknown) => {
+      sendError(response, new CodedError('INTERNAL', 'The request could not be answered', { cause }));
+    });
+  });
+  const { port, url } = await bind(server, parts.address);
+  return {
+    port,
+    url,
+    async close(graceMs) {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const cancel = at((now() + graceMs) as Instant, () => server.closeAllConnections());
+      await closed;
+      cancel();
+    },
+  };
+}
+
+async function answer(parts: AdminParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const [path] = (request.url ?? '/').split('?');
+  if (path !== '/livez' && path !== '/readyz' && path !== '/metrics') {
+    return sendError(response, new CodedError('NOT_FOUND', 'There are /livez, /readyz and /metrics here'));
+  }
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    return sendError(response, new CodedError('METHOD_NOT_ALLOWED', 'Only GET is answered here'), [
+      'allow',
+      'GET, HEAD',
+    ]);
+  }
+  if (path === '/metrics') {
+    const text = await parts.registry.metrics();
+    response.writeHead(200, { 'content-type': parts.registry.contentType }).end(text);
+    return;
+  }
+  const readiness = path === '/livez' ? { ok: true, detail: {} } : await readinessOf(parts);
+  const body = JSON.stringify({ status: readiness.ok ? 'ok' : 'unavailable', detail: readiness.detail });
+  response.writeHead(readiness.ok ? 200 : 503, { 'content-type': 'application/json', 'cache-control': 'no-store' });
+  response.end(`${body}\n`);
+}
+
+async function readinessOf(parts: AdminParts): Promise<Readiness> {
+  if (parts.draining()) return { ok: false, detail: { sidecar: 'is shutting down' } };
+  let cancel = (): void => {};
+  const late = new Promise<Readiness>((resolve) => {
+    cancel = at((now() + CHECKS_TIMEOUT_MS) as Instant, () =>
+      resolve({ ok: false, detail: { checks: `no result within ${CHECKS_TIMEOUT_MS} ms` } }),
+    );
+  });
+  try {
+    return await Promise.race([parts.checks(), late]);
+  } catch (error) {
+    return { ok: false, detail: { checks: error instanceof Error ? error.message : 'failed' } };
+  } finally {
+    cancel();
+  }
+}

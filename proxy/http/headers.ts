@@ -1,0 +1,149 @@
+/**
+ * Which headers go on to the next hop (RFC 9110 §7.6.1), and which heads are refused because two readers could disagree
+ * about where the message ends. What node's parser refuses by itself (both framings, two Content-Length, a bare CR, names
+ * that are no token) never gets here; `test/proxy-http/smuggling.test.ts` holds both together.
+ */
+import type { IncomingMessage } from 'node:http';
+import { CodedError } from '../../src/contract/errors.ts';
+import { HeadTooLarge } from './errors.ts';
+
+/** Most header lines of a request. The size of the head is limited besides. */
+const HEADER_LINES_MAX = 200;
+
+/** A raw head as undici hands it over (buffers) or node does (strings): name, value, name, value, … */
+export type RawHead = readonly (Buffer | string)[];
+
+/**
+ * The headers of a request that go on, as a flat list, or why it is refused. `keepHost` false: the next hop gets its own Host.
+ */
+export function requestHeaders(request: IncomingMessage, keepHost: boolean): string[] | CodedError {
+  const raw = request.rawHeaders;
+  if (raw.length > 2 * HEADER_LINES_MAX) return new HeadTooLarge();
+  const nominated = nominatedBy(request.headers.connection);
+  const result: string[] = [];
+  let hosts = 0;
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = raw[index] ?? '';
+    const value = raw[index + 1] ?? '';
+    if (name.length === 4 && name.toLowerCase() === 'host') {
+      hosts += 1;
+      if (keepHost) result.push(name, value);
+    } else if (!isHopByHop(name)) {
+      if (nominated === undefined || !nominated.has(name.toLowerCase())) result.push(name, value);
+    } else if (name.length === 2 && /(?:^|,)\s*trailers\s*(?:;|,|$)/i.test(value)) {
+      result.push('te', 'trailers'); // the one coding that we pass on ourselves
+    }
+  }
+  if (request.httpVersionMajor !== 1) return refusal('no version of HTTP/1');
+  if (hosts > 1) return refusal('more than one Host header');
+  if (hosts === 0 && request.httpVersionMinor > 0) return refusal('no Host header');
+  const coding = request.headers['transfer-encoding'];
+  if (coding !== undefined) {
+    if (coding.toLowerCase() !== 'chunked') return refusal('a Transfer-Encoding other than chunked');
+    if (request.httpVersionMinor === 0) return refusal('a Transfer-Encoding in HTTP/1.0');
+  }
+  return result;
+}
+
+/** The head of an answer, ready to be sent on. */
+export interface AnswerHead {
+  readonly headers: string[];
+  /** The Content-Length, or -1 without one. */
+  readonly length: number;
+}
+
+/** The headers of an answer that go on; undefined when its body is encoded in a way that we would lose. */
+export function answerHeaders(raw: RawHead, keepTrailer: boolean): AnswerHead | undefined {
+  const headers: string[] = [];
+  let length = -1;
+  let nominated: ReadonlySet<string> | undefined;
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = text(raw[index]);
+    if (!isHopByHop(name)) {
+      const value = text(raw[index + 1]);
+      headers.push(name, value);
+      if (name.length === 14 && name.toLowerCase() === 'content-length') length = Number(value);
+      else if (name.length === 7 && !keepTrailer && name.toLowerCase() === 'trailer') headers.length -= 2;
+      continue;
+    }
+    const lower = name.toLowerCase();
+    if (lower === 'connection') nominated = nominatedBy(text(raw[index + 1])) ?? nominated;
+    else if (lower === 'transfer-encoding' && text(raw[index + 1]).toLowerCase() !== 'chunked') return undefined;
+  }
+  return { headers: nominated === undefined ? headers : without(headers, nominated), length };
+}
+
+/** `headers` with those of `added` in place of any of the same names. */
+export function withHeaders(headers: readonly string[], added: readonly string[]): string[] {
+  const names = new Set(added.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase()));
+  return [...without(headers, names), ...added];
+}
+
+/** Trailer fields that may be sent on, as pairs: those that would change framing or routing may not (RFC 9110 §6.5.1). */
+export function trailerFields(raw: RawHead): [string, string][] {
+  const result: [string, string][] = [];
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = text(raw[index]);
+    if (!isHopByHop(name) && !/^(?:content-length|host|trailer|content-encoding)$/i.test(name)) {
+      result.push([name, text(raw[index + 1])]);
+    }
+  }
+  return result;
+}
+
+/**
+ * The header names that a Connection header makes hop-by-hop, besides those that always are. Host and Content-Length stay
+ * what they are: whoever names them there wants to confuse the next hop.
+ */
+function nominatedBy(connection: string | undefined): ReadonlySet<string> | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined;
+  const names = new Set(connection.split(',').map((name) => name.trim().toLowerCase()));
+  for (const name of ['keep-alive', 'close', 'upgrade', 'te', 'host', 'content-length', '']) names.delete(name);
+  return names.size === 0 ? undefined : names;
+}
+
+/** By length first: of a usual head, only a few names are looked at twice. */
+function isHopByHop(name: string): boolean {
+  switch (name.length) {
+    case 2:
+      return name.toLowerCase() === 'te';
+    case 6:
+      return name.toLowerCase() === 'expect';
+    case 7:
+      return name.toLowerCase() === 'upgrade';
+    case 10:
+      return /^(?:connection|keep-alive)$/i.test(name);
+    case 14:
+      return name.toLowerCase() === 'http2-settings';
+    case 16:
+      return name.toLowerCase() === 'proxy-connection';
+    case 17:
+      return name.toLowerCase() === 'transfer-encoding';
+    case 18:
+      return name.toLowerCase() === 'proxy-authenticate';
+    case 19:
+      return name.toLowerCase() === 'proxy-authorization';
+    default:
+      return false;
+  }
+}
+
+function without(headers: readonly string[], names: ReadonlySet<string>): string[] {
+  const result: string[] = [];
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    const name = headers[index] ?? '';
+    if (!names.has(name.toLowerCase())) result.push(name, headers[index + 1] ?? '');
+  }
+  return result;
+}
+
+function text(value: Buffer | string | undefined): string {
+  if (value === undefined) return '';
+  return typeof value === 'string' ? value : value.toString('latin1');
+}
+
+function refusal(what: string): CodedError {
+  return new CodedError('BAD_REQUEST', `The request has ${what}`, {
+    hint: 'Such a request could be read in two ways behind the sidecar; send it in the usual form',
+  });
+}

@@ -1,0 +1,257 @@
+/** What every HTTP listener of the sidecar has: limits, timeouts, errors for unreadable requests, and a graceful end. */
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { CodedError } from '../../src/contract/errors.ts';
+import type { Instant } from '../../src/contract/transaction.ts';
+import { at, monotonicSeconds, now } from '../../src/platform/clock.ts';
+import type { Log } from '../../src/platform/log.ts';
+import type { Address } from '../../src/platform/option-types.ts';
+import { messageRefused, sendError, sendRawError } from './errors.ts';
+import { hasBody, type Exchange, type ExchangeKeeper } from './forward.ts';
+import type { Direction, HttpMetrics } from './metrics.ts';
+
+/** A listener that runs. */
+export interface Listening {
+  readonly port: number;
+  /** `http://host:port` */
+  readonly url: string;
+  /**
+   * Stops accepting; answers that are still given say `Connection: close`. Resolves when the last request is answered, or
+   * after `graceMs`, when everything that is left is cut off.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+/** A listener as its request handler sees it. */
+export interface Listener extends ExchangeKeeper {
+  readonly server: Server;
+  /** Counts a request in; every one is followed by one of `ended`. False, with the answer sent, when too many run already. */
+  admit(response: ServerResponse): boolean;
+  /** Answers with an error of our own in place of forwarding, and counts the request out. */
+  refuse(request: IncomingMessage, response: ServerResponse, startedAt: number, error: CodedError): void;
+  /**
+   * Has a connection that node's server does not know (any more) end with the listener, as long as it is kept. The returned
+   * function lets go of it, for when the server takes it back.
+   */
+  keep(socket: Duplex): () => void;
+  /** Counts a connection that leaves HTTP (a WebSocket, a tunnel) as one request until it closes, and has it end with the listener. */
+  detach(request: IncomingMessage, socket: Duplex): void;
+  listen(address: Address, onClose: () => Promise<void>): Promise<Listening>;
+}
+
+/** What one client may make a listener hold. */
+export interface ListenerLimits {
+  /** Largest request head in bytes. */
+  readonly header: number;
+  /** How long a head may take to arrive, in milliseconds: a client that drips it byte by byte is cut off. Default 30,000. */
+  readonly headMs?: number;
+  /** How long a body may stand still while we are willing to read it, in milliseconds. Default 60,000. */
+  readonly bodyIdleMs?: number;
+}
+
+export interface ListenerOptions {
+  readonly direction: Direction;
+  readonly metrics: HttpMetrics;
+  readonly log: Log;
+  readonly limits: ListenerLimits;
+  onRequest(request: IncomingMessage, response: ServerResponse): void;
+  onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+}
+
+const HEAD_MS = 30_000;
+const BODY_IDLE_MS = 60_000;
+/** How often node looks for heads that take too long. */
+const HEAD_CHECK_MS = 5_000;
+/** Longer than the 60 s after which common load balancers close, so that they are the side that closes. */
+const KEEP_ALIVE_MS = 75_000;
+/** How often a closing listener looks for connections that have become idle. */
+const CLOSE_CHECK_MS = 20;
+const BACKLOG = 1024;
+const CONNECTIONS_MAX = 20_000;
+/** Requests at once; one connection can carry many (pipelining). */
+const REQUESTS_MAX = 10_000;
+
+/** The server, not listening yet. */
+export function openListener(options: ListenerOptions): Listener {
+  const { direction, metrics } = options;
+  const server = openServer(options);
+  const exchanges = new Map<Socket, Set<Exchange>>();
+  const kept = new Set<Duplex>();
+  let running = 0;
+  let isDraining = false;
+  const keep = (socket: Duplex): (() => void) => {
+    const release = (): void => {
+      kept.delete(socket);
+      socket.off('close', release);
+    };
+    kept.add(socket);
+    socket.once('close', release);
+    return release;
+  };
+
+  // A handshake that is refused may leave a socket half open that its client never closes.
+  server.on('upgrade', (_request, socket) => void keep(socket));
+  server.on('connection', (socket: Socket) => {
+    socket.once('close', () => {
+      const held = exchanges.get(socket);
+      exchanges.delete(socket);
+      for (const exchange of held ?? []) exchange.clientLeft();
+    });
+  });
+
+  return {
+    server,
+    isDraining: () => isDraining,
+    admit(response) {
+      if (running >= REQUESTS_MAX) {
+        sendError(response, overloaded(), ['connection', 'close']);
+        return false;
+      }
+      running += 1;
+      metrics.started(direction);
+      return true;
+    },
+    ended(request, status, startedAt) {
+      running -= 1;
+      metrics.ended(direction, request.method ?? '', status, monotonicSeconds() - startedAt);
+    },
+    refuse(request, response, startedAt, error) {
+      sendError(response, error, isDraining || !request.complete ? ['connection', 'close'] : []);
+      this.ended(request, response.headersSent ? response.statusCode : 0, startedAt);
+    },
+    hold(socket, exchange) {
+      const held = exchanges.get(socket);
+      if (held !== undefined) held.add(exchange);
+      else exchanges.set(socket, new Set([exchange]));
+      if (socket.destroyed) exchange.clientLeft();
+    },
+    release(socket, exchange) {
+      const held = exchanges.get(socket);
+      held?.delete(exchange);
+      if (socket.destroyed) exchanges.delete(socket);
+    },
+    keep,
+    detach(request, socket) {
+      const startedAt = monotonicSeconds();
+      running += 1;
+      metrics.started(direction);
+      kept.add(socket);
+      socket.once('close', () => {
+        kept.delete(socket);
+        this.ended(request, 101, startedAt);
+      });
+    },
+    async listen(address, onClose) {
+      const { port, url } = await bind(server, address);
+      return {
+        port,
+        url,
+        async close(graceMs) {
+          isDraining = true;
+          await closeServer(server, kept, graceMs);
+          await onClose();
+        },
+      };
+    },
+  };
+}
+
+/** Has `server` listen at `address`; rejects when it cannot. */
+export async function bind(server: Server, address: Address): Promise<{ readonly port: number; readonly url: string }> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ ...address, backlog: BACKLOG }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  const { port } = server.address() as AddressInfo;
+  const host = address.host.includes(':') ? `[${address.host}]` : address.host;
+  return { port, url: `http://${host}:${port}` };
+}
+
+function openServer(options: ListenerOptions): Server {
+  const { limits, log } = options;
+  const headMs = limits.headMs ?? HEAD_MS;
+  const server = createServer({
+    maxHeaderSize: limits.header,
+    headersTimeout: headMs,
+    requireHostHeader: false, // requestHeaders refuses with an error of ours
+    requestTimeout: 0, // a body may stream for as long as it moves; see watchBody
+    connectionsCheckingInterval: Math.min(headMs, HEAD_CHECK_MS),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAlive: true,
+    noDelay: true,
+    optimizeEmptyRequests: true,
+    // Anything else that asks for an upgrade (h2c from Java's client) is served as the plain request it also is.
+    shouldUpgradeCallback: (request) =>
+      request.method === 'GET' && request.headers.upgrade?.toLowerCase() === 'websocket',
+  });
+  server.maxHeadersCount = 0; // node would drop further lines silently; requestHeaders refuses them
+  server.maxConnections = CONNECTIONS_MAX;
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    if (hasBody(request)) watchBody(request, limits.bodyIdleMs ?? BODY_IDLE_MS);
+    try {
+      options.onRequest(request, response);
+    } catch (cause) {
+      log.error({ err: cause }, 'a defect: a request could not be served');
+      sendError(response, new CodedError('INTERNAL', 'The request could not be served', { retry: 'ask', cause }));
+    }
+  };
+  server.on('request', onRequest);
+  server.on('checkContinue', onRequest); // the origin decides about 100-continue
+  server.on('clientError', refuseMessage);
+  server.on('upgrade', (request, socket, head) => options.onUpgrade(request, socket, head));
+  server.on('drop', () => log.warn({ connections: CONNECTIONS_MAX }, 'a connection was refused: too many are open'));
+  server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'));
+  return server;
+}
+
+async function closeServer(server: Server, kept: ReadonlySet<Duplex>, graceMs: number): Promise<void> {
+  const deadline = now() + graceMs;
+  const closed = new Promise<true>((resolve) => server.close(() => resolve(true)));
+  do {
+    if (now() < deadline) {
+      // Answers that had begun before did not say close: their connections are idle when they end, and stay open otherwise.
+      server.closeIdleConnections();
+    } else {
+      server.closeAllConnections();
+      for (const socket of kept) socket.destroy();
+    }
+  } while (!(await Promise.race([closed, pause(CLOSE_CHECK_MS)])));
+}
+
+/** Cuts off a client that stops sending in the middle of a body. A body that we ourselves do not read yet is not its fault. */
+function watchBody(request: IncomingMessage, idleMs: number): void {
+  if (request.complete) return;
+  const { socket } = request; // undici takes it off the message when it has read the body
+  const unwatch = (): void => void socket.setTimeout(0);
+  request.setTimeout(idleMs, () => {
+    if (!request.complete && request.readableFlowing === true) socket.destroy();
+  });
+  request.once('end', unwatch);
+  request.once('close', unwatch);
+}
+
+function pause(ms: number): Promise<false> {
+  return new Promise((resolve) => at((now() + ms) as Instant, () => resolve(false)));
+}
+
+/**
+ * The answer to what node's parser refused. When that is the body of a request whose answer has begun, or what follows a whole
+ * request that is still being answered, there is no answer that would not be taken for another one's: the connection ends.
+ */
+function refuseMessage(error: Error & { readonly code?: string }, socket: Duplex): void {
+  const answer: unknown = '_httpMessage' in socket ? socket._httpMessage : undefined;
+  const isBusy = answer instanceof ServerResponse && (answer.headersSent || answer.req.complete);
+  if (error.code === 'ECONNRESET' || isBusy || !socket.writable) socket.destroy();
+  else sendRawError(socket, messageRefused(error.code));
+}
+
+function overloaded(): CodedError {
+  return new CodedError('OVERLOADED', `More than ${REQUESTS_MAX} requests are being served`, {
+    retry: 'safe',
+    hint: 'Try again later, or run more replicas',
+  });
+}

@@ -1,0 +1,43 @@
+/** Counts of the database listeners. */
+import { Counter, Gauge, type Registry } from '../src/platform/metrics.ts';
+
+/** What happens to statements of sessions that belong to a global transaction, and to connections. */
+export type SqlEvent = 'captured' | 'refused' | 'passed' | 'protocol-error';
+
+/** The metrics of all database listeners of one sidecar. */
+export interface SqlMetrics {
+  /** A statement was served inside a global transaction, or a connection broke the protocol. */
+  count(database: string, event: SqlEvent): void;
+  /** Registers a database whose open sessions are read when somebody scrapes. */
+  watch(database: string, sessions: () => number): void;
+}
+
+/** Registers the metrics; once per registry. The label `database` comes from the configuration. */
+export function openSqlMetrics(registry: Registry): SqlMetrics {
+  const watched = new Map<string, () => number>();
+  const statements = new Counter({
+    name: 'atomesh_sql_statements_total',
+    help: 'Statements inside global transactions: captured, refused, or passed because they change nothing; and broken connections',
+    labelNames: ['database', 'event'],
+    registers: [registry],
+  });
+  const sessions: Gauge<'database'> = new Gauge({
+    name: 'atomesh_sql_sessions',
+    help: 'Database sessions that are open through this sidecar',
+    labelNames: ['database'],
+    registers: [registry],
+    collect() {
+      for (const [database, count] of watched) sessions.set({ database }, count());
+    },
+  });
+  const children = new Map<string, { inc(): void }>();
+  return {
+    count(database, event) {
+      const key = `${database} ${event}`;
+      const child = children.get(key) ?? statements.labels({ database, event });
+      children.set(key, child);
+      child.inc();
+    },
+    watch: (database, count) => void watched.set(database, count),
+  };
+}

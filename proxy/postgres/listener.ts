@@ -1,0 +1,257 @@
+/** Accepts a service's database clients: start-up, cancel requests, and one upstream session for each client session. */
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import type { Gid } from '../../src/contract/transaction.ts';
+import { monotonicSeconds, now, at } from '../../src/platform/clock.ts';
+import type { Instant } from '../../src/contract/transaction.ts';
+import type { Log } from '../../src/platform/log.ts';
+import type { Enlistment } from '../branch/enlist.ts';
+import type { LockHolders } from '../branch/lock-holders.ts';
+import type { DatabaseOptions } from '../options.ts';
+import type { Planner } from '../sql/planner.ts';
+import type { Refusal } from '../sql/statement.ts';
+import { hangUp } from './relay/hang-up.ts';
+import { relay } from './session/connection.ts';
+import type { OpenSession } from './relay/open-session.ts';
+import { gidAtStartup } from './session/refusals.ts';
+import { namesGidSetting } from './session/statements.ts';
+import { errorFrame } from './session/conversation.ts';
+import { connectUpstream, UpstreamFault } from './upstream.ts';
+import { createStartupReader, encodeStartupPacket, type CancelRequest } from './wire/startup.ts';
+
+export interface PostgresListenerOptions {
+  readonly database: DatabaseOptions;
+  readonly resource: string;
+  readonly sessionsMax: number;
+  readonly statementBytesMax: number;
+  readonly enlistment: Enlistment;
+  readonly holders: LockHolders;
+  readonly createPlanner: () => Planner;
+  readonly gidOfTrace: (traceId: string) => Gid | undefined;
+  readonly count: (what: 'captured' | 'refused' | 'passed' | 'protocol-error') => void;
+  readonly log: Log;
+}
+
+export interface PostgresListener {
+  readonly port: number;
+  readonly sessions: number;
+  /** True when a session holds a local transaction of `gid` open. */
+  isOpen(gid: Gid): boolean;
+  /** Rolls back the local transactions of `gid`, which was rolled back as a whole, as soon as no statement of theirs is running. */
+  abandon(gid: Gid): void;
+  /** Stops accepting; sessions may go on for `graceMs`, idle ones are closed at once. */
+  close(graceMs: number): Promise<void>;
+}
+
+const STARTUP_MS_MAX = 60_000;
+/** How long a server may take to close the connection that a cancel request came on. */
+const CANCEL_MS_MAX = 10_000;
+/** Connections beyond the sessions: those that are starting, and cancel requests, which come even when no session is free. */
+const STARTING_MAX = 1000;
+const CLOSE_CHECK_MS = 50;
+const NO = Buffer.from('N');
+
+/** Listens at `database.listen`. */
+export async function startPostgresListener(options: PostgresListenerOptions): Promise<PostgresListener> {
+  const connections = new Set<OpenSession>();
+  const sockets = new Set<Socket>();
+  /** Those that are no session yet. */
+  const starting = new Set<Socket>();
+  let opening = 0;
+  let isClosing = false;
+
+  const server = createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
+    sockets.add(client);
+    client.once('close', () => sockets.delete(client));
+    client.on('error', () => client.destroy());
+    if (isClosing) return hangUp(client, errorFrame(shuttingDown, 'FATAL'));
+    if (sockets.size > options.sessionsMax + STARTING_MAX)
+      return hangUp(client, errorFrame(tooManySessions(options.sessionsMax), 'FATAL'));
+    return serveStartup(client);
+  });
+
+  function serveStartup(client: Socket): void {
+    const reader = createStartupReader();
+    const cancelTimer = at((now() + STARTUP_MS_MAX) as Instant, () => client.destroy());
+    starting.add(client);
+    const giveUp = (): void => void client.destroy();
+    const onClose = (): void => {
+      cancelTimer();
+      starting.delete(client);
+    };
+    /** Nothing more is read from this client here. */
+    const leave = (): void => {
+      cancelTimer();
+      client.off('data', onData).off('end', giveUp).pause();
+    };
+    const onData = (chunk: Buffer): void => {
+      const startup = reader.push(chunk);
+      if (startup === undefined) return undefined;
+      if (startup.kind === 'fault') {
+        leave();
+        options.count('protocol-error');
+        return refuse(client, {
+          code: startup.code,
+          message: startup.message,
+          hint: 'This port speaks the PostgreSQL protocol.',
+        });
+      }
+      if (startup.kind === 'direct-tls') {
+        leave();
+        return refuse(client, noTls);
+      }
+      const { packet } = startup;
+      switch (packet.kind) {
+        case 'ssl-request':
+        case 'gssenc-request':
+          client.write(NO);
+          return undefined;
+        case 'cancel-request':
+          leave();
+          return void forwardCancel(client, packet);
+        case 'startup':
+          leave();
+          if (packet.parameters.some(([name, value]) => namesGidSetting(`${String(name)} ${String(value)}`))) {
+            return refuse(client, gidAtStartup);
+          }
+          return void open(client, startup.bytes, startup.rest);
+      }
+    };
+    client.on('data', onData).once('end', giveUp).once('close', onClose);
+  }
+
+  function refuse(client: Socket, refusal: Refusal): void {
+    starting.delete(client);
+    hangUp(client, errorFrame(refusal, 'FATAL'));
+  }
+
+  async function open(client: Socket, bytes: Buffer, rest: Buffer): Promise<void> {
+    if (connections.size + opening >= options.sessionsMax) return refuse(client, tooManySessions(options.sessionsMax));
+    opening += 1;
+    const upstream = await reach(client);
+    opening -= 1;
+    if (upstream === undefined) return undefined;
+    // It was refused meanwhile, or has gone.
+    if (!starting.delete(client)) return void upstream.destroy();
+    upstream.write(bytes);
+    const connection = relay(client, upstream, rest, {
+      resource: options.resource,
+      planner: options.createPlanner(),
+      enlistment: options.enlistment,
+      holders: options.holders,
+      lockTimeoutMs: options.database.lockTimeout,
+      statementBytesMax: options.statementBytesMax,
+      stripsChannelBinding: options.database.tls.mode !== 'disable',
+      gidOfTrace: options.gidOfTrace,
+      count: options.count,
+      log: options.log,
+    });
+    connections.add(connection);
+    client.resume();
+    await connection.closed;
+    connections.delete(connection);
+    return undefined;
+  }
+
+  /** A connection to the server; undefined when there is none, which the client has been told. */
+  async function reach(client: Socket): Promise<Socket | undefined> {
+    try {
+      return await connectUpstream(options.database);
+    } catch (error) {
+      const reason = error instanceof UpstreamFault ? error.message : 'cannot reach the database';
+      options.log.warn({ database: options.database.name, err: error }, reason);
+      refuse(client, {
+        code: '08001',
+        message: reason,
+        hint: 'Check databases[].upstream and databases[].tls of the sidecar, and that the database is up.',
+      });
+      return undefined;
+    }
+  }
+
+  /** A cancel request comes on a connection of its own, and is answered by closing it. */
+  async function forwardCancel(client: Socket, request: CancelRequest): Promise<void> {
+    starting.delete(client);
+    const target = [...connections].find(
+      ({ key }) => key?.processId === request.processId && key.secret.equals(request.secret),
+    );
+    await cancel(request, target);
+    hangUp(client);
+  }
+
+  /** Cancels what runs, if that is a statement of the client's: never a statement of ours, a COMMIT above all. */
+  async function cancel(request: CancelRequest, target: OpenSession | undefined): Promise<void> {
+    try {
+      const isOurs = (): boolean => target?.isCancellable === false;
+      if (isOurs()) return;
+      const upstream = await connectUpstream(options.database);
+      upstream.on('error', () => undefined);
+      if (isOurs()) upstream.destroy();
+      else upstream.end(encodeStartupPacket(request)).resume();
+      if (!upstream.closed) await closeOf(upstream);
+    } catch (error) {
+      options.log.debug({ err: error }, 'a cancel request did not reach the database');
+    }
+  }
+
+  server.listen(options.database.listen.port, options.database.listen.host);
+  await once(server, 'listening');
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    get sessions() {
+      return connections.size;
+    },
+    isOpen: (gid) => [...connections].some((connection) => connection.gid === gid && !connection.isIdle),
+    abandon(gid) {
+      for (const connection of connections) {
+        if (connection.gid !== gid) continue;
+        connection.abandon();
+        const { key } = connection;
+        // A statement that waits for somebody else's lock would keep the whole from being rolled back.
+        if (key !== undefined && connection.isRunningStatement)
+          void cancel({ kind: 'cancel-request', ...key }, connection);
+      }
+    },
+    async close(graceMs) {
+      isClosing = true;
+      const closed = new Promise((resolve) => server.close(resolve));
+      for (const client of starting) refuse(client, shuttingDown);
+      const end = monotonicSeconds() + graceMs / 1000;
+      while (sockets.size > 0 && monotonicSeconds() < end) {
+        for (const connection of connections) if (connection.isIdle) connection.terminate(shuttingDown);
+        await new Promise<void>((resolve) => at((now() + CLOSE_CHECK_MS) as Instant, resolve));
+      }
+      for (const connection of connections) connection.terminate(shuttingDown);
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+/** Waits until the server has closed a connection, which it is made to after a while. */
+async function closeOf(upstream: Socket): Promise<void> {
+  const cancelTimer = at((now() + CANCEL_MS_MAX) as Instant, () => upstream.destroy());
+  await once(upstream, 'close');
+  cancelTimer();
+}
+
+function tooManySessions(sessionsMax: number): Refusal {
+  return {
+    code: '53300',
+    message: `more than ${sessionsMax} database sessions`,
+    hint: 'Close sessions, or raise limits.sessions in the sidecar configuration.',
+  };
+}
+
+const noTls: Refusal = {
+  code: '08004',
+  message: 'this listener does not take TLS connections',
+  hint: 'Connect without TLS (sslmode=disable): the sidecar stands on the same host, and encrypts towards the database itself.',
+};
+
+const shuttingDown: Refusal = {
+  code: '57P01',
+  message: 'the sidecar is shutting down',
+  hint: 'Connect again when it is back.',
+};

@@ -1,0 +1,242 @@
+/** The planner for one PostgreSQL session: parses, asks the catalogue for what it must know, classifies, captures or refuses. */
+import { assert } from '../../src/platform/assert.ts';
+import type { Planned, PlannedStatement, Planner, SessionSettings } from '../sql/planner.ts';
+import type { StatementPlan } from '../sql/statement.ts';
+import { FACTS_SQL, factKey, factsParameters, readFacts, type FunctionFacts, type RelationFacts } from './catalog.ts';
+import { parse, type ParsedStatement } from './parse.ts';
+import { planChange } from './undo/change.ts';
+import { classify, type Class } from './undo/classify.ts';
+import { refuse, refuseAs } from './undo/refusal.ts';
+import { child, relationName, type QualifiedName } from './tree.ts';
+
+export interface PlannerOptions {
+  /** `none`: every change inside a global transaction is refused. */
+  readonly mode: 'undo' | 'none';
+  /** Most rows that one statement may change. */
+  readonly maxRows: number;
+}
+
+/**
+ * After this long a fact is asked for again. A capturing statement itself checks that its table has kept its shape; what a function
+ * or a view may write, and a change of the table that a REPEATABLE READ snapshot does not show yet, is known with this delay.
+ */
+const FACT_AGE_MS_MAX = 60_000;
+const FACTS_MAX = 5_000;
+const PLANS_MAX = 1_000;
+const PLAN_BYTES_MAX = 8 * 1024 * 1024;
+
+/** A planner for one session. `loadParser` of parse.ts must have resolved. */
+export function createPlanner(options: PlannerOptions): Planner {
+  return new SessionPlanner(options);
+}
+
+interface Known<T> {
+  readonly fact: T;
+  readonly until: number;
+}
+
+interface CachedPlan {
+  readonly planned: Planned;
+  readonly until: number;
+  readonly bytes: number;
+}
+
+class SessionPlanner implements Planner {
+  readonly #options: PlannerOptions;
+  readonly #relations = new Map<string, Known<RelationFacts | 'missing'>>();
+  readonly #functions = new Map<string, Known<FunctionFacts>>();
+  /** In the order of last use. */
+  readonly #plans = new Map<string, CachedPlan>();
+  #planBytes = 0;
+
+  constructor(options: PlannerOptions) {
+    this.#options = options;
+  }
+
+  plan(text: string, settings: SessionSettings, nowMs: number): Planned {
+    const unreadable = refuseSettings(settings);
+    if (unreadable !== undefined) return whole(text, unreadable);
+    const cached = this.#cached(text, nowMs);
+    if (cached !== undefined) return cached;
+    const parsed = parse(text);
+    if (parsed.kind === 'syntax-error') {
+      return whole(
+        text,
+        refuseAs('42601', parsed.message, 'Inside a global transaction a statement must be understood before it runs.'),
+      );
+    }
+    if (parsed.kind === 'too-complex') {
+      return whole(
+        text,
+        refuseAs('54001', 'statement too complex', 'Split it, or pass long lists as array parameters.'),
+      );
+    }
+    const classes = parsed.statements.map(classify);
+    const needed = this.#needed(parsed.statements, classes, nowMs);
+    if (needed !== undefined) return needed;
+    const major = Number.parseInt(settings.get('server_version') ?? '', 10);
+    const plans = parsed.statements.map((statement, index) => {
+      const found = classes[index];
+      assert(found !== undefined, 'every statement was classified');
+      const plan = this.#planOne(statement, found, major);
+      return { plan, start: statement.start, length: statement.end - statement.start };
+    });
+    const planned: Planned = { kind: 'plans', plans: apart(plans, classes) };
+    this.#keep(text, planned, classes, nowMs);
+    return planned;
+  }
+
+  learn(rows: readonly (readonly (string | null)[])[], nowMs: number): void {
+    if (this.#relations.size + this.#functions.size > FACTS_MAX) this.forget();
+    const until = nowMs + FACT_AGE_MS_MAX;
+    const facts = readFacts(rows);
+    for (const [key, fact] of facts.relations) this.#relations.set(key, { fact, until });
+    for (const [key, fact] of facts.functions) this.#functions.set(key, { fact, until });
+  }
+
+  forget(): void {
+    this.#relations.clear();
+    this.#functions.clear();
+    this.#plans.clear();
+    this.#planBytes = 0;
+  }
+
+  #cached(text: string, nowMs: number): Planned | undefined {
+    const cached = this.#plans.get(text);
+    if (cached === undefined) return undefined;
+    this.#plans.delete(text);
+    if (cached.until <= nowMs) {
+      this.#planBytes -= cached.bytes;
+      return undefined;
+    }
+    this.#plans.set(text, cached);
+    return cached.planned;
+  }
+
+  #keep(text: string, planned: Planned, classes: readonly Class[], nowMs: number): void {
+    const relations = classes.flatMap(relationsOf).map((name) => this.#relations.get(factKey(name)));
+    // What is temporary or missing now may be something else by the next statement: such facts serve once.
+    if (relations.some((known) => known === undefined || isFleeting(known.fact))) {
+      for (const [key, known] of this.#relations) if (isFleeting(known.fact)) this.#relations.delete(key);
+      return;
+    }
+    const functions = classes.flatMap(functionsOf).map((name) => this.#functions.get(factKey(name)));
+    const until = Math.min(
+      ...[...relations, ...functions].map((known) => known?.until ?? nowMs),
+      nowMs + FACT_AGE_MS_MAX,
+    );
+    const bytes = 3 * text.length + 2 * planBytes(planned);
+    this.#plans.set(text, { planned, until, bytes });
+    this.#planBytes += bytes;
+    for (const [oldest, plan] of this.#plans) {
+      if (this.#plans.size <= PLANS_MAX && this.#planBytes <= PLAN_BYTES_MAX) break;
+      this.#plans.delete(oldest);
+      this.#planBytes -= plan.bytes;
+    }
+  }
+
+  #needed(statements: readonly ParsedStatement[], classes: readonly Class[], nowMs: number): Planned | undefined {
+    if (statements.length === 0) return undefined;
+    const unknown = <T>(
+      names: readonly QualifiedName[],
+      facts: ReadonlyMap<string, Known<T>>,
+    ): readonly QualifiedName[] => {
+      const byKey = new Map(names.map((name) => [factKey(name), name]));
+      return [...byKey].filter(([key]) => (facts.get(key)?.until ?? -Infinity) <= nowMs).map(([, name]) => name);
+    };
+    const relations = unknown(classes.flatMap(relationsOf), this.#relations);
+    const functions = unknown(classes.flatMap(functionsOf), this.#functions);
+    if (relations.length === 0 && functions.length === 0) return undefined;
+    return { kind: 'facts-needed', sql: FACTS_SQL, parameters: factsParameters(relations, functions) };
+  }
+
+  #planOne(statement: ParsedStatement, found: Class, serverMajor: number): StatementPlan {
+    if (found.kind === 'plan') return found.plan;
+    const calls = this.#refuseCalls(found);
+    if (calls !== undefined) return calls;
+    if (found.kind === 'read') return { kind: 'pass' };
+    const name = relationName(child(statement.node, 'relation') ?? {});
+    const facts = this.#relations.get(factKey(name))?.fact ?? 'missing';
+    if (facts === 'missing') {
+      return refuseAs(
+        '42P01',
+        `relation "${name.schema === undefined ? '' : `${name.schema}.`}${name.name}" does not exist`,
+        'Check the name and the search_path.',
+      );
+    }
+    if (this.#options.mode === 'none' && facts.persistence !== 'temporary') {
+      return refuse(
+        'a change through a database with mode: none is refused',
+        "Set mode: undo for this database in the sidecar's configuration.",
+      );
+    }
+    return planChange(statement, facts, found.references, { serverMajor, maxRows: this.#options.maxRows });
+  }
+
+  #refuseCalls(found: Class): StatementPlan | undefined {
+    const called = functionsOf(found).flatMap((name) => this.#functions.get(factKey(name))?.fact.unsafe ?? []);
+    const behind = relationsOf(found).flatMap((name) => {
+      const facts = this.#relations.get(factKey(name))?.fact;
+      return facts === undefined || facts === 'missing' || facts.relkind === 'r' ? [] : facts.unsafeFunctions;
+    });
+    const [unsafe] = [...called, ...behind];
+    if (unsafe === undefined) return undefined;
+    return refuse(
+      `a call of the function ${unsafe}, which may change rows, is not supported`,
+      'Declare it STABLE or IMMUTABLE if it changes nothing.',
+    );
+  }
+}
+
+/** The text is read as the server reads it only under these settings. All three are reported by the server. */
+function refuseSettings(settings: SessionSettings): StatementPlan | undefined {
+  const encoding = settings.get('client_encoding') ?? '';
+  if (encoding.toUpperCase() !== 'UTF8') {
+    return refuse(`client_encoding ${encoding} is not supported`, 'Set client_encoding to UTF8.');
+  }
+  if (settings.get('standard_conforming_strings') === 'off') {
+    return refuse('standard_conforming_strings = off is not supported', 'Set standard_conforming_strings to on.');
+  }
+  const major = Number.parseInt(settings.get('server_version') ?? '', 10);
+  if (!(major >= 14))
+    return refuse(`PostgreSQL ${settings.get('server_version') ?? ''} is not supported`, 'Use PostgreSQL 14 or later.');
+  return undefined;
+}
+
+function whole(text: string, plan: StatementPlan): Planned {
+  return { kind: 'plans', plans: [{ plan, start: 0, length: Buffer.byteLength(text) }] };
+}
+
+/** Several statements in one text run as one: a change among them cannot be given its own reply. */
+function apart(plans: readonly PlannedStatement[], classes: readonly Class[]): readonly PlannedStatement[] {
+  if (plans.length < 2) return plans;
+  return plans.map((planned, index) =>
+    classes[index]?.kind === 'change' && planned.plan.kind !== 'refuse'
+      ? {
+          ...planned,
+          plan: refuse('a change in one text with other statements is not supported', 'Send one statement at a time.'),
+        }
+      : planned,
+  );
+}
+
+function relationsOf(found: Class): readonly QualifiedName[] {
+  return found.kind === 'plan' ? [] : found.references.relations;
+}
+
+function functionsOf(found: Class): readonly QualifiedName[] {
+  return found.kind === 'plan' ? [] : found.references.functions;
+}
+
+function isFleeting(fact: RelationFacts | 'missing'): boolean {
+  return fact === 'missing' || fact.persistence === 'temporary';
+}
+
+function planBytes(planned: Planned): number {
+  if (planned.kind !== 'plans') return 0;
+  return planned.plans.reduce(
+    (sum, { plan }) =>
+      sum + (plan.kind === 'capture' ? plan.capture.sql.length + plan.capture.sqlWhenEntered.length : 0),
+    0,
+  );
+}

@@ -1,0 +1,43 @@
+/** A database session as the listener sees it, and what it is made of. */
+import type { Gid } from '../../../src/contract/transaction.ts';
+import type { Log } from '../../../src/platform/log.ts';
+import type { Enlistment } from '../../branch/enlist.ts';
+import type { LockHolders } from '../../branch/lock-holders.ts';
+import type { CancelKey } from './server-facts.ts';
+import type { Planner } from '../../sql/planner.ts';
+import type { SessionState } from '../../sql/session.ts';
+import type { Refusal } from '../../sql/statement.ts';
+
+export interface SessionParts {
+  readonly resource: string;
+  readonly planner: Planner;
+  readonly enlistment: Enlistment;
+  readonly holders: LockHolders;
+  readonly lockTimeoutMs: number;
+  readonly statementBytesMax: number;
+  /** The server offers channel binding over TLS, which a relay cannot pass on. */
+  readonly stripsChannelBinding: boolean;
+  readonly log: Log;
+  readonly gidOfTrace: (traceId: string) => Gid | undefined;
+  readonly count: (what: 'captured' | 'refused' | 'passed' | 'protocol-error') => void;
+}
+
+/** A running session, as the listener and the control listener see it. */
+export interface OpenSession {
+  /** The global transaction that its local transaction belongs to. */
+  readonly gid: Gid | undefined;
+  readonly state: SessionState;
+  /** False while a request of our own, or the end of a block, may be running: a cancel request must not hit it. */
+  readonly isCancellable: boolean;
+  /** A statement inside a global transaction is running. */
+  readonly isRunningStatement: boolean;
+  /** True when the client waits for nothing and has no local transaction open. */
+  readonly isIdle: boolean;
+  /** The key that a CancelRequest must carry. */
+  readonly key: CancelKey | undefined;
+  /** Rolls the local transaction back as soon as no statement of it is running; the client finds its block failed. */
+  abandon(): void;
+  /** Ends the session with a FATAL error for the client; the server rolls the local transaction back. */
+  terminate(refusal: Refusal): void;
+  readonly closed: Promise<void>;
+}

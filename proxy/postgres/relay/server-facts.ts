@@ -1,0 +1,84 @@
+/** What a session learns from messages of the server that go through: its settings, its cancel key, what was discarded. */
+import { decodeAuthentication, encodeAuthentication, withoutChannelBinding } from '../wire/authentication.ts';
+import { decodeBackendKeyData, decodeParameterStatus } from '../wire/backend-state.ts';
+import { BACKEND, HEADER_BYTES, type FrameReader } from '../wire/frames.ts';
+
+/** The key that a CancelRequest must carry. */
+export interface CancelKey {
+  readonly processId: number;
+  readonly secret: Buffer;
+}
+
+const LETTER_D = 0x44;
+const HELD = new Uint8Array(256);
+for (const type of [
+  BACKEND.parameterStatus,
+  BACKEND.backendKeyData,
+  BACKEND.authentication,
+  BACKEND.copyInResponse,
+  BACKEND.commandComplete,
+]) {
+  HELD[type] = 1;
+}
+
+/** True for messages that are few and tell something: they are looked at as a whole. */
+export function isTelling(type: number): boolean {
+  return HELD[type] === 1;
+}
+
+/** True when a whole message must be observed. Command tags are many; only DISCARD and DEALLOCATE ALL matter, which begin with D. */
+export function isWorthALook(reader: FrameReader): boolean {
+  if (HELD[reader.type] !== 1) return false;
+  return reader.type !== BACKEND.commandComplete || reader.bytes[reader.start + HEADER_BYTES] === LETTER_D;
+}
+
+export class ServerFacts {
+  /** The parameters that the server reports, by name. */
+  readonly settings = new Map<string, string>();
+  key: CancelKey | undefined;
+
+  readonly #stripsChannelBinding: boolean;
+  readonly #onCopyIn: () => void;
+  readonly #onDiscard: () => void;
+
+  constructor(options: {
+    readonly stripsChannelBinding: boolean;
+    readonly onCopyIn: () => void;
+    /** The server has dropped every prepared statement. */
+    readonly onDiscard: () => void;
+  }) {
+    this.#stripsChannelBinding = options.stripsChannelBinding;
+    this.#onCopyIn = options.onCopyIn;
+    this.#onDiscard = options.onDiscard;
+  }
+
+  /** Looks at a whole message. Answers other bytes for one that must not go through as it came. */
+  observe(type: number, frame: Buffer): Buffer | undefined {
+    const body = frame.subarray(HEADER_BYTES);
+    switch (type) {
+      case BACKEND.parameterStatus: {
+        const status = decodeParameterStatus(body);
+        if (status.kind !== 'fault') this.settings.set(status.name.toString('latin1'), status.value.toString('utf8'));
+        return undefined;
+      }
+      case BACKEND.backendKeyData: {
+        const key = decodeBackendKeyData(body);
+        if (key.kind !== 'fault') this.key = { processId: key.processId, secret: Buffer.from(key.secret) };
+        return undefined;
+      }
+      case BACKEND.authentication: {
+        if (!this.#stripsChannelBinding) return undefined;
+        const request = decodeAuthentication(body);
+        return request.kind === 'fault' ? undefined : encodeAuthentication(withoutChannelBinding(request));
+      }
+      case BACKEND.copyInResponse:
+        this.#onCopyIn();
+        return undefined;
+      case BACKEND.commandComplete:
+        if (body.includes('DISCARD ALL') || body.includes('DEALLOCATE ALL')) this.#onDiscard();
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+}

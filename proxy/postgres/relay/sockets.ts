@@ -1,0 +1,108 @@
+/** The two sockets of a session: who reads slowly slows down who writes, a side that has ended is told to the other, all ends. */
+import type { Socket } from 'node:net';
+import { hangUp } from './hang-up.ts';
+
+/** Beyond this many bytes the answers of a turn are not gathered any longer. */
+const GATHERED_BYTES_MAX = 256 * 1024;
+
+export interface SocketEvents {
+  readonly onClientData: (chunk: Buffer) => void;
+  readonly onServerData: (chunk: Buffer) => void;
+  /** False while the client must not be read from, whatever the server could take. */
+  readonly mayReadClient: () => boolean;
+  /** One of the two is gone, and the other will be. May be told twice. */
+  readonly onEnd: () => void;
+}
+
+export class Sockets {
+  /** Resolves when the server's side is closed. */
+  readonly closed: Promise<void>;
+
+  readonly #client: Socket;
+  readonly #upstream: Socket;
+  #gathered: Buffer[] = [];
+  #gatheredBytes = 0;
+
+  constructor(client: Socket, upstream: Socket, events: SocketEvents) {
+    this.#client = client;
+    this.#upstream = upstream;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.closed = promise;
+    client.on('data', events.onClientData);
+    upstream.on('data', events.onServerData);
+    client.on('drain', () => upstream.resume());
+    upstream.on('drain', () => events.mayReadClient() && client.resume());
+    // A client that is gone is not acted for: the server rolls back what it had not committed.
+    client.on('close', () => {
+      upstream.destroy();
+      events.onEnd();
+    });
+    // One that has only ended its side still gets its answers.
+    client.on('end', () => upstream.end());
+    upstream.on('end', () => this.#endClient());
+    upstream.on('close', () => {
+      this.#endClient();
+      events.onEnd();
+      resolve();
+    });
+    const ignore = (): void => undefined;
+    client.on('error', ignore);
+    upstream.on('error', ignore);
+  }
+
+  /** To be called when what the client sent with its start-up packet has been passed on: it may have ended its side with it. */
+  begin(): void {
+    if (this.#client.readableEnded) this.#upstream.end();
+  }
+
+  toServer(bytes: Buffer): void {
+    if (!this.#upstream.write(bytes)) this.#client.pause();
+  }
+
+  /** Writes to the client, behind everything that was written or gathered before. */
+  toClient(bytes: Buffer): void {
+    if (this.#gathered.length > 0) this.gather(bytes);
+    else if (!this.#client.write(bytes)) this.#upstream.pause();
+  }
+
+  /** Writes to the client at the end of this turn of the event loop at the latest, in one write with what else is gathered. */
+  gather(bytes: Buffer): void {
+    if (this.#gathered.length === 0) setImmediate(() => this.#flush());
+    this.#gathered.push(bytes);
+    this.#gatheredBytes += bytes.length;
+    if (this.#gatheredBytes >= GATHERED_BYTES_MAX) this.#flush();
+  }
+
+  pauseClient(): void {
+    this.#client.pause();
+  }
+
+  resumeClient(): void {
+    if (!this.#upstream.writableNeedDrain) this.#client.resume();
+  }
+
+  /** Ends both sides at once; the client gets `last` behind what was said to it before. */
+  hangUp(last?: Buffer): void {
+    this.#flush();
+    hangUp(this.#client, last);
+    this.#upstream.destroy();
+  }
+
+  /** The server has closed. The client gets what was said to the last byte, however slowly it reads, and is then closed too. */
+  #endClient(): void {
+    const client = this.#client;
+    this.#flush();
+    if (client.writableEnded || client.destroyed) return;
+    client.once('finish', () => hangUp(client));
+    client.end();
+  }
+
+  #flush(): void {
+    const gathered = this.#gathered;
+    const [first] = gathered;
+    if (first === undefined) return;
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    if (!this.#client.write(gathered.length === 1 ? first : Buffer.concat(gathered))) this.#upstream.pause();
+  }
+}

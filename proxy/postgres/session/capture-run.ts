@@ -1,0 +1,200 @@
+/** Runs one capturing statement: with its savepoint, beside the enlistment of its branch, and again when it had to wait for a row lock. */
+import type { Gid } from '../../../src/contract/transaction.ts';
+import { now } from '../../../src/platform/clock.ts';
+import type { Enlistment, EnlistResult } from '../../branch/enlist.ts';
+import type { LockHolders } from '../../branch/lock-holders.ts';
+import type { Admission } from '../../sql/session.ts';
+import type { Capture, OwnParameter, Refusal } from '../../sql/statement.ts';
+import { CONFLICT, PLAN_STALE } from '../schema.ts';
+import type { Exchange, Request } from './exchange.ts';
+import { rowsOf, type Injected } from './injected.ts';
+import { SYNC } from '../wire/bodiless.ts';
+import { decodeReport, encodeReport, readReport, type ReportTexts } from '../wire/error.ts';
+import { encodeCommandComplete, formatCommandTag, parseCommandTag } from '../wire/execute.ts';
+import { BACKEND, HEADER_BYTES } from '../wire/frames.ts';
+
+/** P */
+const POSITION = 0x50;
+const TEXT = 25;
+const TEXT_ARRAY = 1009;
+
+export interface CaptureDeps {
+  readonly exchange: Exchange;
+  readonly injected: Injected;
+  readonly enlistment: Enlistment;
+  readonly holders: LockHolders;
+  readonly lockTimeoutMs: number;
+}
+
+/** One captured statement, as the protocol it came by runs it. */
+export interface CaptureRun {
+  readonly gid: Gid;
+  readonly admission: Extract<Admission, { kind: 'capture' }>;
+  /** True when nothing but this statement runs before the next Sync: the server's implicit transaction is the local one. */
+  readonly isAlone: boolean;
+  /** The first try's Bind has been added already. */
+  readonly isBound: boolean;
+  /** Adds the Bind (and Parse) of the capturing statement, its answers going nowhere. The portal of an earlier try is closed. */
+  bindAgain(committed: readonly Gid[]): void;
+  /** Adds the Execute, its answer held. */
+  execute(): Request;
+}
+
+export type CaptureOutcome =
+  /** The frames for the client: its rows and its command tag. */
+  | { readonly kind: 'done'; readonly frames: readonly Buffer[] }
+  /** The server's own error, for the client. */
+  | { readonly kind: 'error'; readonly frame: Buffer }
+  /** An earlier request of the same pipeline failed, and the client has its error. */
+  | { readonly kind: 'skipped' }
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  /** The plan was made for another relation than the statement met: plan again. */
+  | { readonly kind: 'stale' };
+
+/** The values of the parameters that a capturing statement has beside the client's. */
+export function ownValues(
+  parameters: readonly OwnParameter[],
+  values: {
+    readonly gid: Gid;
+    readonly resource: string;
+    readonly timeZone: string;
+    readonly committed: readonly Gid[];
+  },
+): Buffer[] {
+  return parameters.map((parameter) => {
+    switch (parameter) {
+      case 'gid':
+        return Buffer.from(values.gid);
+      case 'resource':
+        return Buffer.from(values.resource);
+      case 'time-zone':
+        return Buffer.from(values.timeZone);
+      case 'committed-gids':
+        return Buffer.from(`{${values.committed.map((gid) => `"${gid}"`).join(',')}}`);
+    }
+  });
+}
+
+/** The types of the same parameters: text and text[]. Source: PostgreSQL, src/include/catalog/pg_type.dat. */
+export function ownTypes(parameters: readonly OwnParameter[]): number[] {
+  return parameters.map((parameter) => (parameter === 'committed-gids' ? TEXT_ARRAY : TEXT));
+}
+
+/** Runs it to its end. Never leaves a local lock behind while it waits for somebody else's row lock. */
+export async function runCapture(deps: CaptureDeps, run: CaptureRun): Promise<CaptureOutcome> {
+  const { exchange, injected } = deps;
+  const { admission, gid } = run;
+  const committed: Gid[] = [];
+  const deadline = now() + deps.lockTimeoutMs;
+  let enlisting: Promise<EnlistResult> | undefined;
+  if (!deps.enlistment.isEnlisted(gid)) {
+    const opens = await mayOpen(deps, run);
+    if (typeof opens !== 'boolean') return opens;
+    enlisting = deps.enlistment.enlist(gid, opens);
+    // The implicit transaction commits with the statement itself, so its branch must be known before it runs.
+    const enlisted = run.isAlone ? await enlisting : undefined;
+    if (enlisted?.kind === 'refused') return enlisted;
+    await deps.enlistment.opened(gid);
+  }
+  for (let attempt = 1; ; attempt += 1) {
+    const earlier = admission.checkEarlierWrites && attempt === 1 ? injected.add('has-written') : undefined;
+    const savepoint = admission.savepoint ? injected.add('savepoint') : undefined;
+    if (attempt > 1 || !run.isBound) run.bindAgain(committed);
+    const execute = run.execute();
+    const release = admission.savepoint ? injected.add('release') : undefined;
+    const end = exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+    await exchange.settled();
+    // Outside a block the Sync commits: a deferred constraint speaks only then.
+    const ownError = earlier?.error ?? savepoint?.error ?? release?.error ?? end.error;
+    if (ownError !== undefined) return { kind: 'error', frame: ownError };
+    if (earlier?.state === 'done' && rowsOf(earlier).length > 0) return { kind: 'refused', refusal: boundTooLate(gid) };
+    if (execute.state === 'done') {
+      const enlisted = run.isAlone ? undefined : await enlisting;
+      if (enlisted?.kind === 'refused') return enlisted;
+      return { kind: 'done', frames: answerOf(admission.capture, execute) };
+    }
+    if (execute.error === undefined) return { kind: 'skipped' };
+    const report = reportOf(execute.error);
+    const holder = holderIn(report);
+    if (report.schema === PLAN_STALE.schema && report.table === PLAN_STALE.table) return { kind: 'stale' };
+    if (holder === undefined) return { kind: 'error', frame: withoutPosition(execute.error) };
+    if (admission.savepoint) {
+      injected.add('rollback-to');
+      injected.add('release');
+      exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+      await exchange.settled();
+    }
+    const waited = await deps.holders.wait(holder, attempt, deadline);
+    if (waited === 'timeout') return { kind: 'refused', refusal: lockedBy(holder, deps.lockTimeoutMs) };
+    if (waited === 'committed') committed.push(holder);
+  }
+}
+
+/**
+ * Whether another connection may write the branch's state. A block with one snapshot for all its statements would not see it,
+ * and to the server its own attempt would be a conflict.
+ */
+async function mayOpen(
+  { exchange, injected }: CaptureDeps,
+  { admission }: CaptureRun,
+): Promise<boolean | Extract<CaptureOutcome, { kind: 'error' | 'skipped' }>> {
+  if (!admission.savepoint) return true;
+  const isolation = injected.add('isolation');
+  exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+  await exchange.settled();
+  if (isolation.error !== undefined) return { kind: 'error', frame: isolation.error };
+  if (isolation.state !== 'done') return { kind: 'skipped' };
+  return rowsOf(isolation)[0]?.[0] === 'read committed';
+}
+
+/** What the client gets instead of the capturing statement's answer: its own rows, and the tag of its own command. */
+function answerOf(capture: Capture, execute: Request): Buffer[] {
+  const frames: Buffer[] = [];
+  let count = 0;
+  if (!capture.returnsRows) count = Number(rowsOf(execute)[0]?.[0] ?? 0);
+  for (const frame of execute.frames) {
+    if (frame[0] === BACKEND.commandComplete) {
+      if (capture.returnsRows) count = parseCommandTag(frame.subarray(HEADER_BYTES, -1)).count ?? 0;
+      frames.push(
+        encodeCommandComplete({ kind: 'command-complete', tag: formatCommandTag({ command: capture.command, count }) }),
+      );
+    } else if (capture.returnsRows) frames.push(frame);
+  }
+  return frames;
+}
+
+/** The texts of an ErrorResponse frame. */
+function reportOf(frame: Buffer): ReportTexts {
+  const report = decodeReport('error', frame.subarray(HEADER_BYTES));
+  return report.kind === 'fault' ? {} : readReport(report);
+}
+
+/** The same error without its position, which counts in the capturing text and not in the client's. */
+export function withoutPosition(frame: Buffer): Buffer {
+  const report = decodeReport('error', frame.subarray(HEADER_BYTES));
+  if (report.kind === 'fault') return frame;
+  return encodeReport({ ...report, fields: report.fields.filter((field) => field.letter !== POSITION) });
+}
+
+/** The gid that holds the row lock, when that is what the error says. */
+function holderIn(report: ReportTexts): Gid | undefined {
+  return report.schema === CONFLICT.schema && report.table === CONFLICT.table
+    ? (report.constraint as Gid | undefined)
+    : undefined;
+}
+
+function lockedBy(holder: Gid, lockTimeoutMs: number): Refusal {
+  return {
+    code: '55P03',
+    message: `the row is held by global transaction ${holder}, which has not finished within ${lockTimeoutMs} ms`,
+    hint: 'Roll back and try again. lockTimeout in the sidecar configuration says how long a statement waits.',
+  };
+}
+
+function boundTooLate(gid: Gid): Refusal {
+  return {
+    code: '25000',
+    message: `the local transaction had changed rows before it was told that it belongs to global transaction ${gid}`,
+    hint: 'Name the gid first: right after BEGIN, or in a comment on BEGIN.',
+  };
+}

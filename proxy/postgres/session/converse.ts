@@ -1,0 +1,44 @@
+/**
+ * Serves a client's messages while its session belongs to a global transaction: one at a time, each planned, each answered as
+ * if the server alone had answered. Returns when the session is free again and its bytes may go through as they come.
+ */
+import { isFree } from '../../sql/session.ts';
+import type { Refusal } from '../../sql/statement.ts';
+import { FRONTEND } from '../wire/frames.ts';
+import { MessageTooLarge, refuseSimple, type Conversation } from './conversation.ts';
+import { Pipeline } from './pipeline.ts';
+import { serveQuery } from './simple-query.ts';
+
+/** Serves messages until the session is free. The first is the one that named a gid, or leads up to it in one pipeline. */
+export async function converse(c: Conversation): Promise<void> {
+  const pipeline = new Pipeline(c);
+  for (;;) {
+    const frame = await c.nextOrDoom();
+    if (frame === undefined) {
+      await pipeline.abandon();
+      continue;
+    }
+    if (frame.bytes.length > c.statementBytesMax) throw new MessageTooLarge(c.statementBytesMax);
+    switch (frame.type) {
+      case FRONTEND.query:
+        if (!(await pipeline.isDroppingQueries())) await serveQuery(c, frame);
+        break;
+      case FRONTEND.functionCall:
+        if (!(await pipeline.isDroppingQueries())) await refuseSimple(c, functionCallRefusal);
+        break;
+      case FRONTEND.terminate:
+        c.exchange.addUnanswered(frame.bytes);
+        c.exchange.flush();
+        break;
+      default:
+        await pipeline.serve(frame);
+    }
+    if (isFree(c.state) && pipeline.isIdle && c.exchange.pending === 0) return;
+  }
+}
+
+const functionCallRefusal: Refusal = {
+  code: '0A000',
+  message: 'a function call message (fast path) cannot run inside a global transaction',
+  hint: 'Call the function with SELECT, or outside the global transaction.',
+};

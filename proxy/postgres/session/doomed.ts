@@ -1,0 +1,106 @@
+/**
+ * A session whose local transaction was rolled back under it, because its global transaction was. The client keeps its
+ * connection and sees what it would see in a failed block: every statement is refused until it ends the block itself.
+ */
+import type { Refusal } from '../../sql/statement.ts';
+import { BIND_COMPLETE, CLOSE_COMPLETE, NO_DATA, PARSE_COMPLETE } from '../wire/bodiless.ts';
+import { READY_FOR_QUERY } from '../wire/backend-state.ts';
+import { decodeBind } from '../wire/bind.ts';
+import { decodeDescribe } from '../wire/describe.ts';
+import { decodeExecute, encodeCommandComplete } from '../wire/execute.ts';
+import { FRONTEND } from '../wire/frames.ts';
+import { decodeParse } from '../wire/parse.ts';
+import { decodeQuery } from '../wire/query.ts';
+import { encodeParameterDescription } from '../wire/row.ts';
+import { bodyOf, controlIn, errorFrame, type Conversation } from './conversation.ts';
+import type { ClientFrame } from './pass-watch.ts';
+import { forget } from './statements.ts';
+
+/** Serves messages until the client has ended its block. The server, which is out of the block already, hears nothing of them. */
+export async function serveDoomed(c: Conversation, refusal: Refusal): Promise<void> {
+  const texts = new Map<string, string>();
+  const portals = new Map<string, string>();
+  let isSkipping = false;
+  let isOver = false;
+  let isTold = false;
+
+  const refuse = (): void => {
+    isSkipping = true;
+    isTold = true;
+    c.toClient(errorFrame(refusal));
+  };
+  /** Runs one text; true when it was answered, false when it was refused. */
+  const run = (text: string): boolean => {
+    const verb = endOfBlock(c, text);
+    if (verb === undefined) return false;
+    isOver = true;
+    // The tag ROLLBACK says enough to a client that has seen an error; to one that has not it looks like success.
+    if (verb === 'commit' && !isTold) return false;
+    c.toClient(encodeCommandComplete({ kind: 'command-complete', tag: ROLLBACK }));
+    return true;
+  };
+  const ready = (): void => {
+    isSkipping = false;
+    c.toClient(READY_FOR_QUERY[isOver ? 'I' : 'E']);
+  };
+
+  const answer = (frame: ClientFrame): void => {
+    const body = bodyOf(frame);
+    switch (frame.type) {
+      case FRONTEND.parse: {
+        const parse = decodeParse(body);
+        if (parse.kind === 'fault') return refuse();
+        const name = parse.statement.toString('latin1');
+        forget(c.statements, name);
+        texts.set(name, parse.text.toString('utf8'));
+        return c.toClient(PARSE_COMPLETE);
+      }
+      case FRONTEND.bind: {
+        const bind = decodeBind(body);
+        if (bind.kind === 'fault') return refuse();
+        const name = bind.statement.toString('latin1');
+        portals.set(bind.portal.toString('latin1'), texts.get(name) ?? c.statements.byName.get(name)?.text ?? '');
+        return c.toClient(BIND_COMPLETE);
+      }
+      case FRONTEND.describe: {
+        const describe = decodeDescribe(body);
+        if (describe.kind === 'fault') return refuse();
+        if (describe.target === 'statement')
+          c.toClient(encodeParameterDescription({ kind: 'parameter-description', parameterTypes: [] }));
+        return c.toClient(NO_DATA);
+      }
+      case FRONTEND.execute: {
+        const execute = decodeExecute(body);
+        const text = execute.kind === 'fault' ? '' : (portals.get(execute.portal.toString('latin1')) ?? '');
+        return run(text) ? undefined : refuse();
+      }
+      case FRONTEND.close:
+        return c.toClient(CLOSE_COMPLETE);
+      default:
+        return undefined;
+    }
+  };
+
+  for (;;) {
+    const frame = await c.next();
+    if (frame.type === FRONTEND.query) {
+      const query = decodeQuery(bodyOf(frame));
+      if (query.kind === 'fault' || !run(query.text.toString('utf8'))) refuse();
+      ready();
+    } else if (frame.type === FRONTEND.sync) {
+      ready();
+    } else if (frame.type === FRONTEND.functionCall) {
+      refuse();
+      ready();
+    } else if (!isSkipping) answer(frame);
+    // An Execute that ended the block is followed by its Sync: only then the client knows.
+    if (isOver && (frame.type === FRONTEND.query || frame.type === FRONTEND.sync)) return;
+  }
+}
+
+function endOfBlock(c: Conversation, text: string): 'commit' | 'rollback' | undefined {
+  const plan = controlIn(c, text);
+  return plan.kind === 'control' && (plan.verb === 'commit' || plan.verb === 'rollback') ? plan.verb : undefined;
+}
+
+const ROLLBACK = Buffer.from('ROLLBACK');

@@ -1,0 +1,123 @@
+/** Statements of our own, run in the client's session under reserved names, so that nothing of the client's is touched. */
+import type { Exchange, Request } from './exchange.ts';
+import { encodeBind } from '../wire/bind.ts';
+import { FLUSH, SYNC } from '../wire/bodiless.ts';
+import { encodeClose } from '../wire/describe.ts';
+import { encodeExecute } from '../wire/execute.ts';
+import { BACKEND } from '../wire/frames.ts';
+import { encodeParse } from '../wire/parse.ts';
+import { decodeDataRow } from '../wire/row.ts';
+
+const PORTAL = Buffer.from('atomesh_portal');
+const FAILING = Buffer.from('atomesh_failing');
+const TEXT_TYPE = 25;
+
+const FAILURE = Buffer.from('atomesh refused a statement in this transaction');
+
+/** The fixed statements: name → text. */
+const FIXED = {
+  begin: 'BEGIN',
+  commit: 'COMMIT',
+  rollback: 'ROLLBACK',
+  savepoint: 'SAVEPOINT atomesh_savepoint',
+  release: 'RELEASE SAVEPOINT atomesh_savepoint',
+  'rollback-to': 'ROLLBACK TO SAVEPOINT atomesh_savepoint',
+  isolation: 'SHOW transaction_isolation',
+  'has-written': 'SELECT 1 WHERE pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL',
+} as const;
+
+export type FixedStatement = keyof typeof FIXED;
+
+/** One session's own statements: prepared when first used, forgotten when the client discards everything. */
+export class Injected {
+  readonly #exchange: Exchange;
+  readonly #prepared = new Set<string>();
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+  }
+
+  /** The server has dropped every prepared statement. */
+  forget(): void {
+    this.#prepared.clear();
+  }
+
+  /** Adds one of the fixed statements to the batch. */
+  add(statement: FixedStatement): Request {
+    return this.#add(`atomesh_${statement}`, FIXED[statement], []).execute;
+  }
+
+  /**
+   * Adds what no server accepts: the one way to fail a transaction, a block or what a Sync would commit, without changing
+   * anything. Under a name: the client's unnamed statement outlives it.
+   */
+  addFailure(): void {
+    this.#exchange.add(
+      { kind: 'parse', to: 'nobody' },
+      encodeParse({ kind: 'parse', statement: FAILING, text: FAILURE, parameterTypes: [] }),
+    );
+  }
+
+  /**
+   * Runs a query with text parameters right now, behind what the batch already holds. Inside a pipeline of the client's it ends
+   * with Flush, so that the pipeline goes on; otherwise with Sync, so that no implicit transaction is left open. Answers its
+   * rows, or undefined when it or something before it failed; a failure of its own is passed on to the client.
+   */
+  async query(
+    name: string,
+    text: string,
+    parameters: readonly (string | null)[],
+    options: { readonly isInPipeline: boolean; readonly passOn: (error: Buffer) => void },
+  ): Promise<(string | null)[][] | undefined> {
+    const { execute, all } = this.#add(`atomesh_${name}`, text, parameters);
+    if (options.isInPipeline) this.#exchange.addUnanswered(FLUSH);
+    else this.#exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+    await this.#exchange.settled();
+    // Its Parse fails where the extended protocol is not spoken: in a replication session.
+    const failed = all.find(({ state }) => state === 'failed');
+    if (failed?.error !== undefined) options.passOn(failed.error);
+    return execute.state === 'done' ? rowsOf(execute) : undefined;
+  }
+
+  #add(
+    name: string,
+    text: string,
+    parameters: readonly (string | null)[],
+  ): { readonly execute: Request; readonly all: readonly Request[] } {
+    const all: Request[] = [];
+    const statement = Buffer.from(name);
+    const isNew = !this.#prepared.has(name);
+    if (isNew) {
+      this.#prepared.add(name);
+      const types = parameters.map(() => TEXT_TYPE);
+      const parse = this.#exchange.add(
+        { kind: 'parse', to: 'nobody' },
+        encodeParse({ kind: 'parse', statement, text: Buffer.from(text), parameterTypes: types }),
+      );
+      all.push(parse);
+      parse.onEnd = () => parse.state === 'done' || this.#prepared.delete(name);
+    }
+    const values = parameters.map((value) => (value === null ? null : Buffer.from(value)));
+    const bind = this.#exchange.add(
+      { kind: 'bind', to: 'nobody' },
+      encodeBind({ kind: 'bind', portal: PORTAL, statement, formats: [], values, resultFormats: [] }),
+    );
+    const execute = this.#exchange.add(
+      { kind: 'execute', to: 'nobody' },
+      encodeExecute({ kind: 'execute', portal: PORTAL, maxRows: 0 }),
+    );
+    this.#exchange.add({ kind: 'close', to: 'nobody' }, encodeClose({ kind: 'close', target: 'portal', name: PORTAL }));
+    return { execute, all: [...all, bind, execute] };
+  }
+}
+
+/** The rows that a request was answered with, as text. */
+export function rowsOf(request: Request): (string | null)[][] {
+  const rows: (string | null)[][] = [];
+  for (const frame of request.frames) {
+    if (frame[0] !== BACKEND.dataRow) continue;
+    const row = decodeDataRow(frame.subarray(5));
+    if (row.kind === 'data-row') rows.push(row.values.map((value) => value?.toString('utf8') ?? null));
+  }
+  return rows;
+}

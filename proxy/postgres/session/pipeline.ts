@@ -1,0 +1,400 @@
+/** The extended protocol inside a global transaction: Parse, Bind, Describe, Execute, Close, Flush, Sync. */
+import { assert } from '../../../src/platform/assert.ts';
+import type { Gid } from '../../../src/contract/transaction.ts';
+import { admit, gidOf } from '../../sql/session.ts';
+import type { Refusal, StatementPlan } from '../../sql/statement.ts';
+import { runCapture, type CaptureOutcome } from './capture-run.ts';
+import {
+  bindByComment,
+  bindBySetting,
+  bodyOf,
+  controlIn,
+  errorFrame,
+  fail,
+  note,
+  plansOf,
+  sendReady,
+  type Conversation,
+} from './conversation.ts';
+import { serveDoomed } from './doomed.ts';
+import type { Request, RequestKind } from './exchange.ts';
+import type { ClientFrame } from './pass-watch.ts';
+import {
+  foreignPortal,
+  malformed,
+  preparedTwice,
+  rolledBackAsAWhole,
+  rowLimit,
+  stalePlan,
+  hiddenGid,
+} from './refusals.ts';
+import { rollBack } from './simple-query.ts';
+import { forget, remember, setPrepared, type Portal, type Statement, namesGidByParameter } from './statements.ts';
+import { addPrepared, addTwin, type TwinBinding } from './twin-requests.ts';
+import { decodeBind } from '../wire/bind.ts';
+import { FLUSH, NO_DATA, PARSE_COMPLETE, SYNC } from '../wire/bodiless.ts';
+import type { ProtocolFault } from '../wire/body.ts';
+import { decodeClose, decodeDescribe, encodeClose } from '../wire/describe.ts';
+import { decodeExecute, encodeExecute } from '../wire/execute.ts';
+import { FRONTEND } from '../wire/frames.ts';
+
+type CapturePlan = Extract<StatementPlan, { kind: 'capture' }>;
+
+/** One session's pipeline. */
+export class Pipeline {
+  readonly #c: Conversation;
+  /** The client has its error; everything up to its Sync is dropped, as the server would. */
+  #isSkipping = false;
+  /** Something was sent since the last Sync, the client's or ours. */
+  #isOpen = false;
+  /** Statements executed since the client's last Sync. */
+  #executed = 0;
+  /** We began a block so that a pipeline of several statements stays one local transaction. */
+  #isWrapped = false;
+
+  constructor(c: Conversation) {
+    this.#c = c;
+  }
+
+  /** True behind a Sync, when nothing of the pipeline is open. */
+  get isIdle(): boolean {
+    return !this.#isSkipping && !this.#isOpen && !this.#isWrapped && this.#executed === 0;
+  }
+
+  /** True behind an error, up to the Sync: the server drops a Query there as it drops everything. */
+  async isDroppingQueries(): Promise<boolean> {
+    if (!this.#isSkipping && this.#c.exchange.pending > 0) await this.#settle();
+    return this.#isSkipping;
+  }
+
+  async serve(frame: ClientFrame): Promise<void> {
+    if (frame.type === FRONTEND.sync) return this.#sync();
+    if (this.#isSkipping) return undefined;
+    switch (frame.type) {
+      case FRONTEND.parse:
+        return this.#parse(frame);
+      case FRONTEND.bind:
+        return this.#bind(frame);
+      case FRONTEND.describe:
+        return this.#describe(frame);
+      case FRONTEND.execute:
+        return this.#execute(frame);
+      case FRONTEND.close:
+        return this.#close(frame);
+      default:
+        // Flush; CopyData and its like outside a COPY, which the server drops or says what is wrong.
+        this.#c.exchange.addUnanswered(frame.bytes);
+        return this.#c.exchange.flush();
+    }
+  }
+
+  /** Rolls the local transaction back, because its global transaction was, and lets the client find out. */
+  async abandon(): Promise<void> {
+    const c = this.#c;
+    const gid = gidOf(c.state);
+    const isOver = (): boolean => gidOf(c.state) !== gid || c.state.block === 'idle';
+    if (gid === undefined || isOver()) return;
+    if (this.#isOpen || c.exchange.pending > 0) {
+      c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+      await c.exchange.settled();
+    }
+    this.#isOpen = false;
+    // Its end was on the way, and has been answered.
+    if (isOver()) return;
+    await rollBack(c);
+    const refusal = rolledBackAsAWhole(gid);
+    // Without a block of the client's the error ends with its pipeline.
+    if (this.#isWrapped) return this.#refuse(refusal);
+    this.#isSkipping = false;
+    this.#executed = 0;
+    await serveDoomed(c, refusal);
+  }
+
+  async #parse(frame: ClientFrame): Promise<void> {
+    const c = this.#c;
+    const statement = remember(c.statements, frame.bytes, bodyOf(frame));
+    if ('kind' in statement) return this.#fault(statement);
+    const refusal = this.#nameGid(() => bindByComment(c, statement));
+    if (refusal !== undefined) return this.#refuse(refusal);
+    const plan = await this.#planOf(statement);
+    if (plan === undefined) return undefined;
+    if (statement.name === '' && plan.kind === 'capture' && this.#isCapturing()) {
+      // The server would parse it for nothing: the capturing statement runs instead.
+      setPrepared(c.statements, statement, false);
+      c.exchange.add({ kind: 'invented', to: 'client', invented: PARSE_COMPLETE });
+      return undefined;
+    }
+    this.#send('parse', 'client', frame.bytes);
+    return undefined;
+  }
+
+  async #bind(frame: ClientFrame): Promise<void> {
+    const c = this.#c;
+    const bind = decodeBind(bodyOf(frame));
+    if (bind.kind === 'fault') return this.#fault(bind);
+    const statement = c.statements.byName.get(bind.statement.toString('latin1'));
+    const name = bind.portal.toString('latin1');
+    c.statements.portals.delete(name);
+    if (statement === undefined) {
+      this.#send('bind', 'client', frame.bytes);
+      return undefined;
+    }
+    const refusal = gidOf(c.state) === undefined ? this.#nameGid(() => bindByComment(c, statement)) : undefined;
+    if (refusal !== undefined) return this.#refuse(refusal);
+    if (namesGidByParameter(statement, bind.values)) return this.#refuse(hiddenGid);
+    if (statement.isDoubtful && gidOf(c.state) !== undefined) return this.#refuse(preparedTwice);
+    const plan = await this.#planOf(statement);
+    if (plan === undefined) return undefined;
+    const gid = gidOf(c.state);
+    const portal: Portal = { statement, bind, frame: Buffer.from(frame.bytes), plan, gid };
+    c.statements.portals.set(name, portal);
+    if (plan.kind === 'capture' && gid !== undefined && this.#isCapturing()) {
+      const admission = admit(c.state, plan);
+      const enter = admission.kind !== 'capture' || admission.enter;
+      this.#bindTwin({ portal, capture: plan.capture, gid, committed: [], enter, to: 'client' });
+      return undefined;
+    }
+    this.#ensurePrepared(statement);
+    this.#send('bind', 'client', frame.bytes);
+    return undefined;
+  }
+
+  async #describe(frame: ClientFrame): Promise<void> {
+    const c = this.#c;
+    const describe = decodeDescribe(bodyOf(frame));
+    if (describe.kind === 'fault') return this.#fault(describe);
+    const name = describe.name.toString('latin1');
+    if (describe.target === 'statement') {
+      const statement = c.statements.byName.get(name);
+      if (statement !== undefined) this.#ensurePrepared(statement);
+      this.#send('describe-statement', 'client', frame.bytes);
+      return undefined;
+    }
+    const portal = c.statements.portals.get(name);
+    const plan = portal?.plan;
+    if (plan?.kind === 'capture' && !plan.capture.returnsRows && portal?.gid !== undefined) {
+      c.exchange.add({ kind: 'invented', to: 'client', invented: NO_DATA });
+      return undefined;
+    }
+    this.#send('describe-portal', 'client', frame.bytes);
+    return undefined;
+  }
+
+  async #execute(frame: ClientFrame): Promise<void> {
+    const c = this.#c;
+    const execute = decodeExecute(bodyOf(frame));
+    if (execute.kind === 'fault') return this.#fault(execute);
+    const portal = c.statements.portals.get(execute.portal.toString('latin1'));
+    const gid = gidOf(c.state);
+    if (portal === undefined)
+      return gid === undefined ? this.#forward(frame, { kind: 'pass' }) : this.#refuse(foreignPortal);
+    const { plan } = portal;
+    if (portal.gid !== gid && plan.kind !== 'control' && plan.kind !== 'set-gid') return this.#refuse(foreignPortal);
+    if (gid === undefined && plan.kind !== 'set-gid') return this.#forward(frame, plan);
+    const admission = admit(c.state, plan);
+    switch (admission.kind) {
+      case 'forward':
+        return this.#forward(frame, plan);
+      case 'refuse':
+        return this.#refuse(admission.refusal);
+      case 'set-gid': {
+        const refusal = this.#nameGid(() =>
+          bindBySetting(c, admission.setting, (number) => portal.bind.values[number - 1]?.toString('utf8')),
+        );
+        return refusal === undefined ? this.#forward(frame, plan) : this.#refuse(refusal);
+      }
+      case 'commit':
+        return this.#commit(frame, plan, gid as Gid);
+      case 'capture':
+        if (execute.maxRows > 0 && admission.capture.returnsRows) return this.#refuse(rowLimit);
+        return this.#capture(execute.portal, portal, plan as CapturePlan, gid as Gid);
+    }
+  }
+
+  async #capture(name: Buffer, portal: Portal, plan: CapturePlan, gid: Gid): Promise<void> {
+    const c = this.#c;
+    const isAlone = c.state.block === 'idle' && this.#executed === 0 && c.peek() === FRONTEND.sync;
+    if (c.state.block === 'idle' && !isAlone) {
+      c.injected.add('begin');
+      this.#isWrapped = true;
+      c.state = { ...c.state, block: 'open' };
+    }
+    const admission = admit(c.state, plan);
+    assert(admission.kind === 'capture', 'the block has not failed');
+    this.#executed += 1;
+    const outcome = await runCapture(c, {
+      gid,
+      admission,
+      isAlone,
+      isBound: true,
+      bindAgain: (committed) => {
+        // A portal that was bound before the savepoint has outlived the rollback to it.
+        c.exchange.add({ kind: 'close', to: 'nobody' }, encodeClose({ kind: 'close', target: 'portal', name }));
+        this.#bindTwin({ portal, capture: plan.capture, gid, committed, enter: admission.enter, to: 'nobody' });
+      },
+      // Without the client's row limit: that of a change without RETURNING means nothing, and our count is a row.
+      execute: () =>
+        c.exchange.add({ kind: 'execute', to: 'held' }, encodeExecute({ kind: 'execute', portal: name, maxRows: 0 })),
+    });
+    // The exchange ended with a Sync of ours.
+    this.#isOpen = false;
+    return this.#conclude(outcome, plan);
+  }
+
+  async #conclude(outcome: CaptureOutcome, plan: StatementPlan): Promise<void> {
+    const c = this.#c;
+    switch (outcome.kind) {
+      case 'done':
+        c.count('captured');
+        for (const bytes of outcome.frames) c.toClient(bytes);
+        if (c.state.block !== 'idle') note(c, plan);
+        return;
+      case 'error':
+        c.toClient(outcome.frame);
+        return this.#skip();
+      case 'skipped':
+        return this.#skip();
+      case 'stale':
+        c.planner.forget();
+        return this.#refuse(stalePlan);
+      case 'refused':
+        return this.#refuse(outcome.refusal);
+    }
+  }
+
+  async #commit(frame: ClientFrame, plan: StatementPlan, gid: Gid): Promise<void> {
+    const c = this.#c;
+    const enlisted = c.enlistment.isEnlisted(gid) ? undefined : await c.enlistment.enlist(gid, false);
+    if (enlisted?.kind !== 'refused') return this.#forward(frame, plan);
+    this.#isOpen = false;
+    this.#isWrapped = false;
+    await rollBack(c);
+    return this.#refuse(enlisted.refusal);
+  }
+
+  /** The client's Sync: whatever is open ends, and it hears that the session is ready. */
+  async #sync(): Promise<void> {
+    const c = this.#c;
+    const isOpen = this.#isOpen || c.exchange.isSkipping || c.exchange.pending > 0;
+    this.#isSkipping = false;
+    this.#isOpen = false;
+    this.#executed = 0;
+    const isWrapped = this.#isWrapped && c.state.block !== 'idle';
+    this.#isWrapped = false;
+    if (!isWrapped) {
+      if (isOpen) {
+        c.exchange.add({ kind: 'sync', to: 'client' }, SYNC);
+        await c.exchange.settled();
+      } else sendReady(c);
+      return;
+    }
+    if (isOpen) {
+      c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+      await c.exchange.settled();
+    }
+    const end = c.injected.add(c.state.block === 'failed' ? 'rollback' : 'commit');
+    c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+    await c.exchange.settled();
+    if (end.error !== undefined) c.toClient(end.error);
+    sendReady(c);
+  }
+
+  async #close(frame: ClientFrame): Promise<void> {
+    const close = decodeClose(bodyOf(frame));
+    if (close.kind === 'fault') return this.#fault(close);
+    const name = close.name.toString('latin1');
+    if (close.target === 'statement') forget(this.#c.statements, name);
+    else this.#c.statements.portals.delete(name);
+    this.#send('close', 'client', frame.bytes);
+    return undefined;
+  }
+
+  /** The plan of a prepared statement; undefined when the client has got an error instead. */
+  async #planOf(statement: Statement): Promise<StatementPlan | undefined> {
+    const c = this.#c;
+    if (gidOf(c.state) === undefined && !statement.isMarked) return controlIn(c, statement.text);
+    const plans = await plansOf(c, statement.text, this.#isOpen || this.#executed > 0);
+    if (plans === undefined) {
+      this.#isSkipping = true;
+      return undefined;
+    }
+    // The server refuses a Parse of several statements; an empty text runs as it is.
+    const [plan] = plans;
+    return plans.length === 1 && plan !== undefined ? plan : { kind: 'pass' };
+  }
+
+  /** A failed block answers every change by itself. */
+  #isCapturing(): boolean {
+    const { state } = this.#c;
+    return gidOf(state) !== undefined && state.block !== 'failed';
+  }
+
+  /** Names a gid, and remembers when statements of this pipeline have run without it. */
+  #nameGid(name: () => Refusal | undefined): Refusal | undefined {
+    const c = this.#c;
+    const before = gidOf(c.state);
+    const refusal = name();
+    if (this.#executed > 0 && before === undefined && gidOf(c.state) !== undefined)
+      c.state = { ...c.state, boundLate: true };
+    return refusal;
+  }
+
+  #bindTwin(binding: TwinBinding): void {
+    this.#isOpen = true;
+    const fault = addTwin(this.#c, binding);
+    if (fault === undefined) return;
+    this.#c.toClient(errorFrame(malformed(fault)));
+    this.#isSkipping = true;
+  }
+
+  #ensurePrepared(statement: Statement): void {
+    if (addPrepared(this.#c, statement)) this.#isOpen = true;
+  }
+
+  #send(kind: RequestKind, to: 'client' | 'nobody', bytes: Buffer): Request {
+    this.#isOpen = true;
+    return this.#c.exchange.add({ kind, to }, bytes);
+  }
+
+  async #forward(frame: ClientFrame, plan: StatementPlan): Promise<void> {
+    const c = this.#c;
+    this.#executed += 1;
+    c.count('passed');
+    const isDecisive = plan.kind === 'control';
+    this.#isOpen = true;
+    const request = c.exchange.add({ kind: 'execute', to: 'client', isDecisive }, frame.bytes);
+    if (plan.kind !== 'control') return;
+    request.onEnd = () => {
+      if (request.state !== 'done') return;
+      note(c, plan);
+      // From here on it is the client's own block, or none.
+      if (plan.verb === 'begin' || plan.verb === 'commit' || plan.verb === 'rollback') this.#isWrapped = false;
+    };
+    // To what the next statement belongs depends on how this one ends; a Sync tells that by itself.
+    if (c.peek() !== FRONTEND.sync) await this.#settle();
+  }
+
+  /** Waits for the answers so far, inside the pipeline. */
+  async #settle(): Promise<void> {
+    const { exchange } = this.#c;
+    exchange.addUnanswered(FLUSH);
+    await exchange.settled();
+    if (exchange.isSkipping) this.#isSkipping = true;
+  }
+
+  /** Refuses inside a pipeline: earlier answers first, then the error, then nothing up to the client's Sync. */
+  async #refuse(refusal: Refusal): Promise<void> {
+    const isOpen = this.#isOpen || this.#c.exchange.pending > 0;
+    this.#isOpen = false;
+    await fail(this.#c, refusal, isOpen);
+    return this.#skip();
+  }
+
+  async #skip(): Promise<void> {
+    this.#isSkipping = true;
+  }
+
+  async #fault(fault: ProtocolFault): Promise<void> {
+    return this.#refuse(malformed(fault));
+  }
+}

@@ -1,0 +1,64 @@
+/** What a session refuses by itself, whatever the statement says. */
+import type { Gid } from '../../../src/contract/transaction.ts';
+import type { Refusal } from '../../sql/statement.ts';
+import type { ProtocolFault } from '../wire/body.ts';
+
+/** What the client hears of a local transaction that was rolled back with its global transaction. */
+export function rolledBackAsAWhole(gid: Gid): Refusal {
+  return {
+    code: '40000',
+    message: `global transaction ${gid} has been rolled back, and this local transaction with it`,
+    hint: 'Nothing of it was kept. End it with ROLLBACK and begin again, in a new global transaction.',
+  };
+}
+
+/** A message that is not what the protocol says. */
+export function malformed(fault: ProtocolFault): Refusal {
+  return {
+    code: fault.code,
+    message: fault.message,
+    hint: 'The message is malformed: report this to the authors of the driver.',
+  };
+}
+
+/** A portal that was bound when the session belonged to another global transaction, or to none. */
+export const foreignPortal: Refusal = {
+  code: '0A000',
+  message: 'this portal was bound before the session belonged to its global transaction',
+  hint: 'Bind it again: name the gid before the statement is bound.',
+};
+
+/** Which of two texts the server has under one name cannot be told: it kept the first unless that one failed. */
+export const preparedTwice: Refusal = {
+  code: '0A000',
+  message: 'two different texts were prepared under the name of this statement',
+  hint: 'Close a prepared statement before its name is used again, or use another name.',
+};
+
+/** The rows of a change are there all at once. */
+export const rowLimit: Refusal = {
+  code: '0A000',
+  message: 'a change with RETURNING cannot be fetched in portions inside a global transaction',
+  hint: 'Execute it without a row limit (no fetch size).',
+};
+
+/** The catalogue changed between planning and running. */
+export const stalePlan: Refusal = {
+  code: '40001',
+  message: 'a relation of this statement is not the one that the statement was planned for',
+  hint: 'Try the local transaction again: its definition or the search_path has just changed.',
+};
+
+/** The gid is set under a name that only a parameter shows. */
+export const hiddenGid: Refusal = {
+  code: '0A000',
+  message: 'atomesh.gid is set through set_config with its name as a parameter',
+  hint: "Write the name into the text: select set_config('atomesh.gid', $1, true).",
+};
+
+/** The gid is given at start-up, where it would belong to every local transaction of the connection. */
+export const gidAtStartup: Refusal = {
+  code: '0A000',
+  message: 'atomesh.gid cannot be given in the start-up parameters of a connection',
+  hint: "Name it in each local transaction: select set_config('atomesh.gid', $1, true), or a comment.",
+};

@@ -1,0 +1,51 @@
+/** The requests that put a capturing statement in the place of the client's, or the client's own back where it is needed. */
+import type { Gid } from '../../../src/contract/transaction.ts';
+import type { Capture } from '../../sql/statement.ts';
+import { withoutPosition } from './capture-run.ts';
+import type { Conversation } from './conversation.ts';
+import type { Request } from './exchange.ts';
+import { setPrepared, type Portal, type Statement } from './statements.ts';
+import type { ProtocolFault } from '../wire/body.ts';
+
+/** What a portal is to be bound to. */
+export interface TwinBinding {
+  readonly portal: Portal;
+  readonly capture: Capture;
+  readonly gid: Gid;
+  /** Whose row locks may be taken over. */
+  readonly committed: readonly Gid[];
+  /** The statement also enters the branch. */
+  readonly enter: boolean;
+  /** Who hears that the portal is bound. */
+  readonly to: 'client' | 'nobody';
+}
+
+/** Adds the Bind of the capturing statement, and its Parse unless the server has it. A fault when the client's Bind is malformed. */
+export function addTwin(c: Conversation, binding: TwinBinding): ProtocolFault | undefined {
+  const bound = c.twins.bind(binding);
+  if (bound.kind === 'fault') return bound;
+  const unnamed = bound.replacesUnnamed ? c.statements.byName.get('') : undefined;
+  if (unnamed !== undefined) setPrepared(c.statements, unnamed, false);
+  if (bound.parse !== undefined) {
+    passError(c, c.exchange.add({ kind: 'parse', to: 'nobody' }, bound.parse), bound.unprepared);
+  }
+  const request = c.exchange.add({ kind: 'bind', to: binding.to }, bound.bind);
+  if (binding.to === 'nobody') passError(c, request);
+  return undefined;
+}
+
+/** Adds the Parse of a statement of the client's that the server does not have. True when there was need of it. */
+export function addPrepared(c: Conversation, statement: Statement): boolean {
+  if (statement.isPrepared) return false;
+  setPrepared(c.statements, statement, true);
+  passError(c, c.exchange.add({ kind: 'parse', to: 'nobody' }, statement.frame));
+  return true;
+}
+
+/** The client hears nothing of the request but its error. */
+function passError(c: Conversation, request: Request, onError?: () => void): void {
+  request.onEnd = () => {
+    if (request.state !== 'done') onError?.();
+    if (request.error !== undefined) c.toClient(withoutPosition(request.error));
+  };
+}

@@ -1,0 +1,112 @@
+/** The changing part where RETURNING gives what is needed: any change on PostgreSQL 18, INSERT and DELETE before. */
+import { quoteName } from '../identifier.ts';
+import { mentionsRow } from './anatomy.ts';
+import { IMAGE_COLUMNS, type Change, type ChangePart } from './capture.ts';
+import { imageSql } from './image.ts';
+import { lockKey, lockableIndexes, type LockKey } from './lock-key.ts';
+
+/** SQL names of the row before and after; undefined where there is none. */
+export interface RowNames {
+  readonly before: string | undefined;
+  readonly after: string | undefined;
+}
+
+/** PostgreSQL 18: `RETURNING old, new` is exact for every change, also after waiting for a lock, and for both halves of an upsert. */
+export function returningPart(change: Change): ChangePart {
+  const { anatomy, facts } = change;
+  const { source } = anatomy.statement;
+  const columns = facts.columns.map((column) => column.name);
+  const names = rowAliases(change, columns);
+  const rows: RowNames = {
+    before: change.command === 'INSERT' && change.assigned.size === 0 ? undefined : names.old.name,
+    after: change.command === 'DELETE' ? undefined : names.new.name,
+  };
+  const own = ownList(change, rows, `${rows.after ?? names.old.name}.tableoid`);
+  const options = [...(names.old.option ?? []), ...(names.new.option ?? [])].join(', ');
+  const { returning, body } = anatomy;
+  const head = source.slice(body.start, returning === undefined ? body.end : returning.keyword);
+  const tail = returning === undefined ? '' : `, ${source.slice(returning.list.start, returning.list.end)}`;
+  return {
+    ...own,
+    before: '',
+    change: `${head}\nRETURNING ${options === '' ? '' : `WITH (${options}) `}${own.list}${tail}`,
+    after: '',
+    rows: 'atomesh_c',
+    checks: '',
+    first: '',
+  };
+}
+
+/** INSERT without DO UPDATE, and DELETE, on 14 to 17: the returned row is the only image. */
+export function plainReturningPart(change: Change): ChangePart {
+  const { anatomy } = change;
+  const { source } = anatomy.statement;
+  const row = quoteName(anatomy.targetName);
+  const rows: RowNames =
+    change.command === 'DELETE' ? { before: row, after: undefined } : { before: undefined, after: row };
+  const own = ownList(change, rows, `${row}.tableoid`);
+  const { returning, body } = anatomy;
+  const head = source.slice(body.start, returning === undefined ? body.end : returning.keyword);
+  const tail = returning === undefined ? '' : `, ${source.slice(returning.list.start, returning.list.end)}`;
+  return {
+    ...own,
+    before: '',
+    change: `${head}\nRETURNING ${own.list}${tail}`,
+    after: '',
+    rows: 'atomesh_c',
+    checks: '',
+    first: '',
+  };
+}
+
+/**
+ * Our part of the RETURNING list, which stands before the client's, and the locks that go with it.
+ * `first` takes the place of the before image where that comes from elsewhere.
+ */
+export function ownList(
+  change: Change,
+  rows: RowNames,
+  tableoid: string,
+  first?: string,
+): { readonly list: string; readonly ownColumns: readonly string[]; readonly keys: readonly LockKey[] } {
+  const keys = keysOf(change, rows);
+  const image = (row: string | undefined): string =>
+    row === undefined ? 'NULL::pg_catalog.text' : imageSql(change.facts, row);
+  return {
+    list: [first ?? image(rows.before), image(rows.after), tableoid, ...keys.map((key) => key.sql)].join(', '),
+    ownColumns: [...IMAGE_COLUMNS, ...keys.map((_, index) => `atomesh_k${index + 1}`)],
+    keys,
+  };
+}
+
+/** Keys of the row as it is now, and as it was where an indexed column is assigned. */
+function keysOf(change: Change, rows: RowNames): readonly LockKey[] {
+  const isUpdate = rows.before !== undefined && rows.after !== undefined;
+  return lockableIndexes(change.facts).flatMap((index) => {
+    const isAssigned = index.columns.some((column) => change.assigned.has(column));
+    // A unique value that the statement cannot have touched needs no lock; the primary key always has one.
+    if (change.command === 'UPDATE' && !isAssigned && !index.isPrimary) return [];
+    const names = isUpdate && isAssigned ? [rows.after, rows.before] : [rows.after ?? rows.before];
+    return names.flatMap((name) => (name === undefined ? [] : [lockKey(change.facts, index, name)]));
+  });
+}
+
+interface RowAlias {
+  readonly name: string;
+  /** The option that introduces the name; absent when the client's text already has it. */
+  readonly option: readonly string[] | undefined;
+}
+
+/** Names for OLD and NEW: the client's own where it uses them, else ours, which nothing can shadow. */
+function rowAliases(change: Change, columns: readonly string[]): { readonly old: RowAlias; readonly new: RowAlias } {
+  const { returning, targetName } = change.anatomy;
+  const alias = (word: 'old' | 'new', given: string | undefined): RowAlias => {
+    if (given !== undefined)
+      return { name: quoteName(given), option: [`${word.toUpperCase()} AS ${quoteName(given)}`] };
+    const isUsed = word !== targetName && mentionsRow(returning?.expressions ?? [], word, columns);
+    if (isUsed) return { name: word, option: undefined };
+    const name = `atomesh_${word}`;
+    return { name, option: [`${word.toUpperCase()} AS ${name}`] };
+  };
+  return { old: alias('old', returning?.oldName), new: alias('new', returning?.newName) };
+}

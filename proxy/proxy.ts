@@ -1,0 +1,140 @@
+/** The sidecar, composed in the order in which a request meets its parts: inbound, the application, outbound, the database, the second phase. */
+import { connectCoordinator } from '../src/client/connect.ts';
+import type { Gid, Instant } from '../src/contract/transaction.ts';
+import { at, now } from '../src/platform/clock.ts';
+import type { Log } from '../src/platform/log.ts';
+import { openMetrics } from '../src/platform/metrics.ts';
+import { openActiveRequests } from './binding/active-requests.ts';
+import { startControlServer } from './branch/control-server.ts';
+import { startDatabase, type Database } from './database.ts';
+import { startAdmin, type Readiness } from './http/admin.ts';
+import { startInbound } from './http/inbound.ts';
+import { openHttpMetrics } from './http/metrics.ts';
+import { startOutbound } from './http/outbound.ts';
+import { openSqlMetrics } from './metrics.ts';
+import type { SidecarOptions } from './options.ts';
+import { loadParser } from './postgres/parse.ts';
+import { checkSchema } from './postgres/schema.ts';
+import { phaseTwoConnection } from './postgres/upstream.ts';
+
+/** A running sidecar. */
+export interface Sidecar {
+  /** The ports that are listened on; they differ from the options where those say 0. */
+  readonly ports: {
+    readonly inbound?: number;
+    readonly outbound?: number;
+    readonly control: number;
+    readonly admin: number;
+    readonly databases: Readonly<Record<string, number>>;
+  };
+  /** Readiness fails first, then no new work is taken; running requests and local transactions get `graceMs`. */
+  close(graceMs?: number): Promise<void>;
+  /** Resolves when the sidecar cannot go on. */
+  readonly failed: Promise<Error>;
+}
+
+const CLEAN_UP_MS = 600_000;
+/** How long a finished branch keeps late local transactions out; far longer than any of them can last. */
+const TOMBSTONE_MS = 24 * 3_600_000;
+
+/** Starts a sidecar. Rejects when a database has no usable schema (`CodedError`) or an address cannot be bound. */
+export async function startSidecar(options: SidecarOptions, log: Log): Promise<Sidecar> {
+  await loadParser();
+  await Promise.all(options.databases.map((database) => checkSchema(phaseTwoConnection(database))));
+
+  const registry = openMetrics(true);
+  const httpMetrics = openHttpMetrics(registry);
+  const sqlMetrics = openSqlMetrics(registry);
+  const coordinator = connectCoordinator({
+    url: options.coordinator.url,
+    timeoutMs: options.coordinator.timeout,
+    ...(options.coordinator.token === undefined ? {} : { token: options.coordinator.token }),
+  });
+  const activeRequests = openActiveRequests();
+  const databases = new Map<string, Database>();
+  let isDraining = false;
+
+  const { listen, token, advertise } = options.control;
+  const control = await startControlServer({
+    service: options.service,
+    address: listen,
+    ...(token === undefined ? {} : { token }),
+    databases,
+    beforeFinish: async (name, gid, operation) => (await databases.get(name)?.beforeFinish(gid, operation)) ?? 'go',
+    onFinished: (name, gid) => databases.get(name)?.finished(gid),
+    log,
+    metrics: registry,
+  });
+  const controlUrl =
+    advertise ?? `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${control.address.port}`;
+  for (const database of options.databases) {
+    const started = await startDatabase({
+      service: options.service,
+      options: database,
+      limits: options.limits,
+      controlUrl,
+      coordinator,
+      gidOfTrace: (traceId: string): Gid | undefined => activeRequests.gidOf(traceId, now()),
+      metrics: sqlMetrics,
+      log,
+    });
+    databases.set(database.name, started);
+  }
+  const shared = {
+    propagation: options.propagation,
+    limits: options.limits,
+    activeRequests,
+    metrics: httpMetrics,
+    log,
+  };
+  const outbound = options.outbound && (await startOutbound({ ...shared, options: options.outbound }));
+  const inbound =
+    options.inbound &&
+    (await startInbound({ ...shared, options: options.inbound, service: options.service, coordinator }));
+  const checks = async (): Promise<Readiness> => {
+    const ok = await coordinator.ready();
+    return { ok, detail: { coordinator: ok ? 'ready' : `not reachable at ${options.coordinator.url}` } };
+  };
+  const admin = await startAdmin({ address: options.admin.listen, checks, registry, draining: () => isDraining });
+  const stopCleaning = everyCleanUp([...databases.values()], log);
+
+  return {
+    ports: {
+      ...(inbound === undefined ? {} : { inbound: inbound.port }),
+      ...(outbound === undefined ? {} : { outbound: outbound.port }),
+      control: control.address.port,
+      admin: admin.port,
+      databases: Object.fromEntries([...databases].map(([name, { port }]) => [name, port])),
+    },
+    async close(graceMs = options.shutdown.grace) {
+      isDraining = true;
+      stopCleaning();
+      // The application may need its database and other services until its last request is answered.
+      await inbound?.close(graceMs);
+      await Promise.all([
+        outbound?.close(graceMs),
+        ...[...databases.values()].map((database) => database.closeListener(graceMs)),
+      ]);
+      await control.close(graceMs);
+      await Promise.all([...databases.values()].map((database) => database.finisher.close()));
+      await Promise.all([admin.close(0), coordinator.close()]);
+    },
+    failed: new Promise(() => undefined),
+  };
+}
+
+/** Removes old tombstones now and then, until stopped. */
+function everyCleanUp(databases: readonly Database[], log: Log): () => void {
+  let cancel = (): void => undefined;
+  const arm = (): void => {
+    cancel = at((now() + CLEAN_UP_MS) as Instant, () => {
+      void Promise.all(databases.map((database) => database.finisher.cleanUp(TOMBSTONE_MS)))
+        .catch((error: unknown) =>
+          log.warn({ err: error }, 'old branch states could not be deleted; trying again later'),
+        )
+        .finally(arm);
+    });
+  };
+  arm();
+  return () => cancel();
+}

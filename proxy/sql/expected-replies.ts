@@ -1,0 +1,43 @@
+/**
+ * Pairs the server's answers with what was sent. A database answers strictly in order, so a queue is enough, with one rule of
+ * the extended protocol: after an error everything up to the next synchronising request goes unanswered.
+ */
+
+/** Something that was sent and will be answered, or bytes of our own that take an answer's place in the order. */
+export interface Expected {
+  /** It is answered even after an error: a Sync, a simple query. */
+  readonly synchronises: boolean;
+}
+
+/** The queue. `T` is what the wire side keeps of each request. */
+export interface ExpectedReplies<T extends Expected> {
+  /** Adds what was sent, or invented, last. */
+  push(expected: T): void;
+  /** What the next answer belongs to. */
+  head(): T | undefined;
+  /** The head has been answered in full. */
+  done(): void;
+  /** The head was answered by an error: it and all that the server will now skip leave the queue, and are returned in order. */
+  fail(): readonly T[];
+  readonly size: number;
+}
+
+/** An empty queue. */
+export function createExpectedReplies<T extends Expected>(): ExpectedReplies<T> {
+  let queue: T[] = [];
+  return {
+    push: (expected) => void queue.push(expected),
+    head: () => queue[0],
+    done: () => void queue.shift(),
+    fail() {
+      const next = queue.findIndex((expected, index) => index > 0 && expected.synchronises);
+      const end = next < 0 ? queue.length : next;
+      const failed = queue.slice(0, end);
+      queue = queue.slice(end);
+      return failed;
+    },
+    get size() {
+      return queue.length;
+    },
+  };
+}

@@ -1,0 +1,80 @@
+/** A transaction in the hands of this process. */
+import {
+  isFinal,
+  type BranchId,
+  type CallResult,
+  type Gid,
+  type Instant,
+  type Operation,
+} from '../contract/transaction.ts';
+import type { GlobalTransaction, Branch } from '../engine/global-transaction.ts';
+import type { Effect } from '../engine/effect.ts';
+import { needsAttention } from '../engine/status.ts';
+import type { Posted } from './fold.ts';
+import type { Stored } from './ports.ts';
+
+/** What metrics may want to know. Durations in milliseconds. */
+export type RunnerEvent =
+  /** A transaction has become final; `durationMs` since its begin. */
+  | { readonly kind: 'finished'; readonly transaction: GlobalTransaction; readonly durationMs: number }
+  /** A branch call has been answered. */
+  | {
+      readonly kind: 'called';
+      readonly branchKind: Branch['kind'];
+      readonly operation: Operation;
+      readonly result: CallResult;
+      readonly durationMs: number;
+    };
+
+/** The mutable record of one transaction. Only `driver.ts` writes to it. */
+export interface Driven {
+  readonly gid: Gid;
+  /** As it is in the store; when `isUnsaved`, with answers of branches that are not written yet. */
+  transaction: GlobalTransaction;
+  version: number;
+  /** Without renewal, others may take the transaction from then on. */
+  leaseUntil: Instant;
+  isUnsaved: boolean;
+  /** The next turn saves even if nothing has changed. */
+  mustSave: boolean;
+  mailbox: Posted[];
+  isWorking: boolean;
+  /** Branches whose call is waiting for its turn, in flight, or answered and not yet folded. */
+  readonly calling: Set<BranchId>;
+  /** Ends the calls in flight when the transaction is lost; made with the first call. */
+  calls: AbortController | undefined;
+  /** No longer in our hands: nothing more is performed, and answers that still come are dropped. */
+  isDropped: boolean;
+}
+
+/** The record of a transaction that has just come into our hands. */
+export function drivenFrom(stored: Stored, leaseUntil: Instant): Driven {
+  return {
+    gid: stored.transaction.gid,
+    transaction: stored.transaction,
+    version: stored.version,
+    leaseUntil,
+    isUnsaved: false,
+    mustSave: false,
+    mailbox: [],
+    isWorking: false,
+    calling: new Set(),
+    calls: undefined,
+    isDropped: false,
+  };
+}
+
+/** True when nobody needs to wait for the transaction any longer. */
+export function isOver(transaction: GlobalTransaction): boolean {
+  return isFinal(transaction.status) || needsAttention(transaction);
+}
+
+/** When the store is to hand the transaction to somebody else, should we fall silent. */
+export function dueAtOf(effects: readonly Effect[], now: Instant): Instant | undefined {
+  let dueAt: Instant | undefined;
+  for (const effect of effects) {
+    if (effect.kind === 'call') return now;
+    dueAt = effect.at;
+  }
+  return dueAt;
+}

@@ -1,0 +1,86 @@
+/** Performs what was decided and saved: wakes, and calls to branches. */
+import { assert } from '../platform/assert.ts';
+import type { Log } from '../platform/log.ts';
+import type { Gid, Instant } from '../contract/transaction.ts';
+import type { Effect } from '../engine/effect.ts';
+import { CallQueue } from './calls.ts';
+import type { Driven, RunnerEvent } from './driven.ts';
+import { WOKEN, type Posted } from './fold.ts';
+import type { Clock, Transport } from './ports.ts';
+import { Wakes } from './wakes.ts';
+
+export interface PerformerOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Calls in flight, in all. */
+  readonly callsMax: number;
+  readonly onEvent: (event: RunnerEvent) => void;
+  /** Where answers go. */
+  readonly post: (driven: Driven, posted: Posted) => void;
+  readonly onWake: (gid: Gid) => void;
+}
+
+type CallEffect = Extract<Effect, { kind: 'call' }>;
+
+export class Performer {
+  readonly wakes: Wakes;
+  readonly #options: PerformerOptions;
+  readonly #calls: CallQueue<{ readonly driven: Driven; readonly effect: CallEffect }>;
+
+  constructor(options: PerformerOptions) {
+    this.#options = options;
+    this.wakes = new Wakes(options.clock, options.onWake);
+    this.#calls = new CallQueue(options.callsMax, ({ driven, effect }) => this.#call(driven, effect));
+  }
+
+  /** Branch calls in flight. */
+  get calls(): number {
+    return this.#calls.inFlight;
+  }
+
+  /** Performs `effects`, which are all that is due: a call that is under way is not made again, and a wake that is not among them is none any more. */
+  perform(driven: Driven, effects: readonly Effect[]): void {
+    let wakeAt: Instant | undefined;
+    for (const effect of effects) {
+      if (effect.kind === 'wake') wakeAt = effect.at;
+      else if (!driven.calling.has(effect.branch)) {
+        driven.calling.add(effect.branch);
+        this.#calls.add(effect.urls[0] ?? '', { driven, effect });
+      }
+    }
+    if (wakeAt === undefined) this.wakes.remove(driven.gid);
+    else this.wakes.set(driven.gid, wakeAt);
+  }
+
+  /** Starts nothing more; calls in flight go on. */
+  close(): void {
+    this.#calls.close();
+    this.wakes.clear();
+  }
+
+  async #call(driven: Driven, effect: CallEffect): Promise<void> {
+    const { transport, clock, log, onEvent, post } = this.#options;
+    const { branch: id, operation, urls } = effect;
+    const startedAt = clock.now();
+    if (driven.isDropped) return;
+    if (driven.leaseUntil <= startedAt) {
+      // Its turn came too late: somebody else may be driving by now. The next turn finds out by saving.
+      driven.calling.delete(id);
+      return post(driven, WOKEN);
+    }
+    const { gid, requestTimeoutMs: timeoutMs, branches } = driven.transaction;
+    const branch = branches.find((candidate) => candidate.id === id);
+    assert(branch !== undefined, `branch ${id} of ${gid} exists`);
+    driven.calls ??= new AbortController();
+    const request = { gid, branch: id, operation, url: urls[0] ?? '', timeoutMs };
+    const reply = await transport.call(request, driven.calls.signal).catch((cause: unknown) => {
+      log.error({ gid, branch: id, err: cause }, 'the transport failed instead of answering unknown');
+      return { result: 'unknown' as const, detail: String(cause) };
+    });
+    if (driven.isDropped) return;
+    const durationMs = clock.now() - startedAt;
+    onEvent({ kind: 'called', branchKind: branch.kind, operation, result: reply.result, durationMs });
+    post(driven, { event: { kind: 'replied', branch: id, operation, ...reply }, losses: 0 });
+  }
+}

@@ -1,0 +1,169 @@
+/** The coordinator's verbs over its parts: the driver saves and performs, the claimer recovers, the waiters wait. */
+import { hash } from 'node:crypto';
+import { assert } from '../platform/assert.ts';
+import type { Log } from '../platform/log.ts';
+import type { CodedError } from '../contract/errors.ts';
+import type { BeginRequest, EnlistRequest } from '../contract/messages.ts';
+import type { Gid, Instant } from '../contract/transaction.ts';
+import { begin, requestIdentity } from '../engine/begin.ts';
+import { decide } from '../engine/decide.ts';
+import type { GlobalTransaction } from '../engine/global-transaction.ts';
+import { Claimer } from './claim.ts';
+import { isOver, type RunnerEvent } from './driven.ts';
+import { Driver } from './driver.ts';
+import type { Decide } from './fold.ts';
+import type { Clock, ListFilter, Store, Transport } from './ports.ts';
+import { gidConflict, gidUnknown, shuttingDown, storeFailed, tooManyTransactions } from './refusals.ts';
+import type { Outcome, Runner } from './runner.ts';
+import { Waiters } from './waiters.ts';
+
+export interface RunnerOptions {
+  readonly store: Store;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  /** Makes a gid for a begin that brings none. */
+  readonly newGid: () => Gid;
+  /**
+   * Who this coordinator is to the others on the same store. A name that is the same after a restart lets it go on with its
+   * own transactions at once; two live coordinators must never share one.
+   */
+  readonly owner: string;
+  /** How long others leave a transaction alone after its owner has last written. */
+  readonly leaseMs: number;
+  /** How long finished transactions are kept. */
+  readonly retentionMs: number;
+  readonly limits: { readonly branches: number; readonly unfinished: number; readonly calls: number };
+  readonly log: Log;
+  /** For metrics. Must not throw. */
+  readonly onEvent?: (event: RunnerEvent) => void;
+  /** The judgement; the engine's own unless a test wants to see a wrong one found. */
+  readonly decide?: Decide;
+}
+
+/** Makes a coordinator. It answers at once; `start()` lets it recover what others left behind. */
+export function createRunner(options: RunnerOptions): Runner {
+  return new CoordinatorRunner(options);
+}
+
+class CoordinatorRunner implements Runner {
+  readonly #options: RunnerOptions;
+  readonly #waiters: Waiters;
+  readonly #driver: Driver;
+  readonly #claimer: Claimer;
+  #isStopping = false;
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+    this.#waiters = new Waiters(options.clock);
+    this.#driver = new Driver({
+      ...options,
+      decide: options.decide ?? decide,
+      onEvent: options.onEvent ?? (() => undefined),
+      waiters: this.#waiters,
+      onDue: () =>
+        void this.#claimer.scan().catch((cause: unknown) => options.log.error({ err: cause }, 'claiming failed')),
+    });
+    this.#claimer = new Claimer({ ...options, driver: this.#driver, unfinishedMax: options.limits.unfinished });
+  }
+
+  get load(): { readonly driven: number; readonly calls: number } {
+    return { driven: this.#driver.driven, calls: this.#driver.calls };
+  }
+
+  async begin(
+    request: BeginRequest,
+  ): Promise<Outcome<{ readonly transaction: GlobalTransaction; readonly created: boolean }>> {
+    const { store, clock, newGid, limits } = this.#options;
+    if (this.#isStopping) return refused(shuttingDown());
+    if (this.#driver.unfinished >= limits.unfinished) return refused(tooManyTransactions(limits.unfinished));
+    const gid = request.gid ?? newGid();
+    const now = clock.now();
+    const transaction = begin(request, gid, hash('sha256', requestIdentity(request), 'base64url'), now);
+    const lease = this.#driver.lease(now);
+    try {
+      if ((await store.insert(transaction, lease)) === 'inserted') {
+        this.#driver.adopt({ transaction, version: 1 }, lease.until);
+        return { ok: true, value: { transaction, created: true } };
+      }
+    } catch (cause) {
+      return refused(storeFailed(gid, cause));
+    }
+    const known = await this.read(gid);
+    if (!known.ok) return known;
+    if (known.value.requestHash !== transaction.requestHash) return refused(gidConflict(gid));
+    return { ok: true, value: { transaction: known.value, created: false } };
+  }
+
+  async enlist(gid: Gid, { kind, resource, operations }: EnlistRequest): ReturnType<Runner['enlist']> {
+    if (this.#isStopping) return refused(shuttingDown());
+    const outcome = await this.#driver.request(gid, { kind: 'enlist', branch: { kind, resource, operations } });
+    if (!outcome.ok) return outcome;
+    const branch = outcome.value.branches.find((candidate) => candidate.resource === resource);
+    assert(branch !== undefined, `what was enlisted in ${gid} is one of its branches`);
+    return { ok: true, value: { gid, branchId: branch.id, sequence: branch.sequence } };
+  }
+
+  async submit(gid: Gid): Promise<Outcome<GlobalTransaction>> {
+    if (this.#isStopping) return refused(shuttingDown());
+    return this.#driver.request(gid, { kind: 'submit' });
+  }
+
+  async abort(gid: Gid, request: { readonly reason?: string }): Promise<Outcome<GlobalTransaction>> {
+    if (this.#isStopping) return refused(shuttingDown());
+    return this.#driver.request(gid, { kind: 'abort', reason: request.reason ?? 'aborted by request' });
+  }
+
+  async retry(gid: Gid): Promise<Outcome<GlobalTransaction>> {
+    if (this.#isStopping) return refused(shuttingDown());
+    return this.#driver.request(gid, { kind: 'retry' });
+  }
+
+  async read(gid: Gid): Promise<Outcome<GlobalTransaction>> {
+    const driven = this.#driver.peek(gid);
+    if (driven !== undefined) return { ok: true, value: driven };
+    try {
+      const stored = await this.#options.store.read(gid);
+      return stored === undefined ? refused(gidUnknown(gid)) : { ok: true, value: stored.transaction };
+    } catch (cause) {
+      return refused(storeFailed(gid, cause));
+    }
+  }
+
+  async waitForEnd(gid: Gid, waitMs: number, signal: AbortSignal): Promise<Outcome<GlobalTransaction>> {
+    const { clock } = this.#options;
+    // Waits before it reads, so that an end in between is not missed.
+    const waiter = this.#waiters.add(gid, (clock.now() + waitMs) as Instant, signal);
+    try {
+      const known = await this.read(gid);
+      if (!known.ok || isOver(known.value) || this.#isStopping) return known;
+      const ended = await waiter.over;
+      return ended === undefined ? await this.read(gid) : { ok: true, value: ended };
+    } finally {
+      waiter.cancel();
+    }
+  }
+
+  async list(filter: ListFilter): Promise<Outcome<readonly GlobalTransaction[]>> {
+    try {
+      const stored = await this.#options.store.list(filter);
+      return { ok: true, value: stored.map(({ transaction }) => transaction) };
+    } catch (cause) {
+      return refused(storeFailed(undefined, cause));
+    }
+  }
+
+  start(): void {
+    this.#claimer.start();
+  }
+
+  async stop(graceMs: number): Promise<void> {
+    this.#isStopping = true;
+    this.#claimer.stop();
+    this.#waiters.cancelAll();
+    await this.#driver.stop(graceMs);
+  }
+}
+
+function refused(error: CodedError): { readonly ok: false; readonly error: CodedError } {
+  return { ok: false, error };
+}

@@ -1,0 +1,84 @@
+/**
+ * Keeps global transactions in one SQLite file, on a thread of its own, so that the event loop never waits for a disk.
+ * Group commit: what is asked while a database transaction runs shares the next one.
+ */
+import { Worker } from 'node:worker_threads';
+import { type Gid, type Instant, isFinal } from '../contract/transaction.ts';
+import type { GlobalTransaction } from '../engine/global-transaction.ts';
+import type { Log } from '../platform/log.ts';
+import type { Lease, Store, Stored } from '../runner/ports.ts';
+import type { Columns, Row, WorkerStart } from './sqlite-protocol.ts';
+import { WorkerQueue } from './sqlite-queue.ts';
+
+/** A store that can fail for good. */
+export interface SqliteStore extends Store {
+  /**
+   * Resolves when the file can no longer be trusted (a failed commit, a corrupt page): every call rejects from then on,
+   * and the process should end. What was answered before is on disk.
+   */
+  readonly failed: Promise<Error>;
+}
+
+/**
+ * Opens the file, or makes it (readable by its owner only). Rejects with `CodedError` STORE_FAILED when it cannot be
+ * used: held by another coordinator, of another application, newer than this program, or SQLite itself is too old.
+ * Later failures of writes reject with STORE_FAILED too. `pagesMax` bounds the file, in pages of 4 KiB.
+ */
+export async function openSqliteStore(
+  path: string,
+  log?: Log,
+  options: { readonly pagesMax?: number } = {},
+): Promise<SqliteStore> {
+  const start: WorkerStart = { path, pagesMax: options.pagesMax };
+  // The worker's file has the ending of this one: `.ts` in development, `.js` in the package.
+  const file = new URL(`./sqlite-worker${import.meta.url.slice(-3)}`, import.meta.url);
+  const queue = new WorkerQueue(new Worker(file, { workerData: start, name: 'atomesh-sqlite' }), (error) =>
+    log?.error({ path, hint: error.hint }, `a batch of writes was refused: ${error.message}`),
+  );
+  await queue.opened;
+  void queue.failed.then((error) =>
+    log?.fatal({ path, hint: error.hint }, `the store has failed for good: ${error.message}`),
+  );
+  return storeOver(queue);
+}
+
+function storeOver(queue: WorkerQueue): SqliteStore {
+  return {
+    failed: queue.failed,
+    close: () => queue.close(),
+    insert: (transaction, lease) =>
+      queue.ask(['insert', transaction.gid, ...columnsOf(transaction, lease, transaction.deadline)], 'now', asIs),
+    save: (next, version, lease, dueAt, durability) =>
+      queue.ask(['save', next.gid, version, ...columnsOf(next, lease, dueAt)], durability, asIs),
+    read: (gid) => queue.ask(['read', gid], 'now', (row) => (row === undefined ? undefined : storedOf(row))),
+    claimDue: (now, lease, limit) => queue.ask(['claimDue', now, lease.owner, lease.until, limit], 'now', storedOfAll),
+    claim: (gid, now, lease) =>
+      queue.ask(['claim', gid, now, lease.owner, lease.until], 'now', (row) =>
+        typeof row === 'string' ? row : storedOf(row),
+      ),
+    renew: (gids, lease) =>
+      queue.ask(['renew', gids, lease.owner, lease.until], 'now', (lost) => lost as readonly Gid[]),
+    list: ({ status, after, limit }) => queue.ask(['list', status ?? null, after ?? '', limit], 'now', storedOfAll),
+    deleteFinished: (before, limit) => queue.ask(['deleteFinished', before, limit], 'soon', asIs),
+  };
+}
+
+function asIs<T>(answer: T): T {
+  return answer;
+}
+
+function storedOfAll(rows: readonly Row[]): readonly Stored[] {
+  return rows.map(storedOf);
+}
+
+function columnsOf(transaction: GlobalTransaction, lease: Lease, dueAt: Instant | undefined): Columns {
+  const { status, finishedAt } = transaction;
+  // A final state without its instant counts as finished since ever: it must never be claimed again.
+  const finished = isFinal(status) ? (finishedAt ?? 0) : null;
+  return [lease.owner, lease.until, dueAt ?? null, status, finished, JSON.stringify(transaction)];
+}
+
+/** The body is our own JSON: what was stored is what comes back. */
+function storedOf([body, version]: Row): Stored {
+  return { transaction: JSON.parse(body) as GlobalTransaction, version };
+}

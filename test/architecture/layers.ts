@@ -1,0 +1,71 @@
+/**
+ * Which part of the repository may use which. Arrows only go from the outside in: the engine decides and knows nothing,
+ * the runner saves and performs, everything with a socket is outside. `src` never knows that `proxy` exists.
+ */
+
+/** A folder with everything below it that has no row of its own, or one file. */
+export interface Layer {
+  readonly name: string;
+  /** Layers that it may import. */
+  readonly uses: readonly string[];
+  /** Layers of which it may import types only: what it implements or is handed, not what it calls. */
+  readonly usesTypesOf?: readonly string[];
+}
+
+const COORDINATOR = ['src/http', 'src/runner', 'src/store', 'src/transport', 'src/engine', 'src/options.ts'];
+const SIDECAR = ['proxy/http', 'proxy/postgres', 'proxy/branch', 'proxy/sql', 'proxy/binding', 'proxy/options.ts'];
+const GROUND = ['src/contract', 'src/platform'];
+const EVERYTHING = [
+  'cli',
+  'config',
+  'examples/demo',
+  'examples/shop',
+  'examples/support',
+  'proxy',
+  'proxy/postgres/wire',
+  'src/client',
+  'src/coordinator.ts',
+  ...COORDINATOR,
+  ...SIDECAR,
+  ...GROUND,
+];
+
+export const LAYERS: readonly Layer[] = [
+  { name: 'src/contract', uses: [] },
+  { name: 'src/platform', uses: ['src/contract'] },
+  { name: 'src/options.ts', uses: GROUND },
+
+  { name: 'src/engine', uses: ['src/contract'] },
+  { name: 'src/runner', uses: ['src/engine', ...GROUND] },
+  { name: 'src/store', uses: ['src/engine', ...GROUND], usesTypesOf: ['src/runner'] },
+  { name: 'src/transport', uses: GROUND, usesTypesOf: ['src/runner'] },
+  { name: 'src/http', uses: ['src/runner', 'src/engine', ...GROUND] },
+  { name: 'src/client', uses: GROUND },
+  { name: 'src/coordinator.ts', uses: [...COORDINATOR, ...GROUND] },
+
+  { name: 'proxy/options.ts', uses: GROUND },
+  { name: 'proxy/binding', uses: GROUND, usesTypesOf: ['proxy/options.ts'] },
+  { name: 'proxy/sql', uses: GROUND },
+  { name: 'proxy/branch', uses: ['proxy/sql', 'src/client', ...GROUND], usesTypesOf: ['proxy/options.ts'] },
+  { name: 'proxy/http', uses: ['proxy/binding', 'src/client', ...GROUND], usesTypesOf: ['proxy/options.ts'] },
+  { name: 'proxy/postgres/wire', uses: GROUND },
+  {
+    name: 'proxy/postgres',
+    uses: ['proxy/postgres/wire', 'proxy/sql', 'proxy/branch', 'proxy/binding', 'src/client', ...GROUND],
+    usesTypesOf: ['proxy/options.ts'],
+  },
+  { name: 'proxy', uses: ['proxy/postgres/wire', 'src/client', ...SIDECAR, ...GROUND] },
+
+  { name: 'config', uses: ['src/options.ts', 'proxy/options.ts', ...GROUND] },
+  {
+    name: 'cli',
+    uses: ['config', 'src/coordinator.ts', 'proxy', 'proxy/postgres', 'src/client', 'examples/demo', ...GROUND],
+    usesTypesOf: ['src/options.ts', 'proxy/options.ts'],
+  },
+
+  { name: 'examples/support', uses: GROUND },
+  { name: 'examples/shop', uses: ['examples/support', 'src/client', ...GROUND] },
+  { name: 'examples/demo', uses: ['examples/shop', 'examples/support', 'src/client', ...GROUND] },
+  { name: 'bench', uses: EVERYTHING },
+  { name: 'test', uses: ['bench', ...EVERYTHING] },
+];

@@ -1,0 +1,59 @@
+import test from 'ava';
+import fc from 'fast-check';
+import type { Gid } from '../../src/contract/transaction.ts';
+import { gidFromSqlComment } from '../../proxy/binding/from-sql-comment.ts';
+
+const traceId = '0af7651916cd43dd8448eb211c80319c';
+const gidOfTrace = (id: string): Gid | undefined => (id === traceId ? ('of-trace' as Gid) : undefined);
+const gidOf = (sql: string): string | undefined => {
+  const found = gidFromSqlComment(sql, gidOfTrace);
+  return found?.kind === 'gid' ? found.gid : found?.kind;
+};
+
+const table: readonly (readonly [title: string, sql: string, gid: string | undefined])[] = [
+  ['a comment at the end', "select 1 /*atomesh_gid='g1'*/", 'g1'],
+  ['a comment at the end, before the semicolon', "select 1 /*atomesh_gid='g1'*/ ;\n", 'g1'],
+  ['a comment in front', "/*atomesh_gid='g1'*/ select 1", 'g1'],
+  ['a key without quotes', 'select 1 /*atomesh_gid=g1*/', 'g1'],
+  ['a key in the form of marginalia', 'select 1 /*application:shop,atomesh_gid:g1*/', 'g1'],
+  ['URL-encoded characters', "select 1 /*atomesh_gid='g%7B1%7D'*/", 'g{1}'],
+  ["percent signs doubled by Google's Python library", "select 1 /*atomesh_gid='g%%7B1%%7D'*/", 'g{1}'],
+  ['other keys around it', "select 1 /*action='a%20b',atomesh_gid='g1',route='%2Fpolls'*/", 'g1'],
+  ['a tracestate', "select 1 /*traceparent='00-x',tracestate='atomesh%3Dg%3Ag2%2Cother%3D1'*/", 'g2'],
+  [
+    'a traceparent of a trace that arrived with a gid',
+    `select 1 /*traceparent='00-${traceId}-b7ad6b7169203331-01'*/`,
+    'of-trace',
+  ],
+  [
+    'a traceparent of another trace',
+    "select 1 /*traceparent='00-11111111111111111111111111111111-b7ad6b7169203331-01'*/",
+    undefined,
+  ],
+  [
+    'the explicit key before the trace',
+    `select 1 /*atomesh_gid='g1',traceparent='00-${traceId}-b7ad6b7169203331-01'*/`,
+    'g1',
+  ],
+  ['no comment', 'select 1', undefined],
+  ['a comment of somebody else', "select 1 /*controller='index'*/", undefined],
+  ['a literal that looks like one', "select '/*atomesh_gid=''g1''*/'", undefined],
+  ['a comment in the middle', "select /*atomesh_gid='g1'*/ 1", undefined],
+  ['a hint', 'select /*+ SeqScan(t) */ 1', undefined],
+  ['text that is not a gid', "select 1 /*atomesh_gid='a b; drop table t'*/", 'malformed'],
+];
+
+for (const [title, sql, gid] of table) {
+  test(`the gid of a statement with ${title}`, (t) => t.is(gidOf(sql), gid));
+}
+
+test('no text throws, and a gid is found only where its letters stand', (t) => {
+  fc.assert(
+    fc.property(fc.string({ maxLength: 200 }), (sql) => {
+      const found = gidOf(sql);
+      return found === undefined || found === 'malformed' || sql.includes('atomesh');
+    }),
+    { numRuns: 2000 },
+  );
+  t.pass();
+});

@@ -1,0 +1,143 @@
+import test from 'ava';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { connectCoordinator } from '../../src/client/connect.ts';
+import type { Gid } from '../../src/contract/transaction.ts';
+import { coordinator, folder, run, start } from './support.ts';
+
+test('SIGTERM and SIGINT end a coordinator in order, with 0', async (t) => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const { running } = await coordinator(t);
+    running.process.kill(signal);
+    t.like(await running.ended, { code: 0, signal: null });
+    t.regex(running.errors(), /"msg":"the coordinator has stopped"/);
+  }
+});
+
+test('a coordinator without a file keeps its transactions in ./atomesh.db', async (t) => {
+  const { path } = folder(t);
+  const running = start(t, ['coordinator'], { cwd: path });
+  // The default port may be taken on this machine; either way the place of the file is what is tested.
+  await Promise.race([running.line, running.ended]).catch(() => undefined);
+  t.true(existsSync(join(path, 'atomesh.db')));
+  running.process.kill('SIGTERM');
+  await running.ended;
+});
+
+test('an address in use ends the start with 1 and names the option, the address and what to do', async (t) => {
+  const { url } = await coordinator(t);
+  const port = new URL(url).port;
+  const config = folder(t).file('c.yaml', `listen: 127.0.0.1:${port}\nstore: { memory: {} }\n`);
+  const { code, err } = await run(t, ['coordinator', '--config', config]);
+  t.is(code, 1);
+  t.regex(
+    err,
+    new RegExp(`listen: cannot listen on 127\\.0\\.0\\.1:${port}: .*EADDRINUSE.*\\nSet listen .* another port`),
+  );
+});
+
+test('a second signal ends a coordinator at once, the same one passed on twice does not', async (t) => {
+  const silent = createServer().listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  t.teardown(() => silent.close());
+  t.teardown(() => silent.closeAllConnections());
+  const { url, running } = await coordinator(t, 'shutdown: { grace: 40s }\n');
+  const client = connectCoordinator({ url, timeoutMs: 5000 });
+  const { gid } = await client.begin({ requestTimeoutMs: 60_000 });
+  const participant = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`;
+  const operations = { commit: participant, rollback: participant };
+  await client.enlist(gid, { kind: 'undo', resource: 'a/b', operations });
+  const called = once(silent, 'request');
+  await client.submit(gid);
+  await called;
+  await client.close();
+
+  running.process.kill('SIGTERM');
+  running.process.kill('SIGTERM');
+  while (!running.errors().includes('"stopping"')) await new Promise((resolve) => setImmediate(resolve));
+  const { promise: later, resolve } = Promise.withResolvers<void>();
+  setTimeout(resolve, 500);
+  await later;
+  t.is(running.process.exitCode, null);
+  running.process.kill('SIGTERM');
+  t.like(await running.ended, { code: 143, signal: null });
+});
+
+test('a defect is logged and ends the process with 70', async (t) => {
+  const { file } = folder(t);
+  const defect = file('defect.mjs', 'process.once("SIGUSR2", () => { Promise.reject(new Error("planted")); });');
+  const config = file('c.yaml', 'listen: 127.0.0.1:0\nstore: { memory: {} }\n');
+  const running = start(t, ['coordinator', '-c', config], { env: { NODE_OPTIONS: `--import=${defect}` } });
+  await running.line;
+  running.process.kill('SIGUSR2');
+  const { code, err } = await running.ended;
+  t.is(code, 70);
+  t.regex(err, /"level":"fatal".*planted/);
+});
+
+test('warnings about the configuration are logged with their place', async (t) => {
+  const { running } = await coordinator(t, 'token: canary-7f3a\n');
+  t.regex(running.errors(), /"level":"warn".*"line":3,"column":8,"path":"token"/);
+  t.notRegex(running.errors(), /canary/);
+});
+
+test('tx shows what a coordinator keeps, as text and as JSON', async (t) => {
+  const { url } = await coordinator(t);
+  const client = connectCoordinator({ url, timeoutMs: 5000 });
+  t.teardown(() => client.close());
+  t.like(await run(t, ['tx', 'list', '--url', url]), { code: 0, out: 'no transactions\n' });
+
+  const operations = { commit: 'http://127.0.0.1:1/c', rollback: 'http://127.0.0.1:1/r' };
+  await client.begin({ gid: 'order-1' as Gid, initiator: 'orders POST /orders' });
+  await client.enlist('order-1' as Gid, { kind: 'undo', resource: 'orders/db', operations });
+  await client.begin({ gid: 'order-2' as Gid });
+  await client.submit('order-1' as Gid);
+  await client.abort('order-2' as Gid, { reason: 'no room' });
+
+  const env = { ATOMESH_COORDINATOR_URL: url };
+  const listed = await run(t, ['tx', 'list'], { env });
+  t.is(listed.code, 0, listed.err);
+  t.regex(
+    listed.out,
+    /^GID +STATUS +AGE +DONE +BEGUN BY\norder-1 +submitted +\S+ +0\/1 +orders POST \/orders\norder-2 +failed/,
+  );
+  const page = await run(t, ['tx', 'list', '--limit', '1', '--json'], { env });
+  t.like(JSON.parse(page.out), { transactions: [{ gid: 'order-1' }] });
+  const more = await run(t, ['tx', 'list', '--after', 'order-1', '--status', 'failed'], { env });
+  t.regex(more.out, /\norder-2 +failed/);
+
+  const shown = await run(t, ['tx', 'show', 'order-1'], { env });
+  t.regex(shown.out, /^gid: +order-1\nstatus: +submitted\n/);
+  t.regex(shown.out, /\nBRANCH +KIND +RESOURCE.*\n01 +undo +orders\/db +prepared/);
+  const failed = await run(t, ['tx', 'show', 'order-2', '--json'], { env });
+  t.like(JSON.parse(failed.out), { gid: 'order-2', status: 'failed', reason: 'no room' });
+
+  const retried = await run(t, ['tx', 'retry', 'order-1'], { env });
+  t.is(retried.code, 0, retried.err);
+  const unknown = await run(t, ['tx', 'show', 'order-3'], { env });
+  t.like(unknown, { code: 1, out: '' });
+  t.regex(unknown.err, /does not know the transaction order-3/);
+});
+
+test('tx sends the token from the environment, and says so when there is none', async (t) => {
+  const { url } = await coordinator(t, 'token: canary-7f3a\n');
+  const words = ['tx', 'list', '--url', url];
+  const refused = await run(t, words);
+  t.is(refused.code, 1);
+  t.regex(refused.err, /token/i);
+  const { code, out } = await run(t, words, { env: { ATOMESH_TOKEN: 'canary-7f3a' } });
+  t.is(code, 0);
+  t.is(out, 'no transactions\n');
+});
+
+test('health is 0 for a listener that is well and 1 for everything else', async (t) => {
+  const { url, running } = await coordinator(t);
+  t.is((await run(t, ['health', `${url}/readyz`])).code, 0);
+  t.is((await run(t, ['health', `${url}/nothing-here`])).code, 1);
+  running.process.kill('SIGTERM');
+  await running.ended;
+  t.is((await run(t, ['health', `${url}/readyz`])).code, 1);
+});

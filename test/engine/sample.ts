@@ -1,0 +1,76 @@
+/** Transactions to decide about. */
+import { begin } from '../../src/engine/begin.ts';
+import { decide } from '../../src/engine/decide.ts';
+import type { Event, NewBranch } from '../../src/engine/event.ts';
+import type { GlobalTransaction } from '../../src/engine/global-transaction.ts';
+import type { BranchId, BranchKind, Gid, GlobalStatus, Instant, Operation } from '../../src/contract/transaction.ts';
+
+export const T0 = 1_000_000 as Instant;
+export const TIMEOUT_MS = 60_000;
+
+/** `ms` after the begin. */
+export function after(ms: number): Instant {
+  return (T0 + ms) as Instant;
+}
+
+export function branchId(text: string): BranchId {
+  return text as BranchId;
+}
+
+/** A participant named `resource` with a URL for each operation that there is. */
+export function participant(resource: string, kind: BranchKind = 'undo', host: string = resource): NewBranch {
+  const operations: Record<string, string> = {};
+  for (const operation of ['commit', 'rollback', 'confirm', 'cancel', 'compensate', 'action'] satisfies Operation[]) {
+    operations[operation] = `http://${host}/${operation}`;
+  }
+  return { kind, resource, operations };
+}
+
+/** A begun transaction. */
+export function begun(): GlobalTransaction {
+  return begin({ timeoutMs: TIMEOUT_MS }, 'g' as Gid, 'hash', T0);
+}
+
+/** What the events make of `state`, all at `now`. */
+export function happened(
+  state: GlobalTransaction,
+  events: readonly Event[],
+  now: Instant = after(0),
+): GlobalTransaction {
+  return events.reduce((next, event) => decide(next, event, now).next, state);
+}
+
+export function reply(
+  branch: string,
+  operation: Operation,
+  result: 'success' | 'failure' | 'ongoing' | 'unknown' | 'dirty',
+): Event {
+  return { kind: 'replied', branch: branchId(branch), operation, result };
+}
+
+/** A transaction of two undo branches, `a` and `b`, in the given status. */
+export function inStatus(status: GlobalStatus): GlobalTransaction {
+  const open = happened(begun(), [
+    { kind: 'enlist', branch: participant('a') },
+    { kind: 'enlist', branch: participant('b') },
+  ]);
+  switch (status) {
+    case 'prepared':
+      return open;
+    case 'submitted':
+      return happened(open, [{ kind: 'submit' }]);
+    case 'aborting':
+      return happened(open, [{ kind: 'abort', reason: 'no stock' }]);
+    case 'succeed':
+      return happened(inStatus('submitted'), [reply('01', 'commit', 'success'), reply('02', 'commit', 'success')]);
+    case 'failed':
+      return happened(inStatus('aborting'), [reply('02', 'rollback', 'success'), reply('01', 'rollback', 'success')]);
+  }
+}
+
+/** The effects as short words: `commit 01`, `wake +2000`. */
+export function effectWords(state: GlobalTransaction, event: Event, now: Instant): readonly string[] {
+  return decide(state, event, now).effects.map((effect) =>
+    effect.kind === 'call' ? `${effect.operation} ${effect.branch}` : `wake +${effect.at - T0}`,
+  );
+}

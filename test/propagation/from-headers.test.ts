@@ -1,0 +1,107 @@
+import test from 'ava';
+import { openCarriers } from '../../proxy/binding/from-headers.ts';
+import type { Gid } from '../../src/contract/transaction.ts';
+
+let ids = 0;
+const carriers = openCarriers({ header: 'atomesh-gid', aliases: ['dtm-gid', 'TX_XID'] }, () => {
+  ids += 1;
+  return ids.toString(16).padStart(16, '0');
+});
+const GID = 'g1' as Gid;
+const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
+const PARENT = `00-${TRACE}-00f067aa0ba902b7-00`;
+
+function valuesOf(headers: readonly string[], wanted: string): string[] {
+  return headers.filter((_, index) => index % 2 === 1 && headers[index - 1]?.toLowerCase() === wanted);
+}
+
+test('each carrier alone names the gid', (t) => {
+  for (const headers of [
+    ['Atomesh-Gid', 'g1'],
+    ['DTM-GID', 'g1'],
+    ['tx_xid', 'g1'],
+    ['tracestate', 'a=1', 'Tracestate', 'atomesh=g:g1'],
+    ['baggage', 'x=1,atomesh.gid=g1'],
+  ]) {
+    t.deepEqual(carriers.read(headers), { kind: 'bound', gid: GID }, headers.join(' '));
+  }
+  t.deepEqual(carriers.read(['accept', '*/*', 'tracestate', 'a=1']), { kind: 'none' });
+});
+
+test('carriers that agree are one gid, and two gids are a fault that names both places', (t) => {
+  t.deepEqual(carriers.read(['atomesh-gid', 'g1', 'dtm-gid', 'g1', 'baggage', 'atomesh.gid=g1']), {
+    kind: 'bound',
+    gid: GID,
+  });
+  const fault = carriers.read(['atomesh-gid', 'g1', 'tracestate', 'atomesh=g:g2']);
+  t.deepEqual(fault, { kind: 'fault', message: 'atomesh-gid and tracestate name different gids' });
+  t.is(carriers.read(['atomesh-gid', 'g1', 'atomesh-gid', 'g2']).kind, 'fault');
+});
+
+test('a header that carries no gid is a fault, an empty one is absent, a malformed tracestate is absent', (t) => {
+  t.is(carriers.read(['atomesh-gid', 'a b']).kind, 'fault');
+  t.is(carriers.read(['atomesh-gid', 'x'.repeat(129)]).kind, 'fault');
+  t.is(carriers.read(['atomesh-gid', '']).kind, 'none');
+  t.is(carriers.read(['tracestate', 'atomesh=g:a b']).kind, 'none');
+});
+
+test('all carriers are set once, and what other parties put into them stays', (t) => {
+  const { headers, traceId } = carriers.set(
+    [
+      'Accept',
+      '*/*',
+      'traceparent',
+      PARENT,
+      'tracestate',
+      'a=1',
+      'baggage',
+      'x=1',
+      'ATOMESH-GID',
+      'g1',
+      'dtm-gid',
+      'g1',
+    ],
+    GID,
+  );
+  t.is(traceId, TRACE);
+  t.deepEqual(valuesOf(headers, 'atomesh-gid'), ['g1']);
+  t.deepEqual(valuesOf(headers, 'dtm-gid'), ['g1']);
+  t.deepEqual(valuesOf(headers, 'traceparent'), [PARENT]);
+  t.deepEqual(valuesOf(headers, 'tracestate'), ['atomesh=g:g1,a=1']);
+  t.deepEqual(valuesOf(headers, 'baggage'), ['atomesh.gid=g1,x=1']);
+});
+
+test('without exactly one valid traceparent a new trace begins, and the old tracestate ends with the old trace', (t) => {
+  for (const before of [[], ['traceparent', 'rubbish'], ['traceparent', PARENT, 'traceparent', PARENT]]) {
+    const { headers, traceId } = carriers.set([...before, 'tracestate', 'a=1'], GID);
+    const [parent = ''] = valuesOf(headers, 'traceparent');
+    t.is(valuesOf(headers, 'traceparent').length, 1);
+    t.regex(parent, new RegExp(`^00-${traceId}-[0-9a-f]{16}-01$`));
+    t.deepEqual(valuesOf(headers, 'tracestate'), ['atomesh=g:g1']);
+  }
+});
+
+test('stripping removes every carrier of ours and nothing else', (t) => {
+  t.deepEqual(
+    carriers.strip(
+      // prettier-ignore
+      ['Accept', '*/*', 'atomesh-gid', 'g1', 'TX_XID', 'g1', 'atomesh-branch', '01', 'atomesh-op', 'commit',
+        'tracestate', 'atomesh=g:g1', 'tracestate', 'atomesh=g:g1,a=1', 'baggage', 'atomesh.gid=g1,x=1', 'x-empty', ''],
+    ),
+    ['Accept', '*/*', 'tracestate', 'a=1', 'baggage', 'x=1', 'x-empty', ''],
+  );
+});
+
+test('the quick look never misses a carrier', (t) => {
+  t.false(carriers.mayBeIn({ accept: '*/*', tracestate: 'a=1', baggage: 'x=1' }));
+  for (const headers of [
+    { 'atomesh-gid': 'g' },
+    { tx_xid: 'g' },
+    { tracestate: 'a=1, atomesh=g:g' },
+    { baggage: 'atomesh.gid=g' },
+    { 'atomesh-branch': '01' },
+    { 'atomesh-op': 'commit' },
+  ]) {
+    t.true(carriers.mayBeIn(headers), Object.keys(headers)[0]);
+  }
+});

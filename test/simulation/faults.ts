@@ -1,0 +1,68 @@
+/** What can go wrong, and how often: drawn from the seed, so that every seed is another kind of bad day. */
+import type { Random } from './random.ts';
+
+/** Per kind the highest probability per occasion. */
+const HIGHEST = {
+  'call is lost': 0.3,
+  'call is delivered twice': 0.3,
+  'call arrives late': 0.3,
+  'answer is lost after the effect': 0.3,
+  'participant answers unknown': 0.3,
+  'participant answers failure': 0.2,
+  'participant answers ongoing': 0.3,
+  'participant restarts': 0.1,
+  'replica is gone for good': 0.3,
+  'row is changed by somebody else': 0.2,
+  'request is lost': 0.2,
+  'request is delivered twice': 0.3,
+  'answer to the client is lost': 0.2,
+  'store is slow': 0.2,
+  'store fails and keeps nothing': 0.08,
+  'store fails and keeps the write': 0.08,
+  'store loses what is not synced': 0.3,
+  'coordinator crashes': 0.5,
+  'coordinator is paused': 0.5,
+  'coordinator is stopped': 0.3,
+  'clocks differ': 0.3,
+  'local commit is late': 0.3,
+  'local commit fails': 0.15,
+  'submit and abort race': 0.3,
+  'client falls silent': 0.3,
+  'begin comes again with another request': 0.3,
+} as const;
+
+export type FaultKind = keyof typeof HIGHEST;
+export type Faults = Readonly<Record<FaultKind, number>>;
+
+export const FAULT_KINDS = Object.keys(HIGHEST) as readonly FaultKind[];
+
+/** Rare situations that a run over many seeds must have been in. */
+export const SITUATIONS = [
+  'null compensation',
+  'local commit fenced by an earlier rollback',
+  'write of a former owner fenced',
+  'rolled back by the deadline',
+  'submit answered rolled back',
+  'enlist refused after the decision',
+  'dirty branch',
+  'dirty branch resolved by retry',
+  'dirty branch left to the operator',
+  'taken over by another coordinator',
+  'taken up by its owner after a restart',
+  'write not synced was lost',
+  'begin answered from what was there',
+  'second alternative was called',
+  'repeated call found its work done',
+  'waiter told of the end',
+  'committed',
+  'rolled back',
+] as const;
+
+export type Situation = (typeof SITUATIONS)[number];
+
+/** Half of the kinds do not happen at all on a given seed, the others with a rate of their own. */
+export function drawFaults(random: Random): Faults {
+  const faults: Partial<Record<FaultKind, number>> = {};
+  for (const kind of FAULT_KINDS) faults[kind] = random.chance(0.5) ? 0 : random.next() * HIGHEST[kind];
+  return faults as Faults;
+}

@@ -1,0 +1,69 @@
+/** A listener of the sidecar in front of a server, without a coordinator: every branch counts as enlisted. */
+import { sidecarOptions } from '../../../proxy/options.ts';
+import { startPostgresListener, type PostgresListener } from '../../../proxy/postgres/listener.ts';
+import { loadParser } from '../../../proxy/postgres/parse.ts';
+import { createPlanner } from '../../../proxy/postgres/plan.ts';
+import type { Gid } from '../../../src/contract/transaction.ts';
+import { openLog } from '../../../src/platform/log.ts';
+
+export interface ListeningOptions {
+  /** The port of the server on 127.0.0.1. */
+  readonly to: number;
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  readonly sessionsMax?: number;
+  readonly tls?: { readonly mode: 'disable' | 'require' | 'verify-full'; readonly ca?: string };
+  readonly gidOfTrace?: (traceId: string) => Gid | undefined;
+}
+
+export interface Listening extends AsyncDisposable {
+  readonly listener: PostgresListener;
+  readonly port: number;
+  /** What was counted, by name. */
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export async function startListening(options: ListeningOptions): Promise<Listening> {
+  await loadParser();
+  const { databases } = sidecarOptions.parse({
+    service: 'shop',
+    coordinator: { url: 'http://127.0.0.1:1' },
+    databases: [
+      {
+        name: 'db',
+        listen: '127.0.0.1:0',
+        upstream: `postgres://${options.host ?? '127.0.0.1'}:${options.to}/postgres`,
+        credentials: { user: 'postgres' },
+        ...(options.tls === undefined ? {} : { tls: options.tls }),
+      },
+    ],
+  });
+  const [database] = databases;
+  if (database === undefined) throw new Error('there is one database');
+  const counts: Record<string, number> = {};
+  const listener = await startPostgresListener({
+    database,
+    resource: 'shop/db',
+    sessionsMax: options.sessionsMax ?? 100,
+    statementBytesMax: 64 * 1024 * 1024,
+    enlistment: {
+      isEnlisted: () => true,
+      enlist: async () => ({ kind: 'enlisted' }),
+      forget: () => undefined,
+      opened: async () => undefined,
+    },
+    holders: { wait: async () => 'timeout', released: () => undefined },
+    createPlanner: () => createPlanner({ mode: 'undo', maxRows: 1000 }),
+    gidOfTrace: options.gidOfTrace ?? (() => undefined),
+    count: (what) => {
+      counts[what] = (counts[what] ?? 0) + 1;
+    },
+    log: openLog('test', 'silent'),
+  });
+  return {
+    listener,
+    port: listener.port,
+    counts,
+    [Symbol.asyncDispose]: () => listener.close(0),
+  };
+}

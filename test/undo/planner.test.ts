@@ -1,0 +1,84 @@
+import test from 'ava';
+import pg from 'pg';
+import { loadParser } from '../../proxy/postgres/parse.ts';
+import { createPlanner } from '../../proxy/postgres/plan.ts';
+import type { Planned, Planner } from '../../proxy/sql/planner.ts';
+import { startPostgres } from '../../examples/support/postgres-server.ts';
+
+const SETTINGS = new Map([
+  ['server_version', '18.4'],
+  ['client_encoding', 'UTF8'],
+  ['standard_conforming_strings', 'on'],
+]);
+
+test.before(async () => {
+  await loadParser();
+});
+
+function newPlanner(): Planner {
+  return createPlanner({ mode: 'undo', maxRows: 10 });
+}
+
+/** The code of the refusal of the only statement. */
+function refusalOf(planned: Planned): string | undefined {
+  const plan = planned.kind === 'plans' ? planned.plans[0]?.plan : undefined;
+  return plan?.kind === 'refuse' ? plan.refusal.code : undefined;
+}
+
+test('the catalogue is asked once, again after a minute, and after the facts were forgotten', async (t) => {
+  await using server = await startPostgres();
+  const client = new pg.Client({ connectionString: server.url('postgres') });
+  await client.connect();
+  await client.query('CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)');
+  const planner = newPlanner();
+  const ask = async (text: string, nowMs: number): Promise<Planned['kind'][]> => {
+    const first = planner.plan(text, SETTINGS, nowMs);
+    if (first.kind === 'plans') return ['plans'];
+    const { rows } = await client.query({ text: first.sql, values: [...first.parameters], rowMode: 'array' });
+    planner.learn(rows as (string | null)[][], nowMs);
+    return [first.kind, planner.plan(text, SETTINGS, nowMs).kind];
+  };
+  const asked: Planned['kind'][] = ['facts-needed', 'plans'];
+  t.deepEqual(await ask('DELETE FROM a', 0), asked);
+  t.deepEqual(await ask('DELETE FROM a', 59_999), ['plans']);
+  t.deepEqual(await ask('DELETE FROM a WHERE id = 1', 1), ['plans']);
+  t.deepEqual(await ask('DELETE FROM a WHERE id IN (SELECT id FROM b)', 30_000), asked);
+  t.deepEqual(await ask('DELETE FROM a', 60_000), asked);
+  planner.forget();
+  t.deepEqual(await ask('DELETE FROM a', 60_001), asked);
+  // A temporary table may be gone by the next statement, and a permanent one of that name meant instead.
+  await client.query('CREATE TEMP TABLE b (id int)');
+  planner.forget();
+  t.deepEqual(await ask('DELETE FROM b', 0), asked);
+  t.deepEqual(await ask('DELETE FROM b', 0), asked);
+  t.deepEqual(await ask('DELETE FROM missing', 0), asked);
+  t.deepEqual(await ask('DELETE FROM missing', 0), asked);
+  await client.end();
+});
+
+test('a text is refused where the session could read it otherwise than the planner', (t) => {
+  const table: readonly (readonly [string, string, string | undefined])[] = [
+    ['client_encoding', 'LATIN1', '0A000'],
+    ['standard_conforming_strings', 'off', '0A000'],
+    ['server_version', '13.4', '0A000'],
+    ['server_version', '14.0 (Debian 14.0-1)', undefined],
+  ];
+  for (const [name, value, code] of table) {
+    t.is(refusalOf(newPlanner().plan('SHOW x', new Map([...SETTINGS, [name, value]]), 0)), code, `${name} ${value}`);
+  }
+});
+
+test('a text that would overflow the parser never reaches it, and the parser goes on working', (t) => {
+  const planner = newPlanner();
+  for (const text of [`SELECT ${'1+'.repeat(50_000)}1`, `SELECT ${'('.repeat(50_000)}1${')'.repeat(50_000)}`]) {
+    t.is(refusalOf(planner.plan(text, SETTINGS, 0)), '54001');
+  }
+  t.is(refusalOf(planner.plan('SELECT \0', SETTINGS, 0)), '42601');
+  t.is(refusalOf(planner.plan("SELECT 'open", SETTINGS, 0)), '42601');
+  t.is(planner.plan('SELECT 1', SETTINGS, 0).kind, 'plans');
+});
+
+test('control characters inside and outside quotes are read as the server reads them', (t) => {
+  const planned = newPlanner().plan("SELECT\f'a\u0001\u001fb' /* \u0002 */;\vSHOW x", SETTINGS, 0);
+  t.is(planned.kind === 'plans' ? planned.plans.length : 0, 2);
+});
