@@ -1,15 +1,30 @@
 /** Waiting for row locks that other global transactions hold. */
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
-import type { Gid } from '../../src/contract/transaction.ts';
+import type { GlobalStatus, Gid, Instant } from '../../src/contract/transaction.ts';
 import { at, now } from '../../src/platform/clock.ts';
-import type { Instant } from '../../src/contract/transaction.ts';
+
+/** One look at the holder of a row lock, by a statement that has met it. */
+export interface LockWait {
+  readonly holder: Gid;
+  /** How often the statement has run, from 1. */
+  readonly attempt: number;
+  /** Milliseconds since the epoch. */
+  readonly deadline: number;
+  /** The local transaction that waits keeps local locks which the holder's rollback may need. */
+  readonly keepsLocks: boolean;
+}
+
+/**
+ * - `committed`: the holder is decided to commit, so its locks may be taken over at once.
+ * - `rolling-back`: the holder is decided to roll back, and the local transaction that waits may stand in its way.
+ * - `retry`: run the statement again.
+ * - `timeout`: the deadline has passed.
+ */
+export type LockWaitResult = 'committed' | 'rolling-back' | 'retry' | 'timeout';
 
 export interface LockHolders {
-  /**
-   * Waits a while for `holder` to give way, never beyond `deadline` (milliseconds since the epoch). `committed`: the holder is
-   * decided to commit, so its locks may be taken over at once; `retry`: look again.
-   */
-  wait(holder: Gid, attempt: number, deadline: number): Promise<'committed' | 'retry' | 'timeout'>;
+  /** Waits a while for the holder to give way, never beyond the deadline. Never rejects: a coordinator that is silent has said nothing. */
+  wait(wait: LockWait): Promise<LockWaitResult>;
   /** This sidecar has finished a branch of `gid`: whoever waits for it looks again at once. */
   released(gid: Gid): void;
 }
@@ -37,13 +52,14 @@ export function createLockHolders(coordinator: CoordinatorClient): LockHolders {
   }
 
   return {
-    async wait(holder, attempt, deadline) {
+    async wait({ holder, attempt, deadline, keepsLocks }) {
       if (now() >= deadline) return 'timeout';
-      const decided = await coordinator.read(holder).then(
-        (transaction) => transaction?.status === 'submitted' || transaction?.status === 'succeed',
-        () => false,
+      const status: GlobalStatus | undefined = await coordinator.read(holder).then(
+        (transaction) => transaction?.status,
+        () => undefined,
       );
-      if (decided) return 'committed';
+      if (status === 'submitted' || status === 'succeed') return 'committed';
+      if (status === 'aborting' && keepsLocks) return 'rolling-back';
       const pause = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** Math.min(attempt, 10));
       await sleep(holder, Math.min(deadline, now() + pause));
       return 'retry';

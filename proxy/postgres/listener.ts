@@ -37,7 +37,7 @@ export interface PostgresListener {
   readonly sessions: number;
   /** True when a session holds a local transaction of `gid` open. */
   isOpen(gid: Gid): boolean;
-  /** Rolls back the local transactions of `gid`, which was rolled back as a whole, as soon as no statement of theirs is running. */
+  /** Rolls back the local transactions of `gid`, which was rolled back as a whole. A statement of theirs that runs is cancelled. */
   abandon(gid: Gid): void;
   /** Stops accepting; sessions may go on for `graceMs`, idle ones are closed at once. */
   close(graceMs: number): Promise<void>;
@@ -46,6 +46,9 @@ export interface PostgresListener {
 const STARTUP_MS_MAX = 60_000;
 /** How long a server may take to close the connection that a cancel request came on. */
 const CANCEL_MS_MAX = 10_000;
+/** How often a statement is cancelled whose global transaction was rolled back, and the milliseconds between. */
+const CANCELS_MAX = 5;
+const CANCEL_AGAIN_MS = 100;
 /** Connections beyond the sessions: those that are starting, and cancel requests, which come even when no session is free. */
 const STARTING_MAX = 1000;
 const CLOSE_CHECK_MS = 50;
@@ -175,22 +178,41 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
     const target = [...connections].find(
       ({ key }) => key?.processId === request.processId && key.secret.equals(request.secret),
     );
-    await cancel(request, target);
+    // Never a statement of ours, a COMMIT above all.
+    await cancel(request, target, () => target?.isCancellable !== false);
     hangUp(client);
   }
 
-  /** Cancels what runs, if that is a statement of the client's: never a statement of ours, a COMMIT above all. */
-  async function cancel(request: CancelRequest, target: OpenSession | undefined): Promise<void> {
+  /** Sends a cancel request, unless it is no longer wanted. Resolves when the server has passed it on to its process. */
+  async function cancel(
+    request: CancelRequest,
+    target: OpenSession | undefined,
+    isWanted: () => boolean,
+  ): Promise<void> {
     try {
-      const isOurs = (): boolean => target?.isCancellable === false;
-      if (isOurs()) return;
+      if (!isWanted()) return;
       const upstream = await connectUpstream(options.database);
       upstream.on('error', () => undefined);
-      if (isOurs()) upstream.destroy();
-      else upstream.end(encodeStartupPacket(request)).resume();
-      if (!upstream.closed) await closeOf(upstream);
+      const closed = closeOf(upstream);
+      if (isWanted()) {
+        target?.expectCancel(closed);
+        upstream.end(encodeStartupPacket(request)).resume();
+      } else upstream.destroy();
+      await closed;
     } catch (error) {
       options.log.debug({ err: error }, 'a cancel request did not reach the database');
+    }
+  }
+
+  /** A statement that waits for somebody else's lock would keep the whole from being rolled back. */
+  async function cancelRunning(connection: OpenSession, gid: Gid): Promise<void> {
+    const isWanted = (): boolean => connection.gid === gid && connection.isRunningStatement;
+    // Between two messages the server takes no notice of a cancel request.
+    for (let left = CANCELS_MAX; left > 0 && connection.gid === gid && !connection.isIdle; left -= 1) {
+      if (connection.key !== undefined) {
+        await cancel({ kind: 'cancel-request', ...connection.key }, connection, isWanted);
+      }
+      await pause(CANCEL_AGAIN_MS);
     }
   }
 
@@ -207,10 +229,7 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
       for (const connection of connections) {
         if (connection.gid !== gid) continue;
         connection.abandon();
-        const { key } = connection;
-        // A statement that waits for somebody else's lock would keep the whole from being rolled back.
-        if (key !== undefined && connection.isRunningStatement)
-          void cancel({ kind: 'cancel-request', ...key }, connection);
+        void cancelRunning(connection, gid);
       }
     },
     async close(graceMs) {
@@ -220,13 +239,17 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
       const end = monotonicSeconds() + graceMs / 1000;
       while (sockets.size > 0 && monotonicSeconds() < end) {
         for (const connection of connections) if (connection.isIdle) connection.terminate(shuttingDown);
-        await new Promise<void>((resolve) => at((now() + CLOSE_CHECK_MS) as Instant, resolve));
+        await pause(CLOSE_CHECK_MS);
       }
       for (const connection of connections) connection.terminate(shuttingDown);
       for (const socket of sockets) socket.destroy();
       await closed;
     },
   };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise<void>((resolve) => at((now() + ms) as Instant, resolve));
 }
 
 /** Waits until the server has closed a connection, which it is made to after a while. */

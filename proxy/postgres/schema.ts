@@ -5,7 +5,7 @@ import { SHAPE_SQL } from './catalog.ts';
 import { quoteName, quoteText } from './identifier.ts';
 
 /** Grows with every change of the schema; written into the comment of the schema. */
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 /** SQLSTATE of our own errors and the fields by which a session tells them from the database's. */
 export const CONFLICT = { code: '55P03', schema: 'atomesh', table: 'row_lock' } as const;
@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS atomesh.undo_record (
   after_images text[] NOT NULL,
   time_zone text NOT NULL,
   -- Whose rights the change was made with: undoing asks for the same. Clients may not set it.
-  writer name NOT NULL DEFAULT current_user,
+  writer text COLLATE "C" NOT NULL DEFAULT current_user,
   created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 CREATE INDEX IF NOT EXISTS undo_record_gid ON atomesh.undo_record (gid);
@@ -131,10 +131,18 @@ BEGIN
 END
 $body$;
 
--- Called once by every captured statement: what it costs is a few index scans of catalogue rows that are in memory.
-CREATE OR REPLACE FUNCTION atomesh.table_shape(relation pg_catalog.oid) RETURNS pg_catalog.text LANGUAGE plpgsql STABLE AS $body$
+-- VOLATILE, so that it looks with a snapshot of its own even while another statement is being planned.
+CREATE OR REPLACE FUNCTION atomesh.table_shape(relation pg_catalog.oid) RETURNS pg_catalog.text LANGUAGE plpgsql VOLATILE AS $body$
 BEGIN
   RETURN (SELECT ${SHAPE_SQL} FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) relation);
+END
+$body$;
+
+-- Declared IMMUTABLE for what the planner does with it: it is called when a captured statement is planned, and its answer kept
+-- in the plan. The server throws a plan away, while it holds the table's lock, whenever anything about the table has changed.
+CREATE OR REPLACE FUNCTION atomesh.has_shape(relation pg_catalog.oid, shape pg_catalog.text) RETURNS pg_catalog.bool LANGUAGE plpgsql IMMUTABLE AS $body$
+BEGIN
+  RETURN atomesh.table_shape(relation) OPERATOR(pg_catalog.=) shape;
 END
 $body$;
 
@@ -188,8 +196,8 @@ function clientRights(role: string): string {
 GRANT INSERT (gid, resource, position, relation, fingerprint, before_images, after_images, time_zone) ON atomesh.undo_record TO ${role};
 GRANT SELECT, INSERT, UPDATE (gid, resource) ON atomesh.row_lock TO ${role};
 GRANT SELECT, INSERT ON atomesh.barrier TO ${role};
-REVOKE ALL ON FUNCTION atomesh.enter_branch(text, text), atomesh.row_lock_conflict(text, text), atomesh.table_shape(oid), atomesh.refuse_capture(text), atomesh.image(anyelement) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION atomesh.enter_branch(text, text), atomesh.row_lock_conflict(text, text), atomesh.table_shape(oid), atomesh.refuse_capture(text), atomesh.image(anyelement) TO ${role};`;
+REVOKE ALL ON FUNCTION atomesh.enter_branch(text, text), atomesh.row_lock_conflict(text, text), atomesh.table_shape(oid), atomesh.has_shape(oid, text), atomesh.refuse_capture(text), atomesh.image(anyelement) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION atomesh.enter_branch(text, text), atomesh.row_lock_conflict(text, text), atomesh.table_shape(oid), atomesh.has_shape(oid, text), atomesh.refuse_capture(text), atomesh.image(anyelement) TO ${role};`;
 }
 
 function finisherRights(role: string): string {

@@ -29,6 +29,8 @@ export interface SessionState {
   readonly entered: boolean;
   /** True when this local transaction holds captured changes. */
   readonly changed: boolean;
+  /** True when this local transaction may have locked rows that it has not changed. */
+  readonly lockedRows: boolean;
   readonly savepoints: readonly Savepoint[];
 }
 
@@ -41,6 +43,7 @@ export const newSession: SessionState = {
   boundLate: false,
   entered: false,
   changed: false,
+  lockedRows: false,
   savepoints: [],
 };
 
@@ -190,6 +193,11 @@ export function succeeded(state: SessionState, plan: StatementPlan): SessionStat
   }
 }
 
+/** The state after a statement was sent that may lock rows without changing them (SELECT … FOR UPDATE). Lasts to the end of the local transaction. */
+export function lockingRows(state: SessionState): SessionState {
+  return state.lockedRows ? state : { ...state, lockedRows: true };
+}
+
 /**
  * The state when the server reports that it is ready, with its own word on the transaction block. `isKept`: a local transaction
  * that has ended was committed; false when the last answer was an error or the tag ROLLBACK.
@@ -209,6 +217,7 @@ function ended(state: SessionState, isKept: boolean): SessionState {
     boundLate: false,
     entered: false,
     changed: false,
+    lockedRows: false,
     savepoints: [],
   };
 }

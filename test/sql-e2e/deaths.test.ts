@@ -28,6 +28,14 @@ async function rolledBack(gid: Gid): Promise<void> {
   if (status !== 'failed') throw new Error(`global transaction ${gid} is ${status}`);
 }
 
+/** The SQLSTATE that a query ends with. */
+async function codeOf(query: Promise<unknown>): Promise<string> {
+  return query.then(
+    () => 'none',
+    (error: pg.DatabaseError) => error.code ?? error.message,
+  );
+}
+
 /** The server's process that runs a statement with such a text, once it waits for a lock. */
 async function waitingProcess(text: string): Promise<number> {
   return until('a statement waits for a lock', async () => {
@@ -111,16 +119,14 @@ for (const block of ['BEGIN', undefined]) {
       const gid = await mesh.begin();
       await mesh.owner.query('BEGIN; UPDATE item SET qty = 50 WHERE id = 1');
       await client.query(commented(block ?? 'UPDATE lonely SET v = 8', gid));
-      const flying = client.query(commented('UPDATE item SET qty = qty + 1 WHERE id = 1', gid));
+      const flying = codeOf(client.query(commented('UPDATE item SET qty = qty + 1 WHERE id = 1', gid)));
       await waitingProcess('atomesh_c');
       await mesh.coordinator.abort(gid, {});
       await mesh.owner.query('COMMIT');
-      t.is((await flying).rowCount, 1, 'it was on its way');
+      // It may be through before it is cancelled.
+      t.true(['none', '40000'].includes(await flying));
       await rolledBack(gid);
-      const next = await client.query('SELECT 1').then(
-        () => 'none',
-        (error: pg.DatabaseError) => error.code,
-      );
+      const next = await codeOf(client.query('SELECT 1'));
       t.is(next, block === undefined ? 'none' : '40000');
       if (block !== undefined) await client.query('ROLLBACK');
       const { rows } = await mesh.owner.query('SELECT qty FROM item WHERE id = 1');

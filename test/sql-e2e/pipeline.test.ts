@@ -48,28 +48,6 @@ test.serial('the unnamed statement outlives the global transaction in which it w
   ]);
 });
 
-test.serial('of two texts under one name none is guessed at inside a gid', async (t) => {
-  await using mesh = await startShopMesh(18);
-  await using wire = await openWire(mesh.through);
-  const gid = await mesh.begin();
-  await wire.ask(say.parse(UPDATE, 'u'), say.sync);
-  const second = await wire.ask(say.parse('DELETE FROM item WHERE id = $1', 'u'), say.sync);
-  t.true(second[0]?.startsWith('error ERROR 42P05'), second.join(' / '));
-  await wire.ask(say.query(commented('BEGIN', gid)));
-  const inside = await wire.ask(say.bind([1], 'u'), say.execute(), say.sync);
-  t.true(inside[0]?.startsWith('error ERROR 0A000'), inside.join(' / '));
-  await wire.ask(say.query('ROLLBACK'), say.close('u'), say.parse(UPDATE, 'u'), say.sync);
-  await wire.ask(say.query(commented('BEGIN', gid)));
-  t.deepEqual(await wire.ask(say.bind([1], 'u'), say.execute(), say.sync), [
-    'bind-complete',
-    'done UPDATE 1',
-    'ready T',
-  ]);
-  await wire.ask(say.query('COMMIT'));
-  await mesh.end(gid, 'rollback');
-  t.is(await mesh.leftovers(), NOTHING_LEFT);
-});
-
 test.serial('a pipeline without a block whose gid is rolled back before its Sync ends with the error', async (t) => {
   await using mesh = await startShopMesh(18);
   await using wire = await openWire(mesh.through);

@@ -37,6 +37,8 @@ export interface OpenSession {
   readonly key: CancelKey | undefined;
   /** Rolls the local transaction back as soon as no statement of it is running; the client finds its block failed. */
   abandon(): void;
+  /** A cancel request is on its way until `arrived` settles: what comes behind the statement that it is meant for must wait. */
+  expectCancel(arrived: Promise<void>): void;
   /** Ends the session with a FATAL error for the client; the server rolls the local transaction back. */
   terminate(refusal: Refusal): void;
   readonly closed: Promise<void>;

@@ -26,7 +26,7 @@ export function isTelling(type: number): boolean {
   return HELD[type] === 1;
 }
 
-/** True when a whole message must be observed. Command tags are many; only DISCARD and DEALLOCATE ALL matter, which begin with D. */
+/** True when a whole message must be observed. Command tags are many; only DISCARD and DEALLOCATE matter, which begin with D. */
 export function isWorthALook(reader: FrameReader): boolean {
   if (HELD[reader.type] !== 1) return false;
   return reader.type !== BACKEND.commandComplete || reader.bytes[reader.start + HEADER_BYTES] === LETTER_D;
@@ -40,16 +40,20 @@ export class ServerFacts {
   readonly #stripsChannelBinding: boolean;
   readonly #onCopyIn: () => void;
   readonly #onDiscard: () => void;
+  readonly #onDeallocate: () => void;
 
   constructor(options: {
     readonly stripsChannelBinding: boolean;
     readonly onCopyIn: () => void;
     /** The server has dropped every prepared statement. */
     readonly onDiscard: () => void;
+    /** The server has dropped one of them, and does not say which. */
+    readonly onDeallocate: () => void;
   }) {
     this.#stripsChannelBinding = options.stripsChannelBinding;
     this.#onCopyIn = options.onCopyIn;
     this.#onDiscard = options.onDiscard;
+    this.#onDeallocate = options.onDeallocate;
   }
 
   /** Looks at a whole message. Answers other bytes for one that must not go through as it came. */
@@ -76,6 +80,7 @@ export class ServerFacts {
         return undefined;
       case BACKEND.commandComplete:
         if (body.includes('DISCARD ALL') || body.includes('DEALLOCATE ALL')) this.#onDiscard();
+        else if (body.includes('DEALLOCATE')) this.#onDeallocate();
         return undefined;
       default:
         return undefined;

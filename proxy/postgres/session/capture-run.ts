@@ -6,10 +6,11 @@ import type { LockHolders } from '../../branch/lock-holders.ts';
 import type { Admission } from '../../sql/session.ts';
 import type { Capture, OwnParameter, Refusal } from '../../sql/statement.ts';
 import { CONFLICT, PLAN_STALE } from '../schema.ts';
-import type { Exchange, Request } from './exchange.ts';
+import { reportOf, type Exchange, type Request } from './exchange.ts';
 import { rowsOf, type Injected } from './injected.ts';
+import { rolledBackAsAWhole } from './refusals.ts';
 import { SYNC } from '../wire/bodiless.ts';
-import { decodeReport, encodeReport, readReport, type ReportTexts } from '../wire/error.ts';
+import { decodeReport, encodeReport, type ReportTexts } from '../wire/error.ts';
 import { encodeCommandComplete, formatCommandTag, parseCommandTag } from '../wire/execute.ts';
 import { BACKEND, HEADER_BYTES } from '../wire/frames.ts';
 
@@ -24,6 +25,8 @@ export interface CaptureDeps {
   readonly enlistment: Enlistment;
   readonly holders: LockHolders;
   readonly lockTimeoutMs: number;
+  /** True when the global transaction was rolled back while this session belonged to it. */
+  readonly isAbandoned: (gid: Gid) => boolean;
 }
 
 /** One captured statement, as the protocol it came by runs it. */
@@ -32,6 +35,8 @@ export interface CaptureRun {
   readonly admission: Extract<Admission, { kind: 'capture' }>;
   /** True when nothing but this statement runs before the next Sync: the server's implicit transaction is the local one. */
   readonly isAlone: boolean;
+  /** The local transaction keeps local locks on rows that it has not changed, whatever becomes of this statement. */
+  readonly keepsLocks: boolean;
   /** The first try's Bind has been added already. */
   readonly isBound: boolean;
   /** Adds the Bind (and Parse) of the capturing statement, its answers going nowhere. The portal of an earlier try is closed. */
@@ -97,6 +102,7 @@ export async function runCapture(deps: CaptureDeps, run: CaptureRun): Promise<Ca
     await deps.enlistment.opened(gid);
   }
   for (let attempt = 1; ; attempt += 1) {
+    if (deps.isAbandoned(gid)) return { kind: 'refused', refusal: rolledBackAsAWhole(gid) };
     const earlier = admission.checkEarlierWrites && attempt === 1 ? injected.add('has-written') : undefined;
     const savepoint = admission.savepoint ? injected.add('savepoint') : undefined;
     if (attempt > 1 || !run.isBound) run.bindAgain(committed);
@@ -118,14 +124,11 @@ export async function runCapture(deps: CaptureDeps, run: CaptureRun): Promise<Ca
     const holder = holderIn(report);
     if (report.schema === PLAN_STALE.schema && report.table === PLAN_STALE.table) return { kind: 'stale' };
     if (holder === undefined) return { kind: 'error', frame: withoutPosition(execute.error) };
-    if (admission.savepoint) {
-      injected.add('rollback-to');
-      injected.add('release');
-      exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
-      await exchange.settled();
-    }
-    const waited = await deps.holders.wait(holder, attempt, deadline);
+    const failure = admission.savepoint ? await giveBack(deps) : undefined;
+    if (failure !== undefined) return { kind: 'error', frame: failure };
+    const waited = await deps.holders.wait({ holder, attempt, deadline, keepsLocks: run.keepsLocks });
     if (waited === 'timeout') return { kind: 'refused', refusal: lockedBy(holder, deps.lockTimeoutMs) };
+    if (waited === 'rolling-back') return { kind: 'refused', refusal: inTheWayOf(holder) };
     if (waited === 'committed') committed.push(holder);
   }
 }
@@ -147,6 +150,15 @@ async function mayOpen(
   return rowsOf(isolation)[0]?.[0] === 'read committed';
 }
 
+/** Gives back the local locks that the statement took. The server's error when it was stopped in that. */
+async function giveBack({ exchange, injected }: CaptureDeps): Promise<Buffer | undefined> {
+  const restored = injected.add('rollback-to');
+  const released = injected.add('release');
+  exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+  await exchange.settled();
+  return restored.error ?? released.error;
+}
+
 /** What the client gets instead of the capturing statement's answer: its own rows, and the tag of its own command. */
 function answerOf(capture: Capture, execute: Request): Buffer[] {
   const frames: Buffer[] = [];
@@ -161,12 +173,6 @@ function answerOf(capture: Capture, execute: Request): Buffer[] {
     } else if (capture.returnsRows) frames.push(frame);
   }
   return frames;
-}
-
-/** The texts of an ErrorResponse frame. */
-function reportOf(frame: Buffer): ReportTexts {
-  const report = decodeReport('error', frame.subarray(HEADER_BYTES));
-  return report.kind === 'fault' ? {} : readReport(report);
 }
 
 /** The same error without its position, which counts in the capturing text and not in the client's. */
@@ -188,6 +194,15 @@ function lockedBy(holder: Gid, lockTimeoutMs: number): Refusal {
     code: '55P03',
     message: `the row is held by global transaction ${holder}, which has not finished within ${lockTimeoutMs} ms`,
     hint: 'Roll back and try again. lockTimeout in the sidecar configuration says how long a statement waits.',
+  };
+}
+
+/** Not a lock timeout: waiting longer would not help, and the holder waits as well. */
+function inTheWayOf(holder: Gid): Refusal {
+  return {
+    code: '40001',
+    message: `the row is held by global transaction ${holder}, which is being rolled back and may need a row that this local transaction has locked`,
+    hint: 'Roll back the local transaction and try it again; rolling back to a savepoint is not enough.',
   };
 }
 

@@ -6,23 +6,26 @@ import type { Socket } from 'node:net';
 import type { Gid } from '../../../src/contract/transaction.ts';
 import { gidOf, newSession, ready, type BlockStatus, type SessionState } from '../../sql/session.ts';
 import type { Refusal } from '../../sql/statement.ts';
-import { errorFrame, MessageTooLarge, type Conversation } from './conversation.ts';
+import { errorFrame, type Conversation } from './conversation.ts';
 import { converse } from './converse.ts';
-import { Exchange, SessionEnded } from './exchange.ts';
+import { Exchange, reportOf, SessionEnded } from './exchange.ts';
 import { Inbox } from './inbox.ts';
 import { Injected } from './injected.ts';
 import { framesIn, isExtended, isSynchronising, PassWatch, type ClientFrame } from './pass-watch.ts';
 import { isTelling, isWorthALook, ServerFacts, type CancelKey } from '../relay/server-facts.ts';
 import { Sockets } from '../relay/sockets.ts';
-import { noStatements, type Statements } from './statements.ts';
+import { forgetNamed, forgetUnmarked, noStatements, type Statements } from './statements.ts';
 import type { OpenSession, SessionParts } from '../relay/open-session.ts';
 import { Twins } from './twins.ts';
+import { messageTooLarge, rolledBackAsAWhole } from './refusals.ts';
 import { BACKEND, createFrameReader, type FrameReader } from '../wire/frames.ts';
 
 /** PG source: PQ_LARGE_MESSAGE_LIMIT, the most that a server takes, and its length field. */
 const FRAME_BYTES_MAX = 0x3fff_fffe + 1;
 /** Before the login nobody can make the sidecar keep more. PG source: PG_MAX_AUTH_TOKEN_LENGTH is the server's limit there. */
 const EARLY_FRAME_BYTES_MAX = 65_535 + 1;
+/** PG source: src/backend/utils/errcodes.txt. */
+const QUERY_CANCELED = '57014';
 const NOTHING = Buffer.alloc(0);
 const BLOCK: Readonly<Record<number, BlockStatus>> = { 0x49: 'idle', 0x54: 'open', 0x45: 'failed' };
 
@@ -51,6 +54,9 @@ class Relay implements OpenSession {
   #isRunning = false;
   #isLoggedIn = false;
   #isOver = false;
+  /** The global transaction that was rolled back under this session; its gid never comes back to life. */
+  #abandoned: Gid | undefined;
+  #cancelling: Promise<void> | undefined;
 
   constructor(client: Socket, upstream: Socket, early: Buffer, deps: SessionParts) {
     this.#deps = deps;
@@ -59,6 +65,7 @@ class Relay implements OpenSession {
       stripsChannelBinding: deps.stripsChannelBinding,
       onCopyIn: () => this.#watch.onCopyIn(),
       onDiscard: () => this.#forgetStatements(),
+      onDeallocate: () => forgetUnmarked(this.#statements),
     });
     this.#watch = new PassWatch(this.#statements, this.#facts.settings, deps.gidOfTrace);
     const isLoggedIn = (): boolean => this.#isLoggedIn;
@@ -66,8 +73,9 @@ class Relay implements OpenSession {
       direction: 'frontend',
       holds: (type) => this.isConversing || this.#watch.holds(type),
       get maxBytes() {
-        return isLoggedIn() ? FRAME_BYTES_MAX : EARLY_FRAME_BYTES_MAX;
+        return isLoggedIn() ? deps.statementBytesMax : EARLY_FRAME_BYTES_MAX;
       },
+      passesLarge: () => isLoggedIn() && !this.isConversing,
     });
     this.#fromServer = createFrameReader({
       direction: 'backend',
@@ -76,8 +84,10 @@ class Relay implements OpenSession {
     });
     const toServer = (bytes: Buffer): void => this.#sockets.toServer(bytes);
     const toClient = (bytes: Buffer): void => this.#toClient(bytes);
-    this.#exchange = new Exchange({ toServer, toClient }, (block, isKept) => {
+    const explain = (error: Buffer): Buffer => this.#explain(error);
+    this.#exchange = new Exchange({ toServer, toClient, explain }, (block, isKept) => {
       this.#conversation.state = ready(this.#conversation.state, block, isKept);
+      if (block === 'idle') this.#statements.portals.clear();
     });
     this.#injected = new Injected(this.#exchange);
     this.#twins = new Twins(
@@ -128,7 +138,15 @@ class Relay implements OpenSession {
   }
 
   abandon(): void {
+    this.#abandoned = this.gid;
     this.#inbox.doom();
+  }
+
+  expectCancel(arrived: Promise<void>): void {
+    const cancelling = Promise.allSettled([this.#cancelling, arrived]).then(() => {
+      if (this.#cancelling === cancelling) this.#cancelling = undefined;
+    });
+    this.#cancelling = cancelling;
   }
 
   terminate(refusal: Refusal): void {
@@ -152,11 +170,12 @@ class Relay implements OpenSession {
       enlistment: deps.enlistment,
       holders: deps.holders,
       lockTimeoutMs: deps.lockTimeoutMs,
-      statementBytesMax: deps.statementBytesMax,
       gidOfTrace: deps.gidOfTrace,
       ambientGid: () => this.#watch.ambientGid(),
       nextOrDoom: () => this.#inbox.nextOrDoom(),
       next: () => this.#inbox.next(),
+      isAbandoned: (gid) => this.#abandoned === gid,
+      cancelling: () => this.#cancelling,
       peek: () => this.#inbox.head?.type,
       toClient: (bytes) => this.#toClient(bytes),
       count: deps.count,
@@ -183,11 +202,12 @@ class Relay implements OpenSession {
     let pipelineAt = -1;
     let wasUnsynced = false;
     while (reader.next()) {
-      const { type, start, end } = reader;
+      const { type, start, end, isLarge } = reader;
       if (this.isConversing) {
         this.#receive({ type, bytes: reader.bytes.subarray(start, end) });
         continue;
       }
+      if (isLarge && watch.largeConcernsGid(reader)) return this.#tooLarge();
       const isInChunk = reader.bytes === chunk;
       const isWhole = reader.isFirst && reader.isLast;
       if (isWhole && watch.holds(type) && watch.concernsGid(type, reader.bytes.subarray(start, end))) {
@@ -216,10 +236,12 @@ class Relay implements OpenSession {
         pipelineAt = start;
         wasUnsynced = watch.isUnsynced;
       }
-      if (reader.isLast) watch.passed(type, watch.holds(type) ? reader.bytes.subarray(start, end) : NOTHING);
+      if (reader.isLast)
+        watch.passed(type, watch.holds(type) && !isLarge ? reader.bytes.subarray(start, end) : NOTHING);
     }
     if (from >= 0) this.#sockets.toServer(part(chunk, from, to));
-    if (reader.fault !== undefined)
+    if (reader.fault?.kind === 'too-large' && this.#isLoggedIn) this.#tooLarge();
+    else if (reader.fault !== undefined)
       this.#protocolFault(reader.fault.message, 'The connection sent what is not the PostgreSQL protocol.');
   }
 
@@ -249,13 +271,6 @@ class Relay implements OpenSession {
       await converse(this.#conversation);
     } catch (error) {
       if (error instanceof SessionEnded || this.#isOver) return;
-      if (error instanceof MessageTooLarge) {
-        return this.terminate({
-          code: '54000',
-          message: error.message,
-          hint: 'Send less at once, or raise limits.statement in the sidecar configuration.',
-        });
-      }
       return this.#fail(error);
     }
     this.isConversing = false;
@@ -278,6 +293,7 @@ class Relay implements OpenSession {
   }
 
   #receive(frame: ClientFrame): void {
+    if (frame.bytes.length > this.#deps.statementBytesMax) return this.#tooLarge();
     this.#inbox.add(frame);
     if (this.#inbox.isFull) this.#sockets.pauseClient();
   }
@@ -338,14 +354,21 @@ class Relay implements OpenSession {
   }
 
   #forgetStatements(): void {
-    this.#statements.byName.clear();
-    this.#statements.marked = 0;
+    forgetNamed(this.#statements);
     this.#injected.forget();
     this.#twins.forget();
     this.#deps.planner.forget();
   }
 
   // ── out ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A statement that was cancelled because its global transaction was rolled back says so. */
+  #explain(error: Buffer): Buffer {
+    const { gid } = this;
+    return gid !== undefined && gid === this.#abandoned && reportOf(error).code === QUERY_CANCELED
+      ? errorFrame(rolledBackAsAWhole(gid))
+      : error;
+  }
 
   #toClient(bytes: Buffer): void {
     if (this.isConversing) this.#sockets.gather(bytes);
@@ -355,6 +378,10 @@ class Relay implements OpenSession {
   #protocolFault(message: string, hint: string): void {
     this.#deps.count('protocol-error');
     this.terminate({ code: '08P01', message, hint });
+  }
+
+  #tooLarge(): void {
+    this.terminate(messageTooLarge(this.#deps.statementBytesMax));
   }
 
   #fail(error: unknown): void {

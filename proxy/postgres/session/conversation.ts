@@ -2,14 +2,14 @@
 import type { Gid } from '../../../src/contract/transaction.ts';
 import { now } from '../../../src/platform/clock.ts';
 import type { Planner, SessionSettings } from '../../sql/planner.ts';
-import { badGid, bind, gidOf, gidOfSetting, succeeded, type SessionState } from '../../sql/session.ts';
+import { badGid, bind, gidOf, gidOfSetting, lockingRows, succeeded, type SessionState } from '../../sql/session.ts';
 import type { GidSetting, Refusal, StatementPlan } from '../../sql/statement.ts';
 import type { CaptureDeps } from './capture-run.ts';
 import type { Exchange } from './exchange.ts';
 import type { Injected } from './injected.ts';
 import type { ClientFrame } from './pass-watch.ts';
 import type { Twins } from './twins.ts';
-import { gidOfStatement, type Statement, type Statements } from './statements.ts';
+import { gidOfStatement, PREPARED_SQL, recall, touch, type Statement, type Statements } from './statements.ts';
 import { READY_FOR_QUERY } from '../wire/backend-state.ts';
 import { SYNC } from '../wire/bodiless.ts';
 import { encodeError } from '../wire/error.ts';
@@ -25,8 +25,6 @@ export interface Conversation extends CaptureDeps {
   readonly statements: Statements;
   readonly twins: Twins;
   readonly resource: string;
-  /** The largest message that is served; in bytes. */
-  readonly statementBytesMax: number;
   readonly gidOfTrace: (traceId: string) => Gid | undefined;
   /** The gid that the session's application_name stands for, when it is the traceparent of a known trace. */
   readonly ambientGid: () => Gid | undefined;
@@ -36,6 +34,8 @@ export interface Conversation extends CaptureDeps {
   next(): Promise<ClientFrame>;
   /** The type of the message behind the current one, when it has arrived. */
   peek(): number | undefined;
+  /** Resolves when no cancel request is on its way any more; undefined when none is. */
+  readonly cancelling: () => Promise<void> | undefined;
   readonly toClient: (bytes: Buffer) => void;
   /** Counts for the metrics. */
   readonly count: (what: 'captured' | 'refused' | 'passed') => void;
@@ -52,14 +52,47 @@ export async function plansOf(
     if (planned.kind === 'plans') return planned.plans.map((statement) => statement.plan);
     // A failed block answers nothing but its end; the server says so by itself.
     if (c.state.block === 'failed') return [{ kind: 'pass' }];
-    const { state } = c;
-    const rows = await c.injected.query('facts', planned.sql, planned.parameters, { isInPipeline, passOn: c.toClient });
-    // Outside a block our question is a local transaction of its own: its end is not the end of the client's, nor of its gid.
-    if (state.block === 'idle') c.state = state;
+    const rows = await ask(c, { name: 'facts', sql: planned.sql, parameters: planned.parameters, isInPipeline });
     if (rows === undefined) return undefined;
     c.planner.learn(rows, now());
   }
   return [{ kind: 'refuse', refusal: factsRefusal }];
+}
+
+/**
+ * The prepared statement of that name. One that is not remembered, or not for certain, is asked of the server; undefined when it
+ * has none, `'failed'` when it could not be asked and the client has its error.
+ */
+export async function statementOf(
+  c: Conversation,
+  name: Buffer,
+  isInPipeline: boolean,
+): Promise<Statement | undefined | 'failed'> {
+  const key = name.toString('latin1');
+  const known = c.statements.byName.get(key);
+  if (known?.isDoubtful === false) touch(c.statements, known);
+  // A failed block answers nothing; the unnamed statement is not in the catalogue.
+  if (known?.isDoubtful === false || key === '' || c.state.block === 'failed') return known;
+  const question = { name: 'statement', sql: PREPARED_SQL, parameters: [name.toString('utf8')], isInPipeline };
+  const rows = await ask(c, question);
+  return rows === undefined ? 'failed' : recall(c.statements, key, rows);
+}
+
+async function ask(
+  c: Conversation,
+  question: {
+    readonly name: string;
+    readonly sql: string;
+    readonly parameters: readonly (string | null)[];
+    readonly isInPipeline: boolean;
+  },
+): Promise<(string | null)[][] | undefined> {
+  const { state } = c;
+  const { name, sql, parameters, isInPipeline } = question;
+  const rows = await c.injected.query(name, sql, parameters, { isInPipeline, passOn: c.toClient });
+  // Outside a block our question is a local transaction of its own: its end is not the end of the client's, nor of its gid.
+  if (state.block === 'idle') c.state = state;
+  return rows;
 }
 
 /** The plan of a text without a gid: only what begins or ends a block matters, for a gid may be named behind it in the same pipeline. */
@@ -101,6 +134,29 @@ function bindTo(c: Conversation, gid: Gid | undefined, scope: 'local' | 'session
   return undefined;
 }
 
+/** The plan of a prepared statement inside a pipeline; undefined when the client has got an error instead. */
+export async function planOf(
+  c: Conversation,
+  statement: Statement,
+  isInPipeline: boolean,
+): Promise<StatementPlan | undefined> {
+  if (gidOf(c.state) === undefined && !statement.isMarked) return controlIn(c, statement.text);
+  const plans = await plansOf(c, statement.text, isInPipeline);
+  if (plans === undefined) return undefined;
+  // The server refuses a Parse of several statements; an empty text runs as it is.
+  const [plan] = plans;
+  return plans.length === 1 && plan !== undefined ? plan : { kind: 'pass' };
+}
+
+/** SELECT … FOR UPDATE and its like, cursors over them, LOCK. To take too much for one costs the client a retry, too little a wait. */
+const LOCKING = /\bfor\s+(?:no\s+key\s+)?update\b|\bfor\s+(?:key\s+)?share\b|^\s*lock\b/i;
+
+/** Remembers of a statement that is passed on what its local transaction may have locked by it. */
+export function notePassed(c: Conversation, text: string): void {
+  c.count('passed');
+  if (LOCKING.test(text)) c.state = lockingRows(c.state);
+}
+
 /** The state after a statement went well. */
 export function note(c: Conversation, plan: StatementPlan): void {
   c.state = succeeded(c.state, plan);
@@ -140,14 +196,6 @@ export function errorFrame(refusal: Refusal, severity: 'ERROR' | 'FATAL' = 'ERRO
     hint: refusal.hint,
     ...(refusal.detail === undefined ? {} : { detail: refusal.detail }),
   });
-}
-
-/** A message inside a global transaction is larger than the configuration allows: the session ends. */
-export class MessageTooLarge extends Error {
-  constructor(bytesMax: number) {
-    super(`a message inside a global transaction is larger than ${bytesMax} bytes`);
-    this.name = 'MessageTooLarge';
-  }
 }
 
 /** The body of a message. */

@@ -5,7 +5,7 @@
 import { isFree } from '../../sql/session.ts';
 import type { Refusal } from '../../sql/statement.ts';
 import { FRONTEND } from '../wire/frames.ts';
-import { MessageTooLarge, refuseSimple, type Conversation } from './conversation.ts';
+import { refuseSimple, type Conversation } from './conversation.ts';
 import { Pipeline } from './pipeline.ts';
 import { serveQuery } from './simple-query.ts';
 
@@ -18,7 +18,6 @@ export async function converse(c: Conversation): Promise<void> {
       await pipeline.abandon();
       continue;
     }
-    if (frame.bytes.length > c.statementBytesMax) throw new MessageTooLarge(c.statementBytesMax);
     switch (frame.type) {
       case FRONTEND.query:
         if (!(await pipeline.isDroppingQueries())) await serveQuery(c, frame);
@@ -33,6 +32,7 @@ export async function converse(c: Conversation): Promise<void> {
       default:
         await pipeline.serve(frame);
     }
+    await c.cancelling();
     if (isFree(c.state) && pipeline.isIdle && c.exchange.pending === 0) return;
   }
 }

@@ -16,13 +16,22 @@ import { bodyOf, controlIn, errorFrame, type Conversation } from './conversation
 import type { ClientFrame } from './pass-watch.ts';
 import { forget } from './statements.ts';
 
+/** Where the client stands when its block is taken from it. */
+export interface Doom {
+  readonly refusal: Refusal;
+  /** It has seen an error in this block. */
+  readonly isTold: boolean;
+  /** It has seen an error in this pipeline: nothing of it is answered any more, up to its Sync. */
+  readonly isSkipping: boolean;
+}
+
 /** Serves messages until the client has ended its block. The server, which is out of the block already, hears nothing of them. */
-export async function serveDoomed(c: Conversation, refusal: Refusal): Promise<void> {
+export async function serveDoomed(c: Conversation, doom: Doom): Promise<void> {
+  const { refusal } = doom;
   const texts = new Map<string, string>();
   const portals = new Map<string, string>();
-  let isSkipping = false;
+  let { isSkipping, isTold } = doom;
   let isOver = false;
-  let isTold = false;
 
   const refuse = (): void => {
     isSkipping = true;

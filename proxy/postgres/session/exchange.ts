@@ -5,7 +5,7 @@
 import { assert } from '../../../src/platform/assert.ts';
 import { createExpectedReplies } from '../../sql/expected-replies.ts';
 import type { BlockStatus } from '../../sql/session.ts';
-import { decodeReport, readReport } from '../wire/error.ts';
+import { decodeReport, readReport, type ReportTexts } from '../wire/error.ts';
 import { BACKEND, HEADER_BYTES } from '../wire/frames.ts';
 
 /** What a request is, by how its answer ends. `query` is a simple query: everything up to ReadyForQuery is its answer. */
@@ -47,6 +47,8 @@ export interface Request extends RequestSpec {
 export interface ExchangeOutput {
   toServer(bytes: Buffer): void;
   toClient(bytes: Buffer): void;
+  /** The ErrorResponse that takes the place of the server's: mostly itself. */
+  explain(error: Buffer): Buffer;
 }
 
 const ENDS: Readonly<Record<RequestKind, readonly number[]>> = {
@@ -73,6 +75,9 @@ export class Exchange {
   #isSkipping = false;
   /** The last answer was neither an error nor the tag ROLLBACK. */
   #isKept = true;
+  /** Unanswered statements of the client's, and unanswered ends of a block. */
+  #statements = 0;
+  #decisive = 0;
 
   /** `onReady` hears each ReadyForQuery, whoever asked for it, and whether what went before was kept if it has ended. */
   constructor(output: ExchangeOutput, onReady: (block: BlockStatus, isKept: boolean) => void) {
@@ -93,6 +98,7 @@ export class Exchange {
     };
     if (bytes !== undefined) this.#batch.push(bytes);
     this.#replies.push(request);
+    this.#count(request, 1);
     return request;
   }
 
@@ -114,10 +120,12 @@ export class Exchange {
     return this.#isSkipping;
   }
 
-  /** True when the server is at a statement of the client's, captured or not, that may be cancelled. */
+  /**
+   * True when a statement of the client's, captured or not, may be running, and nothing that must not be cancelled. The server
+   * keeps its answers until the end of the batch: of what is unanswered, anything may be what it is at.
+   */
   get isAtStatement(): boolean {
-    const head = this.#replies.head();
-    return (head?.kind === 'execute' || head?.kind === 'query') && head.to !== 'nobody' && head.isDecisive !== true;
+    return this.#statements > 0 && this.#decisive === 0;
   }
 
   /** Requests that wait for an answer. */
@@ -163,11 +171,12 @@ export class Exchange {
     if (this.#replies.size === 0) this.#wake();
   }
 
-  #receiveError(head: Request, frame: Buffer): void {
+  #receiveError(head: Request, said: Buffer): void {
+    const frame = this.#output.explain(said);
     head.error = frame;
     this.#isKept = false;
     // Behind a FATAL error there will be no decision of ours: the server has ended the session.
-    if (head.to === 'client' || isFatal(frame)) this.#output.toClient(frame);
+    if (head.to === 'client' || isFatal(said)) this.#output.toClient(frame);
     if (head.kind === 'query' || head.kind === 'sync') {
       // A query goes on to its ReadyForQuery; so does a Sync whose implicit commit failed (a deferred constraint).
       head.state = 'failed';
@@ -175,8 +184,8 @@ export class Exchange {
     }
     const [failed, ...skipped] = this.#replies.fail();
     assert(failed === head, 'the failed request heads the queue');
-    end(head, 'failed');
-    for (const request of skipped) end(request, 'skipped');
+    this.#end(head, 'failed');
+    for (const request of skipped) this.#end(request, 'skipped');
     if (this.#replies.size === 0) this.#isSkipping = true;
   }
 
@@ -193,7 +202,7 @@ export class Exchange {
     else head.frames.push(frame);
     if (!ENDS[head.kind].includes(type)) return;
     this.#replies.done();
-    end(head, head.state === 'waiting' ? 'done' : head.state);
+    this.#end(head, head.state === 'waiting' ? 'done' : head.state);
   }
 
   #deliverInvented(): void {
@@ -201,8 +210,20 @@ export class Exchange {
       assert(head.invented !== undefined, 'an invented answer has bytes');
       this.#output.toClient(head.invented);
       this.#replies.done();
-      end(head, 'done');
+      this.#end(head, 'done');
     }
+  }
+
+  #end(request: Request, state: 'done' | 'failed' | 'skipped' | 'waiting'): void {
+    request.state = state;
+    this.#count(request, -1);
+    request.onEnd?.();
+  }
+
+  #count(request: Request, one: 1 | -1): void {
+    if (request.isDecisive === true) this.#decisive += one;
+    else if ((request.kind === 'execute' || request.kind === 'query') && request.to !== 'nobody')
+      this.#statements += one;
   }
 
   #wake(): void {
@@ -212,15 +233,15 @@ export class Exchange {
   }
 }
 
-function isFatal(frame: Buffer): boolean {
+/** The texts of an ErrorResponse frame; none of one that is malformed. */
+export function reportOf(frame: Buffer): ReportTexts {
   const report = decodeReport('error', frame.subarray(HEADER_BYTES));
-  const severity = report.kind === 'fault' ? undefined : readReport(report).severity;
-  return severity === 'FATAL' || severity === 'PANIC';
+  return report.kind === 'fault' ? {} : readReport(report);
 }
 
-function end(request: Request, state: 'done' | 'failed' | 'skipped' | 'waiting'): void {
-  request.state = state;
-  request.onEnd?.();
+function isFatal(frame: Buffer): boolean {
+  const { severity } = reportOf(frame);
+  return severity === 'FATAL' || severity === 'PANIC';
 }
 
 /** The client or the server is gone; nobody is left to be told. */

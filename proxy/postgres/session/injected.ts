@@ -42,7 +42,7 @@ export class Injected {
     this.#prepared.clear();
   }
 
-  /** Adds one of the fixed statements to the batch. */
+  /** Adds one of the fixed statements to the batch. Its answer has the error of any message that it takes, its Execute above all. */
   add(statement: FixedStatement): Request {
     return this.#add(`atomesh_${statement}`, FIXED[statement], []).execute;
   }
@@ -84,7 +84,7 @@ export class Injected {
     text: string,
     parameters: readonly (string | null)[],
   ): { readonly execute: Request; readonly all: readonly Request[] } {
-    const all: Request[] = [];
+    const parses: Request[] = [];
     const statement = Buffer.from(name);
     const isNew = !this.#prepared.has(name);
     if (isNew) {
@@ -94,8 +94,7 @@ export class Injected {
         { kind: 'parse', to: 'nobody' },
         encodeParse({ kind: 'parse', statement, text: Buffer.from(text), parameterTypes: types }),
       );
-      all.push(parse);
-      parse.onEnd = () => parse.state === 'done' || this.#prepared.delete(name);
+      parses.push(parse);
     }
     const values = parameters.map((value) => (value === null ? null : Buffer.from(value)));
     const bind = this.#exchange.add(
@@ -106,8 +105,19 @@ export class Injected {
       { kind: 'execute', to: 'nobody' },
       encodeExecute({ kind: 'execute', portal: PORTAL, maxRows: 0 }),
     );
-    this.#exchange.add({ kind: 'close', to: 'nobody' }, encodeClose({ kind: 'close', target: 'portal', name: PORTAL }));
-    return { execute, all: [...all, bind, execute] };
+    const close = this.#exchange.add(
+      { kind: 'close', to: 'nobody' },
+      encodeClose({ kind: 'close', target: 'portal', name: PORTAL }),
+    );
+    const all = [...parses, bind, execute, close];
+    for (const request of all) {
+      request.onEnd = () => {
+        // Mostly a cancel request, which may hit any of them.
+        execute.error ??= request.error;
+        if (request.kind === 'parse' && request.state !== 'done') this.#prepared.delete(name);
+      };
+    }
+    return { execute, all };
   }
 }
 

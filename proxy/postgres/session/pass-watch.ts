@@ -1,10 +1,12 @@
 /** What has to be known of messages that go through as they came: which texts were prepared, what the server still owes, who names a gid. */
 import type { Gid } from '../../../src/contract/transaction.ts';
 import { gidFromSqlComment, gidFromTraceparent } from '../../binding/from-sql-comment.ts';
+import { isMarked } from '../../binding/gid-marks.ts';
+import { LargeMessage } from '../relay/large-message.ts';
 import { Owed } from '../relay/owed.ts';
-import { forget, isMarked, remember, type Statements, namesGidByParameter, namesGidSetting } from './statements.ts';
+import { forget, lose, namesGidByParameter, namesGidSetting, remember, type Statements } from './statements.ts';
 import { decodeBind } from '../wire/bind.ts';
-import { createFrameReader, FRONTEND, HEADER_BYTES } from '../wire/frames.ts';
+import { createFrameReader, FRONTEND, HEADER_BYTES, type FrameReader } from '../wire/frames.ts';
 
 /** A whole message of the client. */
 export interface ClientFrame {
@@ -20,6 +22,7 @@ export class PassWatch {
   readonly #settings: ReadonlyMap<string, string>;
   readonly #gidOfTrace: (traceId: string) => Gid | undefined;
   readonly #owed = new Owed();
+  #large = new LargeMessage();
 
   constructor(
     statements: Statements,
@@ -39,12 +42,12 @@ export class PassWatch {
   /** Which messages must be looked at as a whole: texts may name a gid, and names matter while a marked statement exists. */
   holds(type: number): boolean {
     if (type === FRONTEND.query || type === FRONTEND.parse || type === FRONTEND.close) return true;
-    if (type === FRONTEND.bind) return this.#statements.marked > 0 || this.ambientGid() !== undefined;
+    if (type === FRONTEND.bind) return this.#looksAtNames || this.ambientGid() !== undefined;
     if (type === FRONTEND.describe) return this.#statements.marked > 0;
     return type === FRONTEND.functionCall && this.ambientGid() !== undefined;
   }
 
-  /** A message, whole if it is held, has gone through. */
+  /** A message has gone through: whole if it was held, and without its bytes if it was large. */
   passed(type: number, frame: Buffer): void {
     switch (type) {
       case FRONTEND.query:
@@ -60,7 +63,8 @@ export class PassWatch {
         this.isUnsynced = false;
         break;
       case FRONTEND.parse:
-        remember(this.#statements, frame, frame.subarray(HEADER_BYTES));
+        if (frame.length === 0) this.#passedLargeParse();
+        else remember(this.#statements, frame.subarray(HEADER_BYTES));
         this.#passedExtended();
         break;
       case FRONTEND.close:
@@ -108,7 +112,7 @@ export class PassWatch {
     if (type === FRONTEND.bind || type === FRONTEND.functionCall) {
       if (this.ambientGid() !== undefined) return true;
     }
-    if (this.#statements.marked === 0) return false;
+    if (!this.#looksAtNames) return false;
     if (type === FRONTEND.describe) {
       const name = frame.toString('latin1', HEADER_BYTES + 1, frame.length - 1);
       return frame[HEADER_BYTES] === STATEMENT && this.#statements.byName.get(name)?.isPrepared === false;
@@ -116,19 +120,59 @@ export class PassWatch {
     if (type !== FRONTEND.bind) return false;
     const statementAt = frame.indexOf(0, HEADER_BYTES) + 1;
     const name = frame.toString('latin1', statementAt, frame.indexOf(0, statementAt));
+    const bind = (): readonly (Buffer | null)[] => {
+      const decoded = decodeBind(frame.subarray(HEADER_BYTES));
+      return decoded.kind === 'bind' ? decoded.values : [];
+    };
+    return this.#nameConcernsGid(name, bind);
+  }
+
+  /**
+   * Looks at the piece of a large message that the reader is at. True when the message concerns a gid, or may: as long as its end
+   * has not been sent, the server does nothing with it.
+   */
+  largeConcernsGid({ type, bytes, start, end, isFirst }: FrameReader): boolean {
+    if (isFirst) this.#large = new LargeMessage();
+    const large = this.#large;
+    large.push(bytes.subarray(start, end));
+    if (isFirst && RUNNING.includes(type) && this.ambientGid() !== undefined) return true;
+    if (type === FRONTEND.query || type === FRONTEND.parse) return large.isMarked;
+    if (type !== FRONTEND.bind) return false;
+    const found = large.nameAt(1);
+    if (found === undefined) return false;
+    return found === 'endless' || this.#nameConcernsGid(found.name, () => ANY_GID);
+  }
+
+  /** True while the name of a statement alone may tell that it concerns a gid. */
+  get #looksAtNames(): boolean {
+    return this.#statements.marked > 0 || this.#statements.hasLostMarks;
+  }
+
+  /** True when the statement of that name concerns a gid; `values` are the parameters that it is bound to. */
+  #nameConcernsGid(name: string, values: () => readonly (Buffer | null)[]): boolean {
     const statement = this.#statements.byName.get(name);
-    if (statement === undefined) return false;
+    if (statement === undefined) return name !== '' && this.#statements.hasLostMarks;
     if (!statement.isPrepared) return true;
     if (!statement.isMarked) return false;
-    const bind = decodeBind(frame.subarray(HEADER_BYTES));
-    if (bind.kind === 'bind' && namesGidByParameter(statement, bind.values)) return true;
-    return this.#textConcernsGid(Buffer.from(statement.text));
+    return (
+      statement.isDoubtful ||
+      namesGidByParameter(statement, values()) ||
+      this.#textConcernsGid(Buffer.from(statement.text))
+    );
   }
 
   /** The gid that the session's application_name stands for: some agents put their traceparent there. */
   ambientGid(): Gid | undefined {
     const name = this.#settings.get('application_name');
     return name?.length === TRACEPARENT_LENGTH ? gidFromTraceparent(name, this.#gidOfTrace) : undefined;
+  }
+
+  /** The statement is too large to be remembered, and the one in whose place it was prepared may be there or not. */
+  #passedLargeParse(): void {
+    const found = this.#large.nameAt(0);
+    const old = typeof found === 'object' ? this.#statements.byName.get(found.name) : undefined;
+    if (old !== undefined) lose(this.#statements, old);
+    this.#large = new LargeMessage();
   }
 
   #passedExtended(): void {
@@ -164,6 +208,8 @@ export function framesIn(bytes: Buffer): ClientFrame[] {
   return frames;
 }
 
+/** What runs a text, or prepares it. */
+const RUNNING: readonly number[] = [FRONTEND.query, FRONTEND.parse, FRONTEND.bind, FRONTEND.functionCall];
 const EXTENDED: readonly number[] = [
   FRONTEND.parse,
   FRONTEND.bind,
@@ -174,3 +220,5 @@ const EXTENDED: readonly number[] = [
 /** S, of Close */
 const STATEMENT = 0x53;
 const TRACEPARENT_LENGTH = 55;
+/** What a parameter may be that has not been seen. */
+const ANY_GID: readonly Buffer[] = [Buffer.from('atomesh.gid')];

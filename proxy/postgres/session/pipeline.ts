@@ -8,12 +8,13 @@ import {
   bindByComment,
   bindBySetting,
   bodyOf,
-  controlIn,
   errorFrame,
   fail,
   note,
-  plansOf,
+  notePassed,
+  planOf,
   sendReady,
+  statementOf,
   type Conversation,
 } from './conversation.ts';
 import { serveDoomed } from './doomed.ts';
@@ -29,8 +30,8 @@ import {
   hiddenGid,
 } from './refusals.ts';
 import { rollBack } from './simple-query.ts';
-import { forget, remember, setPrepared, type Portal, type Statement, namesGidByParameter } from './statements.ts';
-import { addPrepared, addTwin, type TwinBinding } from './twin-requests.ts';
+import { forget, lose, remember, setPrepared, type Portal, type Statement, namesGidByParameter } from './statements.ts';
+import { addPrepared, addTwin, passError, type TwinBinding } from './twin-requests.ts';
 import { decodeBind } from '../wire/bind.ts';
 import { FLUSH, NO_DATA, PARSE_COMPLETE, SYNC } from '../wire/bodiless.ts';
 import type { ProtocolFault } from '../wire/body.ts';
@@ -101,38 +102,41 @@ export class Pipeline {
     this.#isOpen = false;
     // Its end was on the way, and has been answered.
     if (isOver()) return;
+    const isTold = c.state.block === 'failed';
     await rollBack(c);
     const refusal = rolledBackAsAWhole(gid);
+    const isSkipping = this.#isSkipping;
     // Without a block of the client's the error ends with its pipeline.
-    if (this.#isWrapped) return this.#refuse(refusal);
+    if (this.#isWrapped) return isSkipping ? undefined : this.#refuse(refusal);
     this.#isSkipping = false;
     this.#executed = 0;
-    await serveDoomed(c, refusal);
+    await serveDoomed(c, { refusal, isTold, isSkipping });
   }
 
   async #parse(frame: ClientFrame): Promise<void> {
     const c = this.#c;
-    const statement = remember(c.statements, frame.bytes, bodyOf(frame));
+    const statement = remember(c.statements, bodyOf(frame));
     if ('kind' in statement) return this.#fault(statement);
     const refusal = this.#nameGid(() => bindByComment(c, statement));
     if (refusal !== undefined) return this.#refuse(refusal);
     const plan = await this.#planOf(statement);
-    if (plan === undefined) return undefined;
+    if (plan === undefined) return;
     if (statement.name === '' && plan.kind === 'capture' && this.#isCapturing()) {
       // The server would parse it for nothing: the capturing statement runs instead.
       setPrepared(c.statements, statement, false);
       c.exchange.add({ kind: 'invented', to: 'client', invented: PARSE_COMPLETE });
-      return undefined;
+      return;
     }
-    this.#send('parse', 'client', frame.bytes);
-    return undefined;
+    const request = this.#send('parse', 'client', frame.bytes);
+    request.onEnd = () => request.state === 'done' || lose(c.statements, statement);
   }
 
   async #bind(frame: ClientFrame): Promise<void> {
     const c = this.#c;
     const bind = decodeBind(bodyOf(frame));
     if (bind.kind === 'fault') return this.#fault(bind);
-    const statement = c.statements.byName.get(bind.statement.toString('latin1'));
+    const statement = await statementOf(c, bind.statement, this.#isOpen || this.#executed > 0);
+    if (statement === 'failed') return this.#skip();
     const name = bind.portal.toString('latin1');
     c.statements.portals.delete(name);
     if (statement === undefined) {
@@ -156,7 +160,6 @@ export class Pipeline {
     }
     this.#ensurePrepared(statement);
     this.#send('bind', 'client', frame.bytes);
-    return undefined;
   }
 
   async #describe(frame: ClientFrame): Promise<void> {
@@ -177,7 +180,6 @@ export class Pipeline {
       return undefined;
     }
     this.#send('describe-portal', 'client', frame.bytes);
-    return undefined;
   }
 
   async #execute(frame: ClientFrame): Promise<void> {
@@ -189,19 +191,20 @@ export class Pipeline {
     if (portal === undefined)
       return gid === undefined ? this.#forward(frame, { kind: 'pass' }) : this.#refuse(foreignPortal);
     const { plan } = portal;
+    const { text } = portal.statement;
     if (portal.gid !== gid && plan.kind !== 'control' && plan.kind !== 'set-gid') return this.#refuse(foreignPortal);
-    if (gid === undefined && plan.kind !== 'set-gid') return this.#forward(frame, plan);
+    if (gid === undefined && plan.kind !== 'set-gid') return this.#forward(frame, plan, text);
     const admission = admit(c.state, plan);
     switch (admission.kind) {
       case 'forward':
-        return this.#forward(frame, plan);
+        return this.#forward(frame, plan, text);
       case 'refuse':
         return this.#refuse(admission.refusal);
       case 'set-gid': {
         const refusal = this.#nameGid(() =>
           bindBySetting(c, admission.setting, (number) => portal.bind.values[number - 1]?.toString('utf8')),
         );
-        return refusal === undefined ? this.#forward(frame, plan) : this.#refuse(refusal);
+        return refusal === undefined ? this.#forward(frame, plan, text) : this.#refuse(refusal);
       }
       case 'commit':
         return this.#commit(frame, plan, gid as Gid);
@@ -215,7 +218,7 @@ export class Pipeline {
     const c = this.#c;
     const isAlone = c.state.block === 'idle' && this.#executed === 0 && c.peek() === FRONTEND.sync;
     if (c.state.block === 'idle' && !isAlone) {
-      c.injected.add('begin');
+      passError(c, c.injected.add('begin'));
       this.#isWrapped = true;
       c.state = { ...c.state, block: 'open' };
     }
@@ -226,10 +229,12 @@ export class Pipeline {
       gid,
       admission,
       isAlone,
+      keepsLocks: c.state.lockedRows,
       isBound: true,
       bindAgain: (committed) => {
         // A portal that was bound before the savepoint has outlived the rollback to it.
-        c.exchange.add({ kind: 'close', to: 'nobody' }, encodeClose({ kind: 'close', target: 'portal', name }));
+        const bytes = encodeClose({ kind: 'close', target: 'portal', name });
+        passError(c, c.exchange.add({ kind: 'close', to: 'nobody' }, bytes));
         this.#bindTwin({ portal, capture: plan.capture, gid, committed, enter: admission.enter, to: 'nobody' });
       },
       // Without the client's row limit: that of a change without RETURNING means nothing, and our count is a row.
@@ -306,21 +311,16 @@ export class Pipeline {
     if (close.target === 'statement') forget(this.#c.statements, name);
     else this.#c.statements.portals.delete(name);
     this.#send('close', 'client', frame.bytes);
-    return undefined;
   }
 
   /** The plan of a prepared statement; undefined when the client has got an error instead. */
   async #planOf(statement: Statement): Promise<StatementPlan | undefined> {
-    const c = this.#c;
-    if (gidOf(c.state) === undefined && !statement.isMarked) return controlIn(c, statement.text);
-    const plans = await plansOf(c, statement.text, this.#isOpen || this.#executed > 0);
-    if (plans === undefined) {
-      this.#isSkipping = true;
-      return undefined;
-    }
-    // The server refuses a Parse of several statements; an empty text runs as it is.
-    const [plan] = plans;
-    return plans.length === 1 && plan !== undefined ? plan : { kind: 'pass' };
+    const plan = await planOf(this.#c, statement, this.#isOpen || this.#executed > 0);
+    if (plan !== undefined) return plan;
+    this.#isSkipping = true;
+    // The server drops its Parse, if it was not there before.
+    lose(this.#c.statements, statement);
+    return undefined;
   }
 
   /** A failed block answers every change by itself. */
@@ -356,10 +356,10 @@ export class Pipeline {
     return this.#c.exchange.add({ kind, to }, bytes);
   }
 
-  async #forward(frame: ClientFrame, plan: StatementPlan): Promise<void> {
+  async #forward(frame: ClientFrame, plan: StatementPlan, text = ''): Promise<void> {
     const c = this.#c;
     this.#executed += 1;
-    c.count('passed');
+    notePassed(c, text);
     const isDecisive = plan.kind === 'control';
     this.#isOpen = true;
     const request = c.exchange.add({ kind: 'execute', to: 'client', isDecisive }, frame.bytes);

@@ -21,12 +21,22 @@ export function malformed(fault: ProtocolFault): Refusal {
   };
 }
 
-/** A portal that was bound when the session belonged to another global transaction, or to none. */
+/** A portal that was bound when the session belonged to another global transaction, or to none; or to a statement nobody can tell. */
 export const foreignPortal: Refusal = {
   code: '0A000',
-  message: 'this portal was bound before the session belonged to its global transaction',
-  hint: 'Bind it again: name the gid before the statement is bound.',
+  message:
+    'this portal was bound before the session belonged to its global transaction, or to a statement that is not known',
+  hint: 'Bind it again: name the gid before the statement is bound. If that was so, prepare the statement again.',
 };
+
+/** A message is larger than may be kept, and would have to be. `bytesMax`: the limit, in bytes. */
+export function messageTooLarge(bytesMax: number): Refusal {
+  return {
+    code: '54000',
+    message: `a message that may belong to a global transaction is larger than ${bytesMax} bytes`,
+    hint: 'Send less at once, or raise limits.statement in the sidecar configuration.',
+  };
+}
 
 /** Which of two texts the server has under one name cannot be told: it kept the first unless that one failed. */
 export const preparedTwice: Refusal = {

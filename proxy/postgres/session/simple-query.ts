@@ -8,6 +8,7 @@ import {
   bodyOf,
   fail,
   note,
+  notePassed,
   plansOf,
   refuseSimple,
   sendReady,
@@ -15,7 +16,8 @@ import {
 } from './conversation.ts';
 import type { ClientFrame } from './pass-watch.ts';
 import { malformed, stalePlan } from './refusals.ts';
-import { forget, isMarked, type Statement } from './statements.ts';
+import { isMarked } from '../../binding/gid-marks.ts';
+import { forget, type Statement } from './statements.ts';
 import { encodeBind } from '../wire/bind.ts';
 import { SYNC } from '../wire/bodiless.ts';
 import { encodeDescribe } from '../wire/describe.ts';
@@ -49,26 +51,27 @@ export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<v
   const plans = await plansOf(c, text, false);
   if (plans === undefined) return sendReady(c);
   const [plan] = plans;
-  if (plan === undefined || plans.every(({ kind }) => kind === 'pass')) return forward(c, frame, { kind: 'pass' });
+  if (plan === undefined || plans.every(({ kind }) => kind === 'pass'))
+    return forward(c, frame, { kind: 'pass' }, text);
   if (plans.length > 1) {
     const isOurs = gidOf(c.state) !== undefined || plans.some(({ kind }) => kind === 'set-gid');
-    return isOurs ? refuseSimple(c, severalStatements) : forward(c, frame, { kind: 'pass' });
+    return isOurs ? refuseSimple(c, severalStatements) : forward(c, frame, { kind: 'pass' }, text);
   }
-  return serveOne(c, frame, plan);
+  return serveOne(c, frame, plan, text);
 }
 
-async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan): Promise<void> {
+async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan, text: string): Promise<void> {
   const gid = gidOf(c.state);
-  if (gid === undefined && plan.kind !== 'set-gid') return forward(c, frame, plan);
+  if (gid === undefined && plan.kind !== 'set-gid') return forward(c, frame, plan, text);
   const admission = admit(c.state, plan);
   switch (admission.kind) {
     case 'forward':
-      return forward(c, frame, plan);
+      return forward(c, frame, plan, text);
     case 'refuse':
       return refuseSimple(c, admission.refusal);
     case 'set-gid': {
       const refusal = bindBySetting(c, admission.setting, () => undefined);
-      return refusal === undefined ? forward(c, frame, plan) : refuseSimple(c, refusal);
+      return refusal === undefined ? forward(c, frame, plan, text) : refuseSimple(c, refusal);
     }
     case 'commit':
       return commit(c, frame, plan, gid as Gid);
@@ -90,8 +93,9 @@ async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan
   }
 }
 
-async function forward(c: Conversation, frame: ClientFrame, plan: StatementPlan): Promise<void> {
-  c.count('passed');
+/** `text`: of a statement that may lock rows. */
+async function forward(c: Conversation, frame: ClientFrame, plan: StatementPlan, text = ''): Promise<void> {
+  notePassed(c, text);
   const request = c.exchange.add({ kind: 'query', to: 'client', isDecisive: plan.kind === 'control' }, frame.bytes);
   await c.exchange.settled();
   if (request.state === 'done') note(c, plan);
@@ -107,6 +111,8 @@ async function commit(c: Conversation, frame: ClientFrame, plan: StatementPlan, 
 
 /** Rolls the local transaction back behind the client's back: its COMMIT is answered with an error. */
 export async function rollBack(c: Conversation): Promise<void> {
+  // One that was meant for a statement before would stop this instead.
+  await c.cancelling();
   c.injected.add('rollback');
   c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
   await c.exchange.settled();
@@ -129,6 +135,7 @@ function captureRun(
     gid,
     admission,
     isAlone: c.state.block === 'idle',
+    keepsLocks: c.state.lockedRows,
     isBound: false,
     bindAgain(committed) {
       const text = Buffer.from(admission.enter ? capture.sql : capture.sqlWhenEntered);

@@ -1,9 +1,14 @@
-/** The prepared statements and portals of one client session, as far as a global transaction needs to know them. */
+/**
+ * The prepared statements and portals of one client session, as far as a global transaction needs to know them. What is remembered
+ * is a part of what the server has: it is bounded, and inside a global transaction the server is asked for the rest. Only that a
+ * statement may name a gid is never forgotten: see `hasLostMarks`.
+ */
 import type { StatementPlan } from '../../sql/statement.ts';
 import { gidFromSqlComment, type CommentGid } from '../../binding/from-sql-comment.ts';
+import { isMarked } from '../../binding/gid-marks.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Bind } from '../wire/bind.ts';
-import { decodeParse } from '../wire/parse.ts';
+import { decodeParse, encodeParse } from '../wire/parse.ts';
 import type { ProtocolFault } from '../wire/body.ts';
 
 /** A statement that the client prepared. Names are kept byte for byte, as latin1. */
@@ -35,26 +40,32 @@ export interface Portal {
 
 /** Both, by name. */
 export interface Statements {
+  /** In the order of their last preparation, or use inside a global transaction. */
   readonly byName: Map<string, Statement>;
   readonly portals: Map<string, Portal>;
   /** How many statements are marked or not prepared: while there are none, a Bind need not be looked at. */
   marked: number;
+  /** What the named ones take. */
+  bytes: number;
+  /** A marked statement was forgotten that the server may still have: any that is not remembered may be the one. */
+  hasLostMarks: boolean;
 }
+
+/** More than drivers keep: pgJDBC 256, psycopg 100, Rails 1000 a connection. */
+const STATEMENTS_MAX = 2_000;
+const BYTES_MAX = 4 * 1024 * 1024;
+/** What a statement takes beside its name and text, roughly. */
+const OVERHEAD_BYTES = 300;
+
+const NOT_ASCII = /[^\0-\x7f]/;
 
 /** An empty set. */
 export function noStatements(): Statements {
-  return { byName: new Map(), portals: new Map(), marked: 0 };
+  return { byName: new Map(), portals: new Map(), marked: 0, bytes: 0, hasLostMarks: false };
 }
 
-/** Names of settings know no case; `set_config` may get the name as a parameter. */
-const MARK = /atomesh|traceparent|set_config/i;
 const GID_SETTING = /"?atomesh"?\s*\.\s*"?gid/i;
 const NAME_AS_PARAMETER = /set_config"?\s*\(\s*\$/i;
-
-/** True when a statement's bytes hold a word that a gid can come with. A search, no parse: it runs for each text that passes. */
-export function isMarked(bytes: Buffer): boolean {
-  return MARK.test(bytes.toString('latin1'));
-}
 
 /** True when a text names the setting `atomesh.gid`. */
 export function namesGidSetting(sql: string): boolean {
@@ -70,25 +81,45 @@ export function namesGidByParameter(statement: Statement, values: readonly (Buff
 }
 
 /** Remembers the statement of a whole Parse frame, in the place of an older one of that name. */
-export function remember(statements: Statements, frame: Buffer, body: Buffer): Statement | ProtocolFault {
+export function remember(statements: Statements, body: Buffer): Statement | ProtocolFault {
   const parse = decodeParse(body);
   if (parse.kind === 'fault') return parse;
   const name = parse.statement.toString('latin1');
-  const text = parse.text.toString('utf8');
   const old = name === '' ? undefined : statements.byName.get(name);
-  const statement: Statement = {
-    name,
-    frame: Buffer.from(frame),
-    text,
-    types: parse.parameterTypes,
-    isMarked: isMarked(parse.text),
-    isDoubtful: old !== undefined && (old.isDoubtful || old.text !== text),
-    isPrepared: true,
-  };
-  forget(statements, statement.name);
-  statements.byName.set(statement.name, statement);
-  if (statement.isMarked) statements.marked += 1;
+  const statement = new Remembered(name, parse.text, parse.parameterTypes);
+  if (old !== undefined && (old.isDoubtful || !isSame(old, statement))) {
+    statement.isDoubtful = true;
+    statement.isMarked ||= old.isMarked;
+  }
+  keep(statements, statement);
   return statement;
+}
+
+/** A row of pg_prepared_statements: text, and the types of the parameters as an array. Parameter: the name. */
+export const PREPARED_SQL =
+  'SELECT statement, parameter_types::pg_catalog.oid[]::pg_catalog.text FROM pg_catalog.pg_prepared_statements ' +
+  'WHERE name OPERATOR(pg_catalog.=) $1';
+
+/** Remembers a statement as the server has it, by the rows of `PREPARED_SQL`; undefined when the server has none of that name. */
+export function recall(
+  statements: Statements,
+  name: string,
+  rows: readonly (readonly (string | null)[])[],
+): Statement | undefined {
+  const [text, types] = rows[0] ?? [];
+  if (text === undefined || text === null) {
+    forget(statements, name);
+    return undefined;
+  }
+  const statement = new Remembered(name, Buffer.from(text), [...(types ?? '').matchAll(/\d+/g)].map(Number));
+  keep(statements, statement);
+  return statement;
+}
+
+/** Notes that a statement is used, so that others are forgotten before it. */
+export function touch(statements: Statements, statement: Statement): void {
+  statements.byName.delete(statement.name);
+  statements.byName.set(statement.name, statement);
 }
 
 /** Forgets a closed statement. */
@@ -96,7 +127,20 @@ export function forget(statements: Statements, name: string): void {
   const old = statements.byName.get(name);
   if (old === undefined) return;
   statements.byName.delete(name);
+  statements.bytes -= bytesOf(old);
   if (old.isMarked || !old.isPrepared) statements.marked -= 1;
+}
+
+/** The client deallocated a statement by SQL, and which one was not seen: only those stay of which it matters that they are there. */
+export function forgetUnmarked(statements: Statements): void {
+  for (const [name, statement] of statements.byName) {
+    if (name !== '' && !statement.isMarked) forget(statements, name);
+  }
+}
+
+/** The client deallocated all its statements, but may have prepared some of these behind: DISCARD ALL often goes ahead of more. */
+export function forgetNamed(statements: Statements): void {
+  for (const [name, statement] of statements.byName) if (name !== '') lose(statements, statement);
 }
 
 /** Notes whether the server has a statement. */
@@ -106,10 +150,72 @@ export function setPrepared(statements: Statements, statement: Statement, isPrep
   if (!statement.isMarked) statements.marked += isPrepared ? -1 : 1;
 }
 
+/** Forgets a statement that the server may still have. */
+export function lose(statements: Statements, statement: Statement): void {
+  statements.hasLostMarks ||= statement.isMarked;
+  forget(statements, statement.name);
+}
+
 /** The gid that a marked statement's comments name. */
 export function gidOfStatement(
   statement: Statement,
   gidOfTrace: (traceId: string) => Gid | undefined,
 ): CommentGid | undefined {
   return statement.isMarked ? gidFromSqlComment(statement.text, gidOfTrace) : undefined;
+}
+
+function keep(statements: Statements, statement: Statement): void {
+  forget(statements, statement.name);
+  statements.byName.set(statement.name, statement);
+  statements.bytes += bytesOf(statement);
+  if (statement.isMarked) statements.marked += 1;
+  // One that is as large as many is not worth their place.
+  if (bytesOf(statement) > BYTES_MAX / 4) lose(statements, statement);
+  for (const [name, oldest] of statements.byName) {
+    if (statements.byName.size <= STATEMENTS_MAX && statements.bytes <= BYTES_MAX) break;
+    if (name !== '') lose(statements, oldest);
+  }
+}
+
+/** The unnamed statement is one, and the server does not tell it: it is kept whatever its size. */
+function bytesOf(statement: Statement): number {
+  if (statement.name === '') return 0;
+  return OVERHEAD_BYTES + (statement instanceof Remembered ? statement.name.length + statement.bytes.length : 0);
+}
+
+function isSame(one: Statement, other: Statement): boolean {
+  return one.text === other.text && one.types.join() === other.types.join();
+}
+
+/** Kept as compactly as bytes can be, since most statements never run inside a global transaction. */
+class Remembered implements Statement {
+  readonly name: string;
+  /** The text's bytes, as latin1. */
+  readonly bytes: string;
+  readonly types: readonly number[];
+  isMarked: boolean;
+  isDoubtful = false;
+  isPrepared = true;
+  #text: string | undefined;
+
+  constructor(name: string, text: Buffer, types: readonly number[]) {
+    this.name = name;
+    this.bytes = text.toString('latin1');
+    this.types = types;
+    this.isMarked = isMarked(text);
+  }
+
+  get text(): string {
+    this.#text ??= NOT_ASCII.test(this.bytes) ? Buffer.from(this.bytes, 'latin1').toString('utf8') : this.bytes;
+    return this.#text;
+  }
+
+  get frame(): Buffer {
+    return encodeParse({
+      kind: 'parse',
+      statement: Buffer.from(this.name, 'latin1'),
+      text: Buffer.from(this.bytes, 'latin1'),
+      parameterTypes: this.types,
+    });
+  }
 }

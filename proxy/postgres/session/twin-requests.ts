@@ -43,7 +43,7 @@ export function addPrepared(c: Conversation, statement: Statement): boolean {
 }
 
 /** The client hears nothing of the request but its error. */
-function passError(c: Conversation, request: Request, onError?: () => void): void {
+export function passError(c: Conversation, request: Request, onError?: () => void): void {
   request.onEnd = () => {
     if (request.state !== 'done') onError?.();
     if (request.error !== undefined) c.toClient(withoutPosition(request.error));

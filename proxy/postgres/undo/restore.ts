@@ -81,7 +81,7 @@ const RECORD_SQL = `SELECT r.relation::text, r.fingerprint, r.time_zone, r.befor
   pg_catalog.has_table_privilege(w.oid, r.relation, 'DELETE') AS may_delete,
   (SELECT pg_catalog.json_agg(a.attname) FROM pg_catalog.pg_attribute a WHERE a.attrelid = r.relation AND a.attnum > 0 AND NOT a.attisdropped
      AND NOT pg_catalog.has_column_privilege(w.oid, r.relation, a.attnum, 'UPDATE')) AS barred
-  FROM atomesh.undo_record r LEFT JOIN pg_catalog.pg_roles w ON w.rolname = r.writer WHERE r.ctid = $1::pg_catalog.tid`;
+  FROM atomesh.undo_record r LEFT JOIN pg_catalog.pg_roles w ON w.rolname = r.writer::pg_catalog.name WHERE r.ctid = $1::pg_catalog.tid`;
 
 /**
  * Anybody who captures may insert records, and they are applied with greater rights: only what the writer could have done is

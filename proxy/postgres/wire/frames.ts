@@ -66,8 +66,10 @@ export interface FrameReaderOptions {
    * held until all of it has arrived? `() => false` is pure passing on, `() => true` gives complete frames only.
    */
   readonly holds: (type: number) => boolean;
-  /** The largest frame, in bytes with its header, that is held; a larger one is a fault. Does not limit frames that pass. */
+  /** The largest frame, in bytes with its header, that is held. Asked as soon as a length is known; does not limit frames that pass. */
   readonly maxBytes: number;
+  /** Shall a frame pass that is too large to be held and has not come whole? Otherwise, and without this, it is a fault. */
+  readonly passesLarge?: (type: number) => boolean;
 }
 
 /**
@@ -88,12 +90,20 @@ export interface FrameReader {
   readonly isFirst: boolean;
   /** The piece ends the frame. A piece that is both first and last is a whole frame: always so for held ones. */
   readonly isLast: boolean;
+  /** The piece is one of a frame that would have been held but for its size. */
+  readonly isLarge: boolean;
   /** A view of the body of a whole frame. */
   body(): Buffer;
   /** The last piece reported ended inside a frame: nothing may be put into the stream before the rest of that frame. */
   readonly isMidFrame: boolean;
   /** Set once the bytes cannot be frames of this direction. The pieces reported before are good; nothing after them is. */
-  readonly fault: ProtocolFault | undefined;
+  readonly fault: ProtocolFault | FrameTooLarge | undefined;
+}
+
+/** A frame is good, but larger than `maxBytes`. Nothing of its body is kept. */
+export interface FrameTooLarge {
+  readonly kind: 'too-large';
+  readonly message: string;
 }
 
 /** A reader at the first byte behind the startup packets. */
@@ -108,6 +118,8 @@ const KNOWN: Readonly<Record<Direction, Uint8Array>> = {
 const EMPTY: Buffer = Buffer.alloc(0);
 /** The int32 length counts itself. */
 const LENGTH_MIN = 4;
+/** PG source: PQ_LARGE_MESSAGE_LIMIT, the most that a server takes. */
+const LENGTH_MAX = 0x3fff_fffe;
 /** Up to here a held frame gets its whole room at once; beyond, room grows with what has arrived, not with what was announced. */
 const ROOM_AT_ONCE_BYTES = 64 * 1024;
 
@@ -118,8 +130,9 @@ class Reader implements FrameReader {
   end = 0;
   isFirst = false;
   isLast = false;
+  isLarge = false;
   isMidFrame = false;
-  fault: ProtocolFault | undefined;
+  fault: ProtocolFault | FrameTooLarge | undefined;
 
   readonly #options: FrameReaderOptions;
   readonly #known: Uint8Array;
@@ -153,9 +166,10 @@ class Reader implements FrameReader {
     if (this.#seen > 0) return this.#continueFrame();
 
     const type = chunk[at] as number;
-    if (this.#known[type] === 0) return this.#fail(`invalid ${this.#options.direction} message type ${type}`);
+    if (this.#known[type] === 0) return this.#invalid(`invalid ${this.#options.direction} message type ${type}`);
     this.type = type;
     this.#isHeld = this.#options.holds(type);
+    this.isLarge = false;
     if (chunk.length - at < HEADER_BYTES) return this.#continueFrame();
     const length =
       ((chunk[at + 1] as number) << 24) |
@@ -191,6 +205,7 @@ class Reader implements FrameReader {
       this.#seen += 1;
       if (this.#seen === HEADER_BYTES && !this.#isAcceptable(this.#length)) return false;
     }
+    if (this.isLarge && !isFirst && this.#assembly.length > 0) return this.#reportHeader(at);
     let isLast = false;
     if (this.#seen >= HEADER_BYTES) {
       const taken = Math.min(this.#length + 1 - this.#seen, chunk.length - at);
@@ -222,11 +237,32 @@ class Reader implements FrameReader {
     bytes.copy(this.#assembly, filled - bytes.length);
   }
 
+  /** The header of a large frame came in several chunks, and was kept until it told the length. */
+  #reportHeader(at: number): true {
+    const header = Buffer.alloc(HEADER_BYTES);
+    header[0] = this.type;
+    header.writeInt32BE(this.#length, 1);
+    this.#assembly = EMPTY;
+    this.#at = at;
+    const isLast = this.#length === LENGTH_MIN;
+    if (isLast) this.#seen = 0;
+    return this.#report(header, 0, HEADER_BYTES, true, isLast);
+  }
+
   #isAcceptable(length: number): boolean {
-    if (length < LENGTH_MIN) return this.#fail(`invalid message length ${length}`);
-    if (this.#isHeld && length + 1 > this.#options.maxBytes) {
-      return this.#fail(`a message of ${length + 1} bytes is larger than the limit of ${this.#options.maxBytes}`);
+    if (length < LENGTH_MIN || (this.#isHeld && length > LENGTH_MAX)) {
+      return this.#invalid(`invalid message length ${length}`);
     }
+    const { maxBytes, passesLarge } = this.#options;
+    if (!this.#isHeld || length < maxBytes) return true;
+    if (passesLarge?.(this.type) !== true) {
+      const message = `a message of ${length + 1} bytes is larger than the limit of ${maxBytes}`;
+      return this.#fail({ kind: 'too-large', message });
+    }
+    // What is here as a whole takes no more room by being held.
+    if (this.#seen === 0) return true;
+    this.#isHeld = false;
+    this.isLarge = true;
     return true;
   }
 
@@ -240,8 +276,12 @@ class Reader implements FrameReader {
     return true;
   }
 
-  #fail(message: string): false {
-    this.fault = protocolFault(message);
+  #invalid(message: string): false {
+    return this.#fail(protocolFault(message));
+  }
+
+  #fail(fault: ProtocolFault | FrameTooLarge): false {
+    this.fault = fault;
     return this.#usedUp();
   }
 

@@ -55,9 +55,44 @@ test('a held frame above the cap is a fault as soon as its length is known', (t)
   const reader = createFrameReader({ direction: 'frontend', holds: hold, maxBytes: 100 });
   reader.push(header('Q', 100));
   t.false(reader.next());
-  t.like(reader.fault, { kind: 'fault', code: '08P01' });
+  t.is(reader.fault?.kind, 'too-large');
   reader.push(SYNC);
   t.false(reader.next(), 'nothing comes after a fault');
+});
+
+test('a held frame beyond what a server takes is a fault, whatever the cap is', (t) => {
+  for (const length of [0x3fff_ffff, 0x7fff_ffff]) {
+    const reader = createFrameReader({
+      direction: 'frontend',
+      holds: hold,
+      maxBytes: 2 ** 32,
+      passesLarge: () => true,
+    });
+    reader.push(header('Q', length));
+    t.false(reader.next());
+    t.like(reader.fault, { kind: 'fault', message: `invalid message length ${length}` });
+  }
+});
+
+test('a frame that is too large to be held passes in pieces where that is allowed, however it is cut', (t) => {
+  const query = encodeQuery({ kind: 'query', text: Buffer.from('x'.repeat(200)) });
+  const bytes = Buffer.concat([SYNC, query, SYNC]);
+  for (let size = 1; size < query.length; size += 1) {
+    const reader = createFrameReader({ direction: 'frontend', holds: hold, maxBytes: 100, passesLarge: () => true });
+    const pieces: Buffer[] = [];
+    const firsts: number[] = [];
+    for (let at = 0; at < bytes.length; at += size) {
+      reader.push(Buffer.from(bytes.subarray(at, at + size)));
+      while (reader.next()) {
+        if (reader.isLarge !== (reader.type === 0x51)) return t.fail(`large, cut at ${size}`);
+        if (reader.isFirst) firsts.push(reader.end - reader.start);
+        pieces.push(Buffer.from(reader.bytes.subarray(reader.start, reader.end)));
+      }
+    }
+    if (!Buffer.concat(pieces).equals(bytes)) return t.fail(`cut at ${size}`);
+    if (firsts.length !== 3 || firsts.some((length) => length < 5)) return t.fail(`pieces, cut at ${size}`);
+  }
+  return t.pass();
 });
 
 test('a frame of exactly the cap is held', (t) => {
@@ -107,8 +142,8 @@ test('a type byte that the direction does not know is a fault before its length 
   t.is(readAll('backend', [Buffer.from('Q')], { holds: pass }).fault?.message, 'invalid backend message type 81');
   t.is(readAll('frontend', [Buffer.from('Z')], { holds: pass }).fault?.message, 'invalid frontend message type 90');
   // What a web browser or a TLS client says.
-  t.is(readAll('frontend', [Buffer.from('GET / HTTP/1.1')], { holds: pass }).fault?.code, '08P01');
-  t.is(readAll('frontend', [Buffer.from([0x16, 3, 1])], { holds: pass }).fault?.code, '08P01');
+  t.is(readAll('frontend', [Buffer.from('GET / HTTP/1.1')], { holds: pass }).fault?.kind, 'fault');
+  t.is(readAll('frontend', [Buffer.from([0x16, 3, 1])], { holds: pass }).fault?.kind, 'fault');
 });
 
 test('a session cut off at any byte, in any two chunks, gives the frames that are whole', (t) => {

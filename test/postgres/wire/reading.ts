@@ -1,7 +1,12 @@
 /** Reads whole streams through a frame reader, and checks on the way what must hold for any bytes at all. */
 import { strict as assert } from 'node:assert';
 import type { ProtocolFault } from '../../../proxy/postgres/wire/body.ts';
-import { HEADER_BYTES, createFrameReader, type Direction } from '../../../proxy/postgres/wire/frames.ts';
+import {
+  HEADER_BYTES,
+  createFrameReader,
+  type Direction,
+  type FrameReader,
+} from '../../../proxy/postgres/wire/frames.ts';
 import {
   decodeBackend,
   decodeFrontend,
@@ -16,7 +21,7 @@ export interface Read {
   readonly frames: readonly Buffer[];
   /** Every byte that was reported, in order. */
   readonly reported: Buffer;
-  readonly fault: ProtocolFault | undefined;
+  readonly fault: FrameReader['fault'];
 }
 
 /** Cuts `bytes` into chunks of the given sizes, used over and over. */

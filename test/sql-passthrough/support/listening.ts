@@ -14,6 +14,8 @@ export interface ListeningOptions {
   readonly sessionsMax?: number;
   readonly tls?: { readonly mode: 'disable' | 'require' | 'verify-full'; readonly ca?: string };
   readonly gidOfTrace?: (traceId: string) => Gid | undefined;
+  /** Default 64 MiB. */
+  readonly statementBytesMax?: number;
 }
 
 export interface Listening extends AsyncDisposable {
@@ -45,7 +47,7 @@ export async function startListening(options: ListeningOptions): Promise<Listeni
     database,
     resource: 'shop/db',
     sessionsMax: options.sessionsMax ?? 100,
-    statementBytesMax: 64 * 1024 * 1024,
+    statementBytesMax: options.statementBytesMax ?? 64 * 1024 * 1024,
     enlistment: {
       isEnlisted: () => true,
       enlist: async () => ({ kind: 'enlisted' }),
