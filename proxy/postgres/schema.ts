@@ -140,8 +140,12 @@ $body$;
 
 -- Declared IMMUTABLE for what the planner does with it: it is called when a captured statement is planned, and its answer kept
 -- in the plan. The server throws a plan away, while it holds the table's lock, whenever anything about the table has changed.
+-- Null where the snapshot may be older than the change, and the plan may outlive it: then the statement itself compares.
 CREATE OR REPLACE FUNCTION atomesh.has_shape(relation pg_catalog.oid, shape pg_catalog.text) RETURNS pg_catalog.bool LANGUAGE plpgsql IMMUTABLE AS $body$
 BEGIN
+  IF pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{repeatable read,serializable}'::pg_catalog.text[]) THEN
+    RETURN NULL;
+  END IF;
   RETURN atomesh.table_shape(relation) OPERATOR(pg_catalog.=) shape;
 END
 $body$;

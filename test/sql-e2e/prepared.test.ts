@@ -150,3 +150,27 @@ test.serial('a statement whose Parse the server skipped behind an error is not r
   await wire.ask(say.query('ROLLBACK'));
   t.is(await mesh.leftovers(), NOTHING_LEFT);
 });
+
+test.serial(
+  'a text that the server refused under a name which was forgotten is not taken for what it has',
+  async (t) => {
+    await using mesh = await startShopMesh(18);
+    await using wire = await openWire(mesh.through);
+    await wire.ask(say.parse(UPDATE, 'u'), say.parse('SELECT 1', 'other'), say.sync, say.query('DEALLOCATE other'));
+    const second = await wire.ask(say.parse('SELECT $1', 'u'), say.sync);
+    t.true(second[0]?.startsWith('error ERROR 42P05'), second.join(' / '));
+    await isCaptured(t, mesh, wire, 'u');
+    // A Close that the server skips behind an error.
+    await wire.ask(say.parse('SELEKT', 'x'), say.close('u'), say.sync);
+    await wire.ask(say.parse('SELECT $1', 'u'), say.sync);
+    await isCaptured(t, mesh, wire, 'u');
+    // SQL has prepared it, unseen: as any other PREPARE of a change it is refused.
+    await wire.ask(say.query(`PREPARE v (int) AS ${UPDATE}`), say.parse('SELECT $1', 'v'), say.sync);
+    await wire.ask(say.query(commented('BEGIN', await mesh.begin())));
+    const third = await wire.ask(say.bind([1], 'v'), say.execute(), say.sync);
+    t.true(
+      third.some((answer) => answer.startsWith('error ERROR 0A000')),
+      third.join(' / '),
+    );
+  },
+);

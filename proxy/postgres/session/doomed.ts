@@ -3,10 +3,10 @@
  * connection and sees what it would see in a failed block: every statement is refused until it ends the block itself.
  */
 import type { Refusal } from '../../sql/statement.ts';
-import { BIND_COMPLETE, CLOSE_COMPLETE, NO_DATA, PARSE_COMPLETE } from '../wire/bodiless.ts';
+import { BIND_COMPLETE, CLOSE_COMPLETE, NO_DATA, SYNC } from '../wire/bodiless.ts';
 import { READY_FOR_QUERY } from '../wire/backend-state.ts';
 import { decodeBind } from '../wire/bind.ts';
-import { decodeDescribe } from '../wire/describe.ts';
+import { decodeClose, decodeDescribe } from '../wire/describe.ts';
 import { decodeExecute, encodeCommandComplete } from '../wire/execute.ts';
 import { FRONTEND } from '../wire/frames.ts';
 import { decodeParse } from '../wire/parse.ts';
@@ -14,7 +14,7 @@ import { decodeQuery } from '../wire/query.ts';
 import { encodeParameterDescription } from '../wire/row.ts';
 import { bodyOf, controlIn, errorFrame, type Conversation } from './conversation.ts';
 import type { ClientFrame } from './pass-watch.ts';
-import { forget } from './statements.ts';
+import { forget, remember, settle } from './statements.ts';
 
 /** Where the client stands when its block is taken from it. */
 export interface Doom {
@@ -25,7 +25,7 @@ export interface Doom {
   readonly isSkipping: boolean;
 }
 
-/** Serves messages until the client has ended its block. The server, which is out of the block already, hears nothing of them. */
+/** Serves messages until the client has ended its block. The server, which is out of the block already, hears only of prepared statements. */
 export async function serveDoomed(c: Conversation, doom: Doom): Promise<void> {
   const { refusal } = doom;
   const texts = new Map<string, string>();
@@ -53,16 +53,29 @@ export async function serveDoomed(c: Conversation, doom: Doom): Promise<void> {
     c.toClient(READY_FOR_QUERY[isOver ? 'I' : 'E']);
   };
 
-  const answer = (frame: ClientFrame): void => {
+  /** Prepared statements outlive the block: the server hears of them. True when it has done as it was asked. */
+  const tell = async (kind: 'parse' | 'close', bytes: Buffer): Promise<boolean> => {
+    const request = c.exchange.add({ kind, to: 'client' }, Buffer.from(bytes));
+    c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+    await c.exchange.settled();
+    if (request.state !== 'done') isSkipping = true;
+    return request.state === 'done';
+  };
+
+  const answer = async (frame: ClientFrame): Promise<void> => {
     const body = bodyOf(frame);
     switch (frame.type) {
       case FRONTEND.parse: {
         const parse = decodeParse(body);
         if (parse.kind === 'fault') return refuse();
-        const name = parse.statement.toString('latin1');
-        forget(c.statements, name);
-        texts.set(name, parse.text.toString('utf8'));
-        return c.toClient(PARSE_COMPLETE);
+        const text = parse.text.toString('utf8');
+        // As in a failed block: what ends it may be prepared, and nothing else.
+        if (endOfBlock(c, text) === undefined) return refuse();
+        const statement = remember(c.statements, body);
+        texts.set(parse.statement.toString('latin1'), text);
+        const isPrepared = await tell('parse', frame.bytes);
+        if (!('kind' in statement)) settle(c.statements, statement, isPrepared);
+        return undefined;
       }
       case FRONTEND.bind: {
         const bind = decodeBind(body);
@@ -83,8 +96,16 @@ export async function serveDoomed(c: Conversation, doom: Doom): Promise<void> {
         const text = execute.kind === 'fault' ? '' : (portals.get(execute.portal.toString('latin1')) ?? '');
         return run(text) ? undefined : refuse();
       }
-      case FRONTEND.close:
-        return c.toClient(CLOSE_COMPLETE);
+      case FRONTEND.close: {
+        const close = decodeClose(body);
+        if (close.kind === 'fault') return refuse();
+        if (close.target === 'portal') return c.toClient(CLOSE_COMPLETE);
+        const name = close.name.toString('latin1');
+        texts.delete(name);
+        forget(c.statements, name);
+        await tell('close', frame.bytes);
+        return undefined;
+      }
       default:
         return undefined;
     }
@@ -101,7 +122,7 @@ export async function serveDoomed(c: Conversation, doom: Doom): Promise<void> {
     } else if (frame.type === FRONTEND.functionCall) {
       refuse();
       ready();
-    } else if (!isSkipping) answer(frame);
+    } else if (!isSkipping) await answer(frame);
     // An Execute that ended the block is followed by its Sync: only then the client knows.
     if (isOver && (frame.type === FRONTEND.query || frame.type === FRONTEND.sync)) return;
   }

@@ -155,7 +155,7 @@ export class PassWatch {
     if (!statement.isPrepared) return true;
     if (!statement.isMarked) return false;
     return (
-      statement.isDoubtful ||
+      statement.mayHideMark ||
       namesGidByParameter(statement, values()) ||
       this.#textConcernsGid(Buffer.from(statement.text))
     );

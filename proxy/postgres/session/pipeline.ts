@@ -30,7 +30,8 @@ import {
   hiddenGid,
 } from './refusals.ts';
 import { rollBack } from './simple-query.ts';
-import { forget, lose, remember, setPrepared, type Portal, type Statement, namesGidByParameter } from './statements.ts';
+import type { Portal, Statement } from './statements.ts';
+import { forget, lose, namesGidByParameter, remember, setPrepared, settle } from './statements.ts';
 import { addPrepared, addTwin, passError, type TwinBinding } from './twin-requests.ts';
 import { decodeBind } from '../wire/bind.ts';
 import { FLUSH, NO_DATA, PARSE_COMPLETE, SYNC } from '../wire/bodiless.ts';
@@ -100,7 +101,6 @@ export class Pipeline {
       await c.exchange.settled();
     }
     this.#isOpen = false;
-    // Its end was on the way, and has been answered.
     if (isOver()) return;
     const isTold = c.state.block === 'failed';
     await rollBack(c);
@@ -128,7 +128,7 @@ export class Pipeline {
       return;
     }
     const request = this.#send('parse', 'client', frame.bytes);
-    request.onEnd = () => request.state === 'done' || lose(c.statements, statement);
+    request.onEnd = () => settle(c.statements, statement, request.state === 'done');
   }
 
   async #bind(frame: ClientFrame): Promise<void> {
@@ -146,7 +146,7 @@ export class Pipeline {
     const refusal = gidOf(c.state) === undefined ? this.#nameGid(() => bindByComment(c, statement)) : undefined;
     if (refusal !== undefined) return this.#refuse(refusal);
     if (namesGidByParameter(statement, bind.values)) return this.#refuse(hiddenGid);
-    if (statement.isDoubtful && gidOf(c.state) !== undefined) return this.#refuse(preparedTwice);
+    if (statement.isDoubtful && this.#isCapturing()) return this.#refuse(preparedTwice);
     const plan = await this.#planOf(statement);
     if (plan === undefined) return undefined;
     const gid = gidOf(c.state);
@@ -297,6 +297,7 @@ export class Pipeline {
       c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
       await c.exchange.settled();
     }
+    await c.cancelling();
     const end = c.injected.add(c.state.block === 'failed' ? 'rollback' : 'commit');
     c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
     await c.exchange.settled();
@@ -318,7 +319,6 @@ export class Pipeline {
     const plan = await planOf(this.#c, statement, this.#isOpen || this.#executed > 0);
     if (plan !== undefined) return plan;
     this.#isSkipping = true;
-    // The server drops its Parse, if it was not there before.
     lose(this.#c.statements, statement);
     return undefined;
   }

@@ -44,6 +44,7 @@ export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<v
     types: [],
     isMarked: isMarked(query.text),
     isDoubtful: false,
+    mayHideMark: false,
     isPrepared: true,
   };
   const refusal = bindByComment(c, asStatement);

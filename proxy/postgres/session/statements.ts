@@ -21,8 +21,10 @@ export interface Statement {
   readonly types: readonly number[];
   /** True when the text may name a gid: such a statement never runs unseen. */
   readonly isMarked: boolean;
-  /** True when another text had been prepared under this name and not closed: the server may have kept that one. */
-  readonly isDoubtful: boolean;
+  /** True while the server has not said that this is what it has under the name: it may have kept an older statement. */
+  isDoubtful: boolean;
+  /** True when that older statement may name a gid. */
+  mayHideMark: boolean;
   /** True when the server has it: the first Parse of an unnamed statement that will be captured is not sent. */
   isPrepared: boolean;
 }
@@ -87,9 +89,11 @@ export function remember(statements: Statements, body: Buffer): Statement | Prot
   const name = parse.statement.toString('latin1');
   const old = name === '' ? undefined : statements.byName.get(name);
   const statement = new Remembered(name, parse.text, parse.parameterTypes);
-  if (old !== undefined && (old.isDoubtful || !isSame(old, statement))) {
+  if (name !== '') {
+    // Until the server has said so, it may have kept an older one of this name, remembered or not.
     statement.isDoubtful = true;
-    statement.isMarked ||= old.isMarked;
+    statement.mayHideMark = old === undefined ? statements.hasLostMarks : old.isMarked && old.text !== statement.text;
+    statement.isMarked ||= statement.mayHideMark;
   }
   keep(statements, statement);
   return statement;
@@ -150,6 +154,12 @@ export function setPrepared(statements: Statements, statement: Statement, isPrep
   if (!statement.isMarked) statements.marked += isPrepared ? -1 : 1;
 }
 
+/** The server has answered the Parse of a statement: it has it, and nothing else under its name; or it has refused or skipped it. */
+export function settle(statements: Statements, statement: Statement, isPrepared: boolean): void {
+  if (!isPrepared) lose(statements, statement);
+  else if (statements.byName.get(statement.name) === statement) statement.isDoubtful = false;
+}
+
 /** Forgets a statement that the server may still have. */
 export function lose(statements: Statements, statement: Statement): void {
   statements.hasLostMarks ||= statement.isMarked;
@@ -183,10 +193,6 @@ function bytesOf(statement: Statement): number {
   return OVERHEAD_BYTES + (statement instanceof Remembered ? statement.name.length + statement.bytes.length : 0);
 }
 
-function isSame(one: Statement, other: Statement): boolean {
-  return one.text === other.text && one.types.join() === other.types.join();
-}
-
 /** Kept as compactly as bytes can be, since most statements never run inside a global transaction. */
 class Remembered implements Statement {
   readonly name: string;
@@ -195,6 +201,7 @@ class Remembered implements Statement {
   readonly types: readonly number[];
   isMarked: boolean;
   isDoubtful = false;
+  mayHideMark = false;
   isPrepared = true;
   #text: string | undefined;
 

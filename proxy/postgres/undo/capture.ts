@@ -98,7 +98,7 @@ function recordSql(change: Change, part: ChangePart, own: ReturnType<typeof ownP
   FROM ${part.rows}
   HAVING CASE ${part.checks}WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 0 THEN false
     WHEN NOT pg_catalog.bool_and(atomesh_relation OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid) THEN atomesh.refuse_capture('stale')
-    WHEN atomesh.has_shape(${oid}::pg_catalog.oid, ${quoteText(shape)}) IS NOT TRUE THEN atomesh.refuse_capture('stale')
+    WHEN COALESCE(atomesh.has_shape(${oid}::pg_catalog.oid, ${quoteText(shape)}), atomesh.table_shape(${oid}::pg_catalog.oid) OPERATOR(pg_catalog.=) ${quoteText(shape)}) IS NOT TRUE THEN atomesh.refuse_capture('stale')
     WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>) ${change.maxRows} THEN atomesh.refuse_capture('${change.maxRows}')
     ELSE true END`;
 }
