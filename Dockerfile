@@ -32,7 +32,7 @@ COPY --from=build /app/dist dist
 COPY --from=build --chown=node:node /app/data /data
 WORKDIR /data
 USER node
-EXPOSE 36789 9700 9701 9702 9703
+EXPOSE 36789 36790 9700 9701 9702 9703
 VOLUME /data
 # For a coordinator; a sidecar's probe is `health http://127.0.0.1:9703/readyz`.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["node", "/app/dist/cli/main.js", "health"]

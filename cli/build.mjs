@@ -1,6 +1,6 @@
 // Builds the npm package and what the image runs: the sources as JavaScript with their types, in dist.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -16,6 +16,8 @@ const { status, error } = spawnSync(
 );
 if (error !== undefined) throw error;
 if (status !== 0) process.exit(status ?? 1);
+// Read at run time, by the gRPC server and the gRPC client.
+cpSync(join(root, 'src', 'grpc', 'proto'), join(root, 'dist', 'src', 'grpc', 'proto'), { recursive: true });
 // The demo needs a real PostgreSQL, which only a checkout has; `atomesh demo` says so. What it is made of stays out.
 rmSync(join(root, 'dist', 'examples'), { recursive: true, force: true });
 if (!readFileSync(main, 'utf8').startsWith('#!/usr/bin/env node\n')) throw new Error(`${main} has lost its first line`);

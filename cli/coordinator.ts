@@ -6,7 +6,10 @@ import { serve } from './serve.ts';
 
 export const coordinatorCommand: Command = new Command('coordinator')
   .description('run a coordinator: it keeps global transactions and carries their outcome out')
-  .option('-c, --config <file>', 'its options; without a file: 127.0.0.1:36789, kept in ./atomesh.db')
+  .option(
+    '-c, --config <file>',
+    'its options; without a file: ports 36789 and 36790 (gRPC) of 127.0.0.1, kept in ./atomesh.db',
+  )
   .action(async ({ config }: { config?: string }) => {
     const { options, warnings } = coordinatorConfig(config);
     const log = openLog('coordinator', options.log.level);
@@ -16,7 +19,11 @@ export const coordinatorCommand: Command = new Command('coordinator')
     process.exitCode = await serve(() => startCoordinator(options, log), {
       log,
       graceMs: options.shutdown.grace,
-      listeners: [{ option: 'listen', address: options.listen }],
-      readyLine: ({ url }) => `atomesh coordinator listening on ${url}`,
+      listeners: [
+        { option: 'listen', address: options.listen },
+        ...(options.grpc.listen === 'off' ? [] : [{ option: 'grpc.listen', address: options.grpc.listen }]),
+      ],
+      readyLine: ({ url, grpcUrl }) =>
+        `atomesh coordinator listening on ${url}${grpcUrl === undefined ? '' : ` and ${grpcUrl}`}`,
     });
   });

@@ -64,15 +64,16 @@ function listText(views: readonly TransactionView[], at: Instant): string {
   const rows = views.map((view) => {
     const done = view.branches.filter(({ status }) => status === 'succeed').length;
     const branches = `${done}/${view.branches.length}`;
-    return [view.gid, statusText(view), age(at - view.createdAt), branches, view.initiator ?? ''];
+    return [view.gid, view.mode, statusText(view), age(at - view.createdAt), branches, view.initiator ?? ''];
   });
-  return textTable(['GID', 'STATUS', 'AGE', 'DONE', 'BEGUN BY'], rows);
+  return textTable(['GID', 'MODE', 'STATUS', 'AGE', 'DONE', 'BEGUN BY'], rows);
 }
 
 /** Everything about one transaction. */
 function showText(view: TransactionView, at: Instant): string {
   const facts: readonly (readonly [string, string | undefined])[] = [
     ['gid', view.gid],
+    ['mode', view.mode],
     ['status', statusText(view)],
     ['begun', `${time(view.createdAt)} (${age(at - view.createdAt)} ago)`],
     ['begun by', view.initiator],

@@ -65,15 +65,25 @@ export function checkSidecar(options: SidecarOptions): Findings {
   return { faults, warnings };
 }
 
-/** Warns of an API that is open to the network. */
-export function checkCoordinator(options: CoordinatorOptions): Findings {
-  const isOpen = !isLoopback(options.listen) && options.token === undefined;
-  const warning: Finding = {
-    path: ['listen'],
-    message: 'whoever reaches this listener can begin, commit and roll back transactions',
-    expected: 'token, the same text as coordinator.token of the sidecars',
-  };
-  return { faults: [], warnings: isOpen ? [warning] : [] };
+/** The two listeners need two addresses. Warns of those that are open to the network, and of a token that leaks. */
+export function checkCoordinator({ listen, grpc, token, branchToken, branches }: CoordinatorOptions): Findings {
+  const listeners: readonly Listener[] = [
+    { path: ['listen'], address: listen },
+    ...(grpc.listen === 'off' ? [] : [{ path: ['grpc', 'listen'], address: grpc.listen }]),
+  ];
+  const open = token === undefined ? listeners.filter(({ address }) => !isLoopback(address)) : [];
+  const warnings = open.map(({ path }): Finding => {
+    const message = 'whoever reaches this listener can begin, commit and roll back transactions';
+    return { path, message, expected: 'token, the same text as coordinator.token of the sidecars' };
+  });
+  if (branchToken !== undefined && token === undefined && branches.allow === undefined) {
+    warnings.push({
+      path: ['branchToken'],
+      message: 'whoever reaches this coordinator can have it sent to a server of their own',
+      expected: 'token, or branches.allow with the control listeners of the sidecars',
+    });
+  }
+  return { faults: sameAddresses(listeners), warnings };
 }
 
 interface Listener {

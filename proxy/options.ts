@@ -1,6 +1,15 @@
 /** The option table of the sidecar: names, types, defaults and meanings. `config/` reads YAML into it. */
 import { z } from 'zod';
-import { address, byteSize, duration, httpUrl, logOptions, pattern, secret } from '../src/platform/option-types.ts';
+import {
+  address,
+  bearerToken,
+  byteSize,
+  duration,
+  httpUrl,
+  logOptions,
+  pattern,
+  secret,
+} from '../src/platform/option-types.ts';
 
 /** `METHOD /path` with `*` for one segment and a trailing `/**` for the rest; METHOD may be `*`. */
 const routeMatch = pattern(
@@ -99,7 +108,7 @@ export const sidecarOptions = z.strictObject({
   coordinator: z
     .strictObject({
       url: httpUrl.describe('Where the coordinator listens'),
-      token: secret.optional().describe('What the coordinator asks for as "Authorization: Bearer …"'),
+      token: bearerToken.optional().describe('What the coordinator asks for as "Authorization: Bearer …"'),
       timeout: duration.prefault('5s').describe('How long one request to the coordinator may take'),
     })
     .describe('The coordinator that keeps the global transactions'),
@@ -111,7 +120,7 @@ export const sidecarOptions = z.strictObject({
       advertise: httpUrl
         .optional()
         .describe('The address of this listener as the coordinator sees it; default http://<listen>'),
-      token: secret.optional().describe('What the coordinator must send as "Authorization: Bearer …"'),
+      token: bearerToken.optional().describe('What the coordinator must send as "Authorization: Bearer …"'),
     })
     .prefault({})
     .describe('The second phase, called by the coordinator'),

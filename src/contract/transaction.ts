@@ -9,19 +9,32 @@ type Branded<T, Name extends string> = T & { readonly [brand]: Name };
 /** The id of a global transaction: 1 to 128 characters of `A-Za-z0-9._:{}-`. */
 export type Gid = Branded<string, 'Gid'>;
 
-/** A branch's number inside its global transaction, two digits per level as DTM numbers them: `01`, `02`, … */
+/**
+ * A branch's number inside its global transaction, two digits per level as DTM numbers them: `01`, `02`, … `00` is no branch but
+ * the initiator, who is asked how a message's local transaction ended, or to run a workflow again.
+ */
 export type BranchId = Branded<string, 'BranchId'>;
 
 /** Milliseconds since 1970-01-01T00:00Z. Instants are arguments everywhere; only `src/platform/clock.ts` reads a clock. */
 export type Instant = Branded<number, 'Instant'>;
 
-/** How a global transaction works. Further modes (saga, tcc, xa, msg, workflow) are further members. */
-export type Mode = 'mesh';
+/**
+ * How a global transaction works.
+ * - `mesh`: sidecars enlist branches of any kind; one decision finishes them all.
+ * - `saga`: the coordinator calls each step's action in order, and compensates when one fails.
+ * - `tcc`, `xa`: the initiator registers branches and calls them itself; the coordinator confirms or cancels, commits or rolls back.
+ * - `msg`: two-phase message: steps that are carried out once the initiator's local transaction has committed.
+ * - `workflow`: a program of the initiator's, whose finished steps are recorded and which is called again until it has ended.
+ */
+export type Mode = 'mesh' | 'saga' | 'tcc' | 'xa' | 'msg' | 'workflow';
+
+/** How branches that were not enlisted by a sidecar are called. */
+export type Protocol = 'http' | 'grpc' | 'json-rpc';
 
 /**
  * The status of a global transaction, in DTM's words.
  * - `prepared`: begun; branches may be enlisted; nothing is decided.
- * - `submitted`: decided: commit. Phase two is under way.
+ * - `submitted`: decided: commit. Phase two is under way. In a saga: its actions are under way, and one that fails turns it to `aborting`.
  * - `aborting`: decided: roll back. Phase two is under way.
  * - `succeed`: every branch has committed. Final.
  * - `failed`: every branch has rolled back. Final.
@@ -39,8 +52,8 @@ export type BranchStatus = 'prepared' | 'succeed' | 'dirty';
 /** What kind of participant a branch is. `undo` is row images ("AT"), `xa` a prepared database transaction. */
 export type BranchKind = 'undo' | 'xa' | 'tcc' | 'saga' | 'msg';
 
-/** What the coordinator asks of a branch. */
-export type Operation = 'commit' | 'rollback' | 'confirm' | 'cancel' | 'action' | 'compensate' | 'msg';
+/** What the coordinator asks of a branch; `msg` and `workflow` of the initiator. */
+export type Operation = 'commit' | 'rollback' | 'confirm' | 'cancel' | 'action' | 'compensate' | 'msg' | 'workflow';
 
 /**
  * What a call to a participant answers. `failure` is final (do not retry), `ongoing` means ask again at a fixed interval,
@@ -50,7 +63,10 @@ export type Operation = 'commit' | 'rollback' | 'confirm' | 'cancel' | 'action' 
 export type CallResult = 'success' | 'failure' | 'ongoing' | 'unknown' | 'dirty';
 
 const GID = /^[A-Za-z0-9._:{}-]{1,128}$/;
-const BRANCH_ID = /^(?:[0-9]{2}){1,10}$/;
+const BRANCH_ID = /^[0-9]{2}[0-9-]{0,126}$/;
+
+/** The initiator, where it is asked like a branch. */
+export const INITIATOR = '00' as BranchId;
 
 /** The gid when `text` has a gid's form, else undefined. */
 export function parseGid(text: string): Gid | undefined {

@@ -1,17 +1,22 @@
 /** What can happen to a global transaction. Recovery is no path of its own: it is the event `woken`. */
 import type { BranchId, BranchKind, CallResult, Operation } from '../contract/transaction.ts';
+import type { Progress } from './global-transaction.ts';
 
 export interface NewBranch {
+  /** The id that the initiator gives it; made by the engine when absent. */
+  readonly id?: BranchId;
   readonly kind: BranchKind;
   readonly resource: string;
   readonly operations: Readonly<Partial<Record<Operation, string>>>;
+  /** What goes along with every call, in base64. */
+  readonly payload?: string;
 }
 
 export type Event =
   /** A participant joins. */
   | { readonly kind: 'enlist'; readonly branch: NewBranch }
-  /** Somebody asks to commit. */
-  | { readonly kind: 'submit' }
+  /** Somebody asks to commit. A message is not delivered before `delayMs` after its begin: clients say so only now. */
+  | { readonly kind: 'submit'; readonly delayMs?: number }
   /** Somebody asks to roll back. */
   | { readonly kind: 'abort'; readonly reason: string }
   /** Time has passed, or this process has just taken the transaction over. */
@@ -24,5 +29,18 @@ export type Event =
       readonly result: CallResult;
       readonly detail?: string;
     }
-  /** An operator wants every unfinished branch asked again now. */
-  | { readonly kind: 'retry' };
+  /** Every unfinished branch is to be asked again now. */
+  | { readonly kind: 'retry' }
+  /** An operator gives the transaction up: it has failed, and no branch is called any more. */
+  | { readonly kind: 'stop' }
+  /** Workflow: the program runs (again) at the initiator. */
+  | { readonly kind: 'resume' }
+  /** Workflow: a step has finished. */
+  | { readonly kind: 'record'; readonly step: Progress }
+  /** Workflow: the program has ended. */
+  | {
+      readonly kind: 'conclude';
+      readonly status: 'succeed' | 'failed';
+      readonly result?: string;
+      readonly reason?: string;
+    };

@@ -8,6 +8,7 @@ import type {
   Instant,
   Mode,
   Operation,
+  Protocol,
 } from '../contract/transaction.ts';
 
 export interface Branch {
@@ -20,9 +21,27 @@ export interface Branch {
   readonly status: BranchStatus;
   /** Calls of the second phase answered so far, whatever the answer. */
   readonly attempts: number;
+  /** Enlisted by a sidecar: called in the native way, whatever the protocol of the transaction is. */
+  readonly isNative?: true;
   /** Not to be called before this instant. */
   readonly notBefore?: Instant;
   readonly lastError?: string;
+  /** What goes along with every call, in base64. */
+  readonly payload?: string;
+  /** Saga: how the action ended, as far as it is known. */
+  readonly action?: 'succeed' | 'failed';
+  /** Saga that is rolled back: what has become of the compensation; absent when the action was never called. */
+  readonly compensation?: 'due' | 'done';
+}
+
+/** A finished step of a workflow. The program finds it when it runs again, and does not repeat the step. */
+export interface Progress {
+  readonly branch: BranchId;
+  /** The initiator's own word: `action`, `commit`, `rollback`, `business`. */
+  readonly operation: string;
+  readonly status: 'succeed' | 'failed';
+  /** What the step answered, in base64. */
+  readonly data: string;
 }
 
 export interface GlobalTransaction {
@@ -30,8 +49,11 @@ export interface GlobalTransaction {
   readonly mode: Mode;
   readonly status: GlobalStatus;
   readonly createdAt: Instant;
-  /** The instant at which an undecided transaction is rolled back. */
-  readonly deadline: Instant;
+  /**
+   * The instant at which an undecided transaction is rolled back; a saga also while its actions are under way. Absent when it may
+   * take for ever.
+   */
+  readonly deadline?: Instant;
   readonly retryIntervalMs: number;
   readonly requestTimeoutMs: number;
   readonly finishedAt?: Instant;
@@ -40,4 +62,27 @@ export interface GlobalTransaction {
   /** Hash of the request that began it: the same gid with another request is refused. */
   readonly requestHash: string;
   readonly branches: readonly Branch[];
+  /** How branches are called, if not in the native way. */
+  readonly protocol?: Protocol;
+  /** Sent along with every call. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Saga and message: for each branch the branches, by index, that must have succeeded before it is called; absent: each the one before. */
+  readonly order?: readonly (readonly number[])[];
+  /** Saga: so many tries of actions that ended with neither success nor failure are forgiven, of all steps together; absent: any number. */
+  readonly retryLimit?: number;
+  /** Saga: tries of actions so far that ended with neither. */
+  readonly retries?: number;
+  /** Message: not delivered before this instant. */
+  readonly holdUntil?: Instant;
+  /** Message and workflow: the initiator, asked like a branch. */
+  readonly callback?: Branch;
+  /** Workflow: without a sign of life of its program for so long, the initiator is called; milliseconds. Absent: `retryIntervalMs`. */
+  readonly silenceMs?: number;
+  /** Workflow: its name at the initiator. */
+  readonly name?: string;
+  readonly progress?: readonly Progress[];
+  /** Workflow: what the program returned, in base64. */
+  readonly result?: string;
+  /** The initiator's own, given back as it came. */
+  readonly customData?: string;
 }

@@ -6,7 +6,7 @@ import type { GlobalTransaction } from './global-transaction.ts';
 export type Outcome = 'undecided' | 'commit' | 'rollback';
 
 export interface StatusRule {
-  /** What this status says about the outcome; once it is not `undecided`, it never changes. */
+  /** What this status asks of the branches; once it is not `undecided`, it never changes, but for a saga (see `outcomeOf`). */
   readonly outcome: Outcome;
   /** What recovery does if we die here, for people. */
   readonly ifWeDieHere: string;
@@ -18,12 +18,14 @@ export interface StatusRule {
 export const STATUS_RULES: Readonly<Record<GlobalStatus, StatusRule>> = {
   prepared: {
     outcome: 'undecided',
-    ifWeDieHere: 'Keeps waiting for submit or abort; at the deadline it rolls every enlisted branch back.',
+    ifWeDieHere:
+      'Keeps waiting for submit or abort; at the deadline it rolls every enlisted branch back. Of a message the initiator is asked how its local transaction ended; of a workflow, to run it again.',
     recoversTo: 'failed',
   },
   submitted: {
     outcome: 'commit',
-    ifWeDieHere: 'Calls every branch that is not known to have committed again, until each has said success.',
+    ifWeDieHere:
+      'Calls every branch that is not known to have committed again, until each has said success. A saga goes on with the actions that are not known to have succeeded.',
     recoversTo: 'succeed',
   },
   aborting: {
@@ -42,6 +44,11 @@ export const STATUS_RULES: Readonly<Record<GlobalStatus, StatusRule>> = {
     recoversTo: 'failed',
   },
 };
+
+/** What is decided of the transaction. Of a saga nothing is while its actions are under way: each of them may still turn it round. */
+export function outcomeOf({ mode, status }: GlobalTransaction): Outcome {
+  return mode === 'saga' && status === 'submitted' ? 'undecided' : STATUS_RULES[status].outcome;
+}
 
 /** True when a branch is dirty: that branch goes no further until an operator has looked at it. */
 export function needsAttention(transaction: GlobalTransaction): boolean {

@@ -59,7 +59,10 @@ export function oneOf(words: readonly string[]): Check {
     words.includes(value as string) ? undefined : `expected one of ${words.join(', ')}, found ${printable(value)}`;
 }
 
+/** Lists and objects are named and not shown: they may be as large and deep as a body. */
 function printable(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object' && value !== null) return 'an object';
   const json = JSON.stringify(value) ?? 'nothing';
   return json.length > 60 ? `${json.slice(0, 60)}…` : json;
 }

@@ -7,6 +7,8 @@ import type { Route } from './routes.ts';
 export interface CoordinatorMetrics {
   /** Counts what the runner tells of. */
   readonly onEvent: (event: RunnerEvent) => void;
+  /** Counts a request of DTM's protocol; both words come from closed sets. */
+  readonly onDtmRequest: (api: string, result: string) => void;
   /** Reads the gauges of `runner` whenever somebody asks for the metrics. */
   watch(runner: Runner): void;
   /** `GET /metrics`, in the Prometheus text format. */
@@ -31,19 +33,27 @@ export function openCoordinatorMetrics(withProcess: boolean): CoordinatorMetrics
     buckets: [...DURATION_SECONDS],
     registers,
   });
+  const callsByName = new Map<string, ReturnType<typeof calls.labels>>();
   const dirty = new Counter({
     name: 'atomesh_dirty_rollbacks_total',
     help: 'Rollbacks that a branch refused because somebody else changed its rows; each waits for an operator',
     registers,
   });
+  const dtmRequests = new Counter({
+    name: 'atomesh_dtm_requests_total',
+    help: "Requests of DTM's protocol, by endpoint and kind of answer",
+    labelNames: ['api', 'result'] as const,
+    registers,
+  });
   return {
+    onDtmRequest: (api, result) => dtmRequests.inc({ api, result }),
     onEvent: (event) => {
       if (event.kind === 'finished') {
         finished.observe({ outcome: event.transaction.status }, Math.max(0, event.durationMs) / 1000);
         return;
       }
       const { operation, result, durationMs } = event;
-      calls.observe({ operation, result }, Math.max(0, durationMs) / 1000);
+      callsOf(operation, result).observe(Math.max(0, durationMs) / 1000);
       if (result === 'dirty') dirty.inc();
     },
     watch: (runner) => {
@@ -56,6 +66,14 @@ export function openCoordinatorMetrics(withProcess: boolean): CoordinatorMetrics
       handle: async () => ({ status: 200, text: await registry.metrics(), contentType: registry.contentType }),
     },
   };
+
+  /** The labels are checked and hashed once, not with each call. */
+  function callsOf(operation: string, result: string): ReturnType<typeof calls.labels> {
+    const name = `${operation} ${result}`;
+    const known = callsByName.get(name) ?? calls.labels(operation, result);
+    callsByName.set(name, known);
+    return known;
+  }
 
   function gauge(name: string, help: string, read: () => number): void {
     registry.registerMetric(

@@ -21,7 +21,8 @@ const LIST_LIMIT_MAX = 1000;
 /** A long poll ends after this at the latest; a longer `wait` is cut to it. */
 const WAIT_MS_MAX = 60_000;
 
-const MODES: Readonly<Record<Mode, true>> = { mesh: true };
+/** What is begun here; the other modes are begun by DTM's protocol. */
+const MODES: readonly Mode[] = ['mesh'];
 const STATUSES: Readonly<Record<GlobalStatus, true>> = {
   prepared: true,
   submitted: true,
@@ -37,6 +38,7 @@ const OPERATIONS: Readonly<Record<Operation, true>> = {
   action: true,
   compensate: true,
   msg: true,
+  workflow: true,
 };
 const KINDS: Readonly<Record<BranchKind, true>> = { undo: true, xa: true, tcc: true, saga: true, msg: true };
 
@@ -46,7 +48,7 @@ const url: Check = (value) => (typeof value === 'string' ? branchUrlFault(value)
 
 const BEGIN: Readonly<Record<keyof BeginRequest, Field>> = {
   gid: optional(gid),
-  mode: optional(oneOf(Object.keys(MODES))),
+  mode: optional(oneOf(MODES)),
   timeoutMs: optional(integer(1, 30 * DAY_MS)),
   retryIntervalMs: optional(integer(1, DAY_MS)),
   requestTimeoutMs: optional(integer(1, DAY_MS)),

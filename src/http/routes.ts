@@ -3,11 +3,11 @@ import type { ErrorCode } from '../contract/errors.ts';
 
 /** A request as a handler sees it. */
 export interface Call {
-  /** The path segment that stands for `{gid}`, still encoded; empty in routes without one. */
-  readonly gid: string;
+  /** The path segment that stands for the `{…}` of the route, still encoded; empty in routes without one. */
+  readonly segment: string;
   /** What follows the question mark, or empty. */
   readonly query: string;
-  /** The body of a POST; empty for a GET. */
+  /** The body of a POST; empty for every other method. */
   readonly body: string;
   /** Aborts when the client goes away or the server shuts down. Made when asked for: most handlers do not wait. */
   readonly signal: () => AbortSignal;
@@ -24,16 +24,19 @@ export interface Reply {
 }
 
 export interface Route {
-  readonly method: 'GET' | 'POST';
-  /** `{gid}` stands for one segment. */
+  /** `ANY`: whatever the method. */
+  readonly method: 'GET' | 'POST' | 'DELETE' | 'ANY';
+  /** One segment may be a name in braces, which stands for any text. */
   readonly path: string;
   /** True for probes, which are answered without a token. */
   readonly isOpen?: true;
+  /** Largest body; absent: what clients may send. */
+  readonly bodyBytesMax?: number;
   readonly handle: (call: Call) => Promise<Reply> | Reply;
 }
 
 export type Match =
-  | { readonly kind: 'found'; readonly route: Route; readonly gid: string }
+  | { readonly kind: 'found'; readonly route: Route; readonly segment: string }
   /** The path is there, for these methods. */
   | { readonly kind: 'method'; readonly allowed: readonly string[] }
   | { readonly kind: 'none' };
@@ -41,24 +44,49 @@ export type Match =
 /** Finds the row for a method and a path (without its query). */
 export type Matcher = (method: string, path: string) => Match;
 
-/** Prepares the table, so that matching is a comparison of segments. */
+/** The routes of one path. */
+interface Row {
+  readonly routes: Route[];
+  /** The path's parts around its segment in braces; undefined for a path without one. */
+  readonly around: { readonly before: string; readonly after: string } | undefined;
+}
+
+/** Prepares the table: a path without a segment in braces is found by one look into a map. */
 export function matcherOf(routes: readonly Route[]): Matcher {
-  const rows = routes.map((route) => ({ route, segments: route.path.split('/') }));
+  const rows = new Map<string, Row>();
+  for (const route of routes) {
+    const row = rows.get(route.path) ?? { routes: [], around: aroundSegment(route.path) };
+    row.routes.push(route);
+    rows.set(route.path, row);
+  }
+  const open = [...rows.values()].filter(({ around }) => around !== undefined);
   return (method, path) => {
-    const segments = path.split('/');
-    const allowed: string[] = [];
-    for (const { route, segments: pattern } of rows) {
-      if (!fits(pattern, segments)) continue;
-      if (route.method === method) return { kind: 'found', route, gid: segments[pattern.indexOf('{gid}')] ?? '' };
-      allowed.push(route.method);
+    const row = rows.get(path);
+    if (row !== undefined && row.around === undefined) return choose(row, method, '');
+    for (const candidate of open) {
+      const segment = segmentOf(candidate, path);
+      if (segment !== undefined) return choose(candidate, method, segment);
     }
-    return allowed.length === 0 ? { kind: 'none' } : { kind: 'method', allowed };
+    return { kind: 'none' };
   };
 }
 
-function fits(pattern: readonly string[], segments: readonly string[]): boolean {
-  return (
-    pattern.length === segments.length &&
-    pattern.every((part, index) => part === segments[index] || (part === '{gid}' && segments[index] !== ''))
-  );
+function aroundSegment(path: string): Row['around'] {
+  const [, before, after] = /^(.*\/)\{\w+\}(.*)$/.exec(path) ?? [];
+  return before === undefined || after === undefined ? undefined : { before, after };
+}
+
+/** What stands in `path` for the segment in braces: one segment, and not an empty one. */
+function segmentOf({ around }: Row, path: string): string | undefined {
+  if (around === undefined) return undefined;
+  const { before, after } = around;
+  if (!path.startsWith(before) || !path.endsWith(after)) return undefined;
+  const segment = path.slice(before.length, path.length - after.length);
+  return segment === '' || segment.includes('/') ? undefined : segment;
+}
+
+function choose({ routes }: Row, method: string, segment: string): Match {
+  const route = routes.find((candidate) => candidate.method === method || candidate.method === 'ANY');
+  if (route !== undefined) return { kind: 'found', route, segment };
+  return { kind: 'method', allowed: routes.map((candidate) => candidate.method) };
 }

@@ -4,6 +4,7 @@ import type { TransactionList } from '../contract/messages.ts';
 import type { Gid } from '../contract/transaction.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
 import type { Outcome, Runner } from '../runner/runner.ts';
+import { pageOf, viewOf } from '../runner/view.ts';
 import {
   abortRequestOf,
   beginRequestOf,
@@ -14,7 +15,6 @@ import {
   waitMsOf,
 } from './requests.ts';
 import type { Call, Reply, Route } from './routes.ts';
-import { viewOf } from './view.ts';
 
 /** The routes of the API over `runner`. */
 export function v1Routes(runner: Runner): readonly Route[] {
@@ -62,14 +62,12 @@ export function v1Routes(runner: Runner): readonly Route[] {
   async function list(call: Call): Promise<Reply> {
     const filter = listFilterOf(call.query);
     if (!filter.ok) return errorReply(filter.error);
-    // One more than asked for tells whether there is a next page.
-    const outcome = await runner.list({ ...filter.value, limit: filter.value.limit + 1 });
+    const outcome = await pageOf((part) => runner.list(part), filter.value, viewOf);
     if (!outcome.ok) return errorReply(outcome.error);
-    const page = outcome.value.slice(0, filter.value.limit);
-    const last = page.at(-1);
+    const { views, next } = outcome.value;
     return jsonReply(200, {
-      transactions: page.map(viewOf),
-      ...(last !== undefined && outcome.value.length > page.length ? { next: last.gid } : {}),
+      transactions: views,
+      ...(next === undefined ? {} : { next }),
     } satisfies TransactionList);
   }
 }
@@ -86,7 +84,7 @@ function withGid<T>(
   handle: (gid: Gid, value: T, call: Call) => Promise<Reply>,
 ): Route['handle'] {
   return (call) => {
-    const gid = gidOf(call.gid);
+    const gid = gidOf(call.segment);
     if (!gid.ok) return errorReply(gid.error);
     const parsed = parse(part(call));
     return parsed.ok ? handle(gid.value, parsed.value, call) : errorReply(parsed.error);

@@ -51,13 +51,20 @@ export interface Address {
   readonly port: number;
 }
 
+const ADDRESS = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s/]+)):([0-9]{1,5})$/;
+
+function addressOf([, bracketed, plain, port]: RegExpExecArray): Address | undefined {
+  return Number(port) > 65_535 ? undefined : { host: bracketed ?? plain ?? '', port: Number(port) };
+}
+
 /** `host:port`, with an IPv6 host in brackets. */
-export const address = parsed(
-  'an address such as 127.0.0.1:9700 or [::1]:9700',
-  /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s/]+)):([0-9]{1,5})$/,
-  ([, bracketed, plain, port]): Address | undefined => {
-    return Number(port) > 65_535 ? undefined : { host: bracketed ?? plain ?? '', port: Number(port) };
-  },
+export const address = parsed('an address such as 127.0.0.1:9700 or [::1]:9700', ADDRESS, addressOf);
+
+/** The same, or `off` for a listener that is not wanted. */
+export const addressOrOff = parsed(
+  'an address such as 127.0.0.1:9700, or off',
+  new RegExp(`^off$|${ADDRESS.source}`),
+  (match): Address | 'off' | undefined => (match[0] === 'off' ? 'off' : addressOf(match)),
 );
 
 /** An absolute http or https URL without credentials, query or fragment; read without a trailing slash. */
@@ -94,6 +101,16 @@ const SECRET = 'expected a text that is not empty, best given as ${env:NAME} or 
 export const secret = z
   .string({ error: SECRET })
   .min(1, { error: SECRET })
+  .transform((text) => new Secret(text))
+  .meta({ writeOnly: true });
+
+const BEARER = 'expected a text of visible ASCII characters without spaces, best given as ${env:NAME} or ${file:/path}';
+
+/** A secret that travels as bearer token: only what a header can carry and every client sends alike (RFC 9110 §5.5, VCHAR). */
+export const bearerToken = z
+  .string({ error: BEARER })
+  .regex(/^[\x21-\x7e]+$/, { error: BEARER })
+  .meta({ pattern: `^[!-~]+$|${REFERENCE}` })
   .transform((text) => new Secret(text))
   .meta({ writeOnly: true });
 

@@ -33,10 +33,10 @@ export class CallQueue<T> {
     }
   }
 
-  /** Starts nothing more, and forgets what waits. */
-  close(): void {
+  /** Starts nothing more. Answers what was waiting for its turn, which is forgotten. */
+  close(): readonly T[] {
     this.#isOpen = false;
-    for (const host of this.#hosts.values()) host.waiting.length = 0;
+    return [...this.#hosts.values()].flatMap(({ waiting }) => waiting.splice(0));
   }
 
   #run(name: string, item: T): void {
@@ -66,6 +66,10 @@ export class CallQueue<T> {
   }
 }
 
+/** Host and port, of a URL with a scheme or, as those of gRPC are, without. */
 function hostOf(url: string): string {
-  return url.split('/', 3)[2] ?? url;
+  const scheme = url.indexOf('://');
+  const from = scheme < 0 ? 0 : scheme + 3;
+  const end = url.indexOf('/', from);
+  return end < 0 ? url.slice(from) : url.slice(from, end);
 }

@@ -5,9 +5,11 @@ import type { Driver } from './driver.ts';
 import type { Clock, Store } from './ports.ts';
 
 /** Transactions taken over in one go. */
-const CLAIM_BATCH = 128;
+const CLAIM_BATCH = 512;
 /** How long a transaction whose coordinator has died waits for us, its lease aside. Milliseconds. */
-const SCAN_MS = 1000;
+const SCAN_MS = 500;
+/** How long the store keeps what is over, at least, beyond its retention. Milliseconds. */
+const DELETE_MS_MIN = 1000;
 /** Leases renewed in one write. */
 const RENEW_BATCH = 1000;
 const DELETE_MS = 60_000;
@@ -27,11 +29,14 @@ export class Claimer {
   readonly #options: ClaimOptions;
   readonly #cancels = new Set<() => void>();
   #isStopped = false;
+  /** Leases of this life end then at the earliest; those that end by then are an earlier life's, under the same name. */
+  readonly #ownFrom: Instant;
   #scanning: Promise<void> | undefined;
   #scanAgain = false;
 
   constructor(options: ClaimOptions) {
     this.#options = options;
+    this.#ownFrom = options.driver.lease(options.clock.now()).until;
   }
 
   /** Starts recovery, the heartbeat and the clearing away. */
@@ -39,7 +44,7 @@ export class Claimer {
     const { leaseMs, retentionMs } = this.#options;
     this.#repeat(
       () => this.scan(),
-      () => SCAN_MS + this.#options.driver.busy / 10,
+      () => SCAN_MS,
     );
     this.#repeat(
       () => this.#renew(),
@@ -47,7 +52,7 @@ export class Claimer {
     );
     this.#repeat(
       () => this.#deleteFinished(),
-      () => Math.max(SCAN_MS, Math.min(DELETE_MS, retentionMs)),
+      () => Math.max(DELETE_MS_MIN, Math.min(DELETE_MS, retentionMs)),
     );
   }
 
@@ -69,18 +74,19 @@ export class Claimer {
   }
 
   async #scan(): Promise<void> {
-    const { store, clock, driver, unfinishedMax } = this.#options;
+    const { store, clock, driver, leaseMs, unfinishedMax } = this.#options;
     do {
       this.#scanAgain = false;
       const room = Math.min(CLAIM_BATCH, unfinishedMax - driver.driven);
       if (room <= 0 || this.#isStopped) return;
       const now = clock.now();
       const lease = driver.lease(now);
-      // Our own that are under way look due as well: the limit leaves room for them, so that they cannot hide the others.
-      const claimed = await store.claimDue(now, lease, room + driver.busy);
-      let taken = 0;
-      for (const stored of claimed) if (driver.adopt(stored, lease.until)) taken += 1;
-      if (taken >= room) this.#scanAgain = true;
+      // What is in memory has a lease that is renewed long before this; what was let go of after a failure of the store has not.
+      const ownUntil = Math.max(this.#ownFrom, now + Math.floor(leaseMs / 3)) as Instant;
+      const claim = store.claimDue(now, lease, room, ownUntil);
+      const taken = await driver.takeOver(claim, lease.until);
+      // When all of it was in memory already, the same would be found again.
+      if (taken > 0 && (await claim).length >= room) this.#scanAgain = true;
     } while (this.#scanAgain);
   }
 
@@ -96,8 +102,7 @@ export class Claimer {
         lease.until,
       );
       for (const gid of lost) {
-        log.warn({ gid }, 'the lease was lost; letting go of the transaction');
-        driver.lost(gid);
+        if (driver.lost(gid)) log.warn({ gid }, 'the lease was lost; the transaction was let go of');
       }
     }
   }

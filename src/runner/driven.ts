@@ -20,9 +20,12 @@ export type RunnerEvent =
   /** A branch call has been answered. */
   | {
       readonly kind: 'called';
-      readonly branchKind: Branch['kind'];
+      readonly transaction: GlobalTransaction;
+      /** As it was before the call. */
+      readonly branch: Branch;
       readonly operation: Operation;
       readonly result: CallResult;
+      readonly detail?: string;
       readonly durationMs: number;
     };
 
@@ -39,8 +42,12 @@ export interface Driven {
   mustSave: boolean;
   mailbox: Posted[];
   isWorking: boolean;
+  /** A decision is being written: what it makes due is not known to be due yet. */
+  isSaving: boolean;
   /** Branches whose call is waiting for its turn, in flight, or answered and not yet folded. */
   readonly calling: Set<BranchId>;
+  /** What was last found to be due: a call that waited for its turn is made only while it is among it. */
+  due: readonly Effect[];
   /** Ends the calls in flight when the transaction is lost; made with the first call. */
   calls: AbortController | undefined;
   /** No longer in our hands: nothing more is performed, and answers that still come are dropped. */
@@ -58,10 +65,25 @@ export function drivenFrom(stored: Stored, leaseUntil: Instant): Driven {
     mustSave: false,
     mailbox: [],
     isWorking: false,
+    isSaving: false,
     calling: new Set(),
+    due: [],
     calls: undefined,
     isDropped: false,
   };
+}
+
+/**
+ * True while we may act under the lease. One that seems to run for longer than leases do was taken before the clock was set back, and
+ * others have seen it end: it is proved by a write, like one that has passed. The third beyond is for clocks that are set by a little.
+ */
+export function holdsLease({ leaseUntil }: Driven, now: Instant, leaseMs: number): boolean {
+  return leaseUntil > now && leaseUntil - now <= (leaseMs * 4) / 3;
+}
+
+/** True when nothing is under way for the transaction: what comes next comes later by itself. */
+export function isResting({ calling, mailbox, isSaving }: Driven): boolean {
+  return calling.size === 0 && mailbox.length === 0 && !isSaving;
 }
 
 /** True when nobody needs to wait for the transaction any longer. */

@@ -8,14 +8,18 @@ import type { Log } from '../platform/log.ts';
 import { isFinal, type Gid, type Instant } from '../contract/transaction.ts';
 import type { Event } from '../engine/event.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
-import { drivenFrom, dueAtOf, isOver, type Driven, type RunnerEvent } from './driven.ts';
-import { fold, WOKEN, type Decide, type Folded, type Posted } from './fold.ts';
+import { drivenFrom, dueAtOf, holdsLease, isOver, isResting, type Driven, type RunnerEvent } from './driven.ts';
+import { fold, needsSave, refuseAll, settleAll, WOKEN, type Decide, type Folded, type Posted } from './fold.ts';
 import { Performer } from './perform.ts';
 import type { Clock, Lease, Store, Stored, Transport } from './ports.ts';
+import type { Peers } from './peers.ts';
 import { defect, gidUnknown, heldElsewhere, shuttingDown, storeFailed } from './refusals.ts';
 import type { Outcome } from './runner.ts';
 import type { Waiters } from './waiters.ts';
 
+/** A request for a transaction whose holder does not answer is tried again after this long, until its lease and some more have passed. */
+const HELD_PAUSE_MS = 100;
+const HELD_SLACK_MS = 2000;
 /** A request is tried again on a fresh copy this often when the transaction was lost under it. */
 const LOSSES_MAX = 2;
 
@@ -32,9 +36,11 @@ export interface DriverOptions {
   readonly onEvent: (event: RunnerEvent) => void;
   /** Called when a transaction that is not in memory wants to be woken. */
   readonly onDue: () => void;
+  /** The other coordinators on the store, if there may be any. */
+  readonly peers?: Peers;
 }
 
-type Loaded = { readonly driven: Driven } | { readonly outcome: Outcome<GlobalTransaction> };
+type Loaded = { readonly driven: Driven } | { readonly outcome: Outcome<GlobalTransaction> } | 'held';
 
 export class Driver {
   readonly #options: DriverOptions;
@@ -42,6 +48,8 @@ export class Driver {
   /** Unfinished transactions that only wait: out of memory but for their wake. */
   readonly #parked = new Set<Gid>();
   readonly #loading = new Map<Gid, Promise<Loaded>>();
+  /** What has left memory while the store was answering a claim. */
+  #leftMeanwhile: Set<Gid> | undefined;
   readonly #performer: Performer;
   #working = 0;
   #isStopping = false;
@@ -72,13 +80,6 @@ export class Driver {
     return this.#performer.calls;
   }
 
-  /** How many transactions in memory may look due to the store because something is being done for them. */
-  get busy(): number {
-    let count = 0;
-    for (const driven of this.#driven.values()) if (driven.isWorking || driven.calling.size > 0) count += 1;
-    return count;
-  }
-
   /** The lease to write with, from now on. */
   lease(now: Instant): Lease {
     return { owner: this.#options.owner, until: (now + this.#options.leaseMs) as Instant };
@@ -87,35 +88,61 @@ export class Driver {
   /** The transaction as this process may answer for it: in memory and under a lease. */
   peek(gid: Gid): GlobalTransaction | undefined {
     const driven = this.#driven.get(gid);
-    return driven !== undefined && driven.leaseUntil > this.#options.clock.now() ? driven.transaction : undefined;
+    const { clock, leaseMs } = this.#options;
+    return driven !== undefined && holdsLease(driven, clock.now(), leaseMs) ? driven.transaction : undefined;
+  }
+
+  /** Whether nothing is under way for the transaction, so that what comes next comes later by itself; undefined when it is not in memory. */
+  isResting(gid: Gid): boolean | undefined {
+    const driven = this.#driven.get(gid);
+    return driven && isResting(driven);
   }
 
   /** Takes a transaction into memory that the store has just given us, and sees what is due. False when it was there already. */
   adopt(stored: Stored, leaseUntil: Instant): boolean {
-    const { gid } = stored.transaction;
-    if (this.#isStopping || this.#driven.has(gid)) return false;
+    if (this.#isStopping || this.#driven.has(stored.transaction.gid)) return false;
     this.#post(this.#take(stored, leaseUntil), WOKEN);
     return true;
   }
 
+  /**
+   * Takes into memory what `claim` answers, one claim at a time, and answers how many. Not what was in memory while it was being
+   * answered: that has got further since, and calls would be made that have been answered long ago.
+   */
+  async takeOver(claim: Promise<readonly Stored[]>, leaseUntil: Instant): Promise<number> {
+    const left = new Set<Gid>();
+    this.#leftMeanwhile = left;
+    try {
+      const claimed = await claim;
+      if (this.#isStopping) for (const { transaction } of claimed) this.#parked.add(transaction.gid);
+      return claimed.filter((stored) => !left.has(stored.transaction.gid) && this.adopt(stored, leaseUntil)).length;
+    } finally {
+      this.#leftMeanwhile = undefined;
+      this.#onRest?.();
+    }
+  }
+
   /** Lets `event` happen to the transaction; answers when the result is durable. */
-  request(gid: Gid, event: Event): Promise<Outcome<GlobalTransaction>> {
-    return new Promise((settle) => this.#route(gid, { event, settle, losses: 0 }));
+  request(gid: Gid, event: Event, from: { readonly isForwarded?: true } = {}): Promise<Outcome<GlobalTransaction>> {
+    return new Promise((settle) => this.#route(gid, { event, settle, losses: 0, ...from }));
   }
 
   /**
-   * What has to be renewed at `now`: transactions whose lease is more than a third gone. Those that only wait for a
-   * later instant leave memory instead, and answers not written yet are written.
+   * What has to be renewed at `now`: transactions whose lease is more than a third gone, or is from before the clock was set back.
+   * Those that only wait for a later instant leave memory instead, and answers not written yet are written.
    */
   tend(now: Instant): readonly Gid[] {
     const { leaseMs } = this.#options;
     const renew: Gid[] = [];
+    this.#performer.wakes.ring();
     for (const driven of this.#driven.values()) {
+      const isAhead = driven.leaseUntil > now && !holdsLease(driven, now, leaseMs);
       if (driven.isUnsaved && !driven.isWorking) {
         this.#write(driven);
-      } else if (driven.leaseUntil - now < (leaseMs * 2) / 3) {
+      } else if (isAhead || driven.leaseUntil - now < (leaseMs * 2) / 3) {
         const wakeAt = this.#performer.wakes.at(driven.gid) ?? now;
-        if (driven.isWorking || driven.calling.size > 0 || wakeAt < now + leaseMs) renew.push(driven.gid);
+        const isBusy = driven.isWorking || driven.calling.size > 0 || wakeAt < now + leaseMs;
+        if (isAhead || isBusy) renew.push(driven.gid);
         else this.#park(driven, wakeAt);
       }
     }
@@ -126,24 +153,38 @@ export class Driver {
   renewed(gids: readonly Gid[], until: Instant): void {
     for (const gid of gids) {
       const driven = this.#driven.get(gid);
-      if (driven !== undefined && driven.leaseUntil < until) driven.leaseUntil = until;
+      if (driven !== undefined) driven.leaseUntil = until;
     }
   }
 
-  /** Lets go of a transaction that another coordinator has taken over. */
-  lost(gid: Gid): void {
+  /** Lets go of a transaction that another coordinator has taken over. False when it was in our hands no more: it may just have ended. */
+  lost(gid: Gid): boolean {
     const driven = this.#driven.get(gid);
     if (driven !== undefined) this.#drop(driven);
+    return driven !== undefined;
   }
 
   /** Starts no call any more; once nothing is under way, or after `graceMs`, writes what is not written and lets go of everything. */
   async stop(graceMs: number): Promise<void> {
     this.#isStopping = true;
     this.#performer.close();
-    await this.#rest(graceMs, () => this.#working === 0 && this.calls === 0);
+    const isClaiming = (): boolean => this.#loading.size > 0 || this.#leftMeanwhile !== undefined;
+    await this.#rest(graceMs, () => this.#working === 0 && this.calls === 0 && !isClaiming());
     for (const driven of this.#driven.values()) if (driven.isUnsaved) this.#write(driven);
     await this.#rest(graceMs, () => this.#working === 0);
+    const idle = [...this.#driven.values()].filter(({ calling }) => calling.size === 0).map(({ gid }) => gid);
     for (const driven of this.#driven.values()) this.#drop(driven);
+    if (this.#options.peers !== undefined) await this.#giveUp([...idle, ...this.#parked]);
+  }
+
+  /** Others need not wait for these leases to pass. */
+  async #giveUp(gids: readonly Gid[]): Promise<void> {
+    const { store, owner, log } = this.#options;
+    try {
+      await store.renew(gids, { owner, until: 0 as Instant });
+    } catch (cause) {
+      log.warn({ err: cause }, 'leases were not given up; they end by themselves');
+    }
   }
 
   #rest(graceMs: number, isResting: () => boolean): Promise<void> {
@@ -167,14 +208,30 @@ export class Driver {
 
   async #routeToLoaded(gid: Gid, posted: Posted): Promise<void> {
     if (this.#isStopping) return posted.settle?.({ ok: false, error: shuttingDown() });
-    const loading = this.#loading.get(gid) ?? this.#load(gid).finally(() => this.#loading.delete(gid));
+    if (posted.isForwarded === undefined) {
+      const answer = await this.#options.peers?.happen(gid, posted.event);
+      if (answer !== undefined) return posted.settle?.(answer);
+    }
+    const loading = this.#loading.get(gid) ?? this.#load(gid);
     this.#loading.set(gid, loading);
     const loaded = await loading;
+    if (loaded === 'held') return this.#wait(gid, posted);
     if ('driven' in loaded) return this.#post(loaded.driven, posted);
     if (!loaded.outcome.ok) return posted.settle?.(loaded.outcome);
     // A finished transaction: the engine still says what the event means, and changes nothing.
     const { clock, decide, limits } = this.#options;
     settleAll([posted], fold(loaded.outcome.value, [posted], clock.now(), decide, limits.branches));
+  }
+
+  /** Its holder is silent: it answers again soon, or its lease passes and the transaction is ours. */
+  #wait(gid: Gid, posted: Posted): void {
+    const { clock, leaseMs, peers } = this.#options;
+    const now = clock.now();
+    const patience = posted.patience ?? ((now + leaseMs + HELD_SLACK_MS) as Instant);
+    if (peers === undefined || posted.isForwarded === true || now >= patience) {
+      return posted.settle?.({ ok: false, error: heldElsewhere(gid) });
+    }
+    clock.at((now + HELD_PAUSE_MS) as Instant, () => this.#route(gid, { ...posted, patience }));
   }
 
   /** Takes the transaction for a request, which is then the first thing that happens to it. */
@@ -188,10 +245,13 @@ export class Driver {
       }
       const stored = claimed === 'unknown' ? undefined : await store.read(gid);
       if (stored === undefined) return { outcome: { ok: false, error: gidUnknown(gid) } };
-      if (!isFinal(stored.transaction.status)) return { outcome: { ok: false, error: heldElsewhere(gid) } };
+      if (!isFinal(stored.transaction.status)) return 'held';
       return { outcome: { ok: true, value: stored.transaction } };
     } catch (cause) {
       return { outcome: { ok: false, error: storeFailed(gid, cause) } };
+    } finally {
+      this.#loading.delete(gid);
+      this.#onRest?.();
     }
   }
 
@@ -235,7 +295,7 @@ export class Driver {
           'a defect; the transaction is left as the store has it',
         );
         this.#drop(driven);
-        refuse(batch, { ok: false, error: defect(driven.gid, cause) });
+        refuseAll(batch, defect(driven.gid, cause));
       }
     }
     driven.isWorking = false;
@@ -245,11 +305,13 @@ export class Driver {
 
   /** One decision. Undefined when there was nothing to save, so that nobody waits. */
   #turn(driven: Driven, batch: readonly Posted[]): Promise<void> | undefined {
-    const { clock, decide, limits } = this.#options;
+    const { clock, decide, limits, leaseMs } = this.#options;
     const now = clock.now();
     for (const { event } of batch) if (event.kind === 'replied') driven.calling.delete(event.branch);
     const folded = fold(driven.transaction, batch, now, decide, limits.branches);
-    if (needsSave(driven, batch, folded, now)) return this.#save(driven, batch, folded, now);
+    // A lease that does not hold is proved by a write before anything is done under it.
+    const isProved = holdsLease(driven, now, leaseMs) && !driven.mustSave;
+    if (!isProved || needsSave(driven.transaction, batch, folded)) return this.#save(driven, batch, folded, now);
     driven.isUnsaved ||= folded.next !== driven.transaction;
     driven.transaction = folded.next;
     this.#conclude(driven, batch, folded);
@@ -262,13 +324,15 @@ export class Driver {
     const lease = this.lease(now);
     const dueAt = dueAtOf(folded.effects, now);
     driven.mustSave = false;
+    driven.isSaving = true;
     let saved: 'saved' | 'conflict';
     try {
       saved = await store.save(folded.next, version, lease, dueAt, folded.durability);
+      driven.isSaving = false;
     } catch (cause) {
       log.error({ gid, err: cause }, 'saving failed; the transaction is read again before it goes on');
       this.#drop(driven);
-      return refuse(batch, { ok: false, error: storeFailed(gid, cause) });
+      return refuseAll(batch, storeFailed(gid, cause));
     }
     if (saved === 'conflict') {
       log.warn({ gid, version }, 'the transaction is in other hands; letting go of it');
@@ -286,7 +350,7 @@ export class Driver {
   #conclude(driven: Driven, batch: readonly Posted[], folded: Folded): void {
     const { transaction } = driven;
     settleAll(batch, folded);
-    if (isOver(transaction)) this.#options.waiters.tell(transaction);
+    if (isOver(transaction)) this.#options.waiters.tell(transaction, 'end');
     if (driven.isDropped) return;
     if (isFinal(transaction.status)) {
       this.#forget(driven);
@@ -294,8 +358,10 @@ export class Driver {
       this.#options.onEvent({ kind: 'finished', transaction, durationMs });
     } else if (!this.#isStopping) {
       this.#performer.perform(driven, folded.effects);
-      // Only an operator can go on from here: a later request reads it again.
-      if (folded.effects.length === 0 && driven.calling.size === 0) this.#forget(driven);
+      if (!isResting(driven)) return;
+      this.#options.waiters.tell(transaction, 'rest');
+      // Nothing goes on by itself from here: a later request reads it again.
+      if (folded.effects.length === 0) this.#forget(driven);
     }
   }
 
@@ -313,6 +379,7 @@ export class Driver {
   #forget(driven: Driven): void {
     if (driven.isDropped) return;
     driven.isDropped = true;
+    this.#leftMeanwhile?.add(driven.gid);
     this.#driven.delete(driven.gid);
     this.#performer.wakes.remove(driven.gid);
     const left = driven.mailbox;
@@ -322,35 +389,11 @@ export class Driver {
 
   /** Requests start anew on what the store holds; everything else was about a copy that no longer counts. */
   #reroute(driven: Driven, left: readonly Posted[]): void {
-    for (const { event, settle, losses } of left) {
+    for (const posted of left) {
+      const { settle, losses } = posted;
       if (settle === undefined) continue;
-      if (losses < LOSSES_MAX) this.#route(driven.gid, { event, settle, losses: losses + 1 });
+      if (losses < LOSSES_MAX) this.#route(driven.gid, { ...posted, losses: losses + 1 });
       else settle({ ok: false, error: heldElsewhere(driven.gid) });
     }
   }
-}
-
-function needsSave(driven: Driven, batch: readonly Posted[], folded: Folded, now: Instant): boolean {
-  // A lease that has passed is proved by a write before anything is done under it.
-  if (driven.mustSave || driven.leaseUntil <= now) return true;
-  if (folded.next === driven.transaction) return false;
-  if (folded.durability === 'now') return true;
-  // One of several parallel branches has succeeded: written with the next answer, or when the lease is tended. Should we
-  // die before that, it is asked once more.
-  const isBehind =
-    batch.every(({ event }) => event.kind !== 'replied' || event.result === 'success') &&
-    folded.effects.length > 0 &&
-    folded.effects.every((effect) => effect.kind === 'call' && driven.calling.has(effect.branch));
-  return !isBehind;
-}
-
-function settleAll(batch: readonly Posted[], folded: Folded): void {
-  for (const [index, { settle }] of batch.entries()) {
-    const error = folded.refused[index];
-    settle?.(error === undefined ? { ok: true, value: folded.next } : { ok: false, error });
-  }
-}
-
-function refuse(batch: readonly Posted[], outcome: Outcome<GlobalTransaction>): void {
-  for (const { settle } of batch) settle?.(outcome);
 }

@@ -5,6 +5,7 @@ import type { Decision } from '../engine/decision.ts';
 import type { Effect } from '../engine/effect.ts';
 import type { Event } from '../engine/event.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
+import { opensActions } from '../engine/branches/steps.ts';
 import type { Durability } from './ports.ts';
 import { refusedByRule, tooManyBranches } from './refusals.ts';
 import type { Outcome } from './runner.ts';
@@ -18,6 +19,10 @@ export interface Posted {
   readonly settle?: (outcome: Outcome<GlobalTransaction>) => void;
   /** How often the transaction was lost under this request. */
   readonly losses: number;
+  /** Another coordinator asks, because it believes that we hold the transaction: nobody else is asked in turn. */
+  readonly isForwarded?: true;
+  /** How long the request goes on trying while somebody else has the lease and does not answer. */
+  readonly patience?: Instant;
 }
 
 /** Something may be due. */
@@ -29,7 +34,7 @@ export interface Folded {
   readonly effects: readonly Effect[];
   /** Per posted event: why it was refused. */
   readonly refused: readonly (CodedError | undefined)[];
-  /** `soon` when only branches have got on. */
+  /** `soon` when only branches have got on, so that forgetting it costs no more than a repeated call. */
   readonly durability: Durability;
 }
 
@@ -47,14 +52,46 @@ export function fold(
   const refused: (CodedError | undefined)[] = [];
   for (const { event } of batch) {
     const wanted = decide(next, event, now);
-    const overflows = wanted.next.branches.length > Math.max(branchesMax, next.branches.length);
+    const overflows = sizeOf(wanted.next) > Math.max(branchesMax, sizeOf(next));
     const decision = overflows ? decide(next, { kind: 'woken' }, now) : wanted;
     const isProgress = event.kind === 'replied' || event.kind === 'woken';
-    if (decision.next !== next && (!isProgress || decision.next.status !== next.status)) durability = 'now';
+    const isExpendable = isProgress && decision.next.status === next.status && !opensActions(next, decision.next);
+    if (decision.next !== next && !isExpendable) durability = 'now';
     if (overflows) refused.push(tooManyBranches(next.gid, branchesMax));
     else refused.push(decision.refused && refusedByRule(decision.refused));
     next = decision.next;
     effects = decision.effects;
   }
   return { next, effects, refused, durability };
+}
+
+/** Branches and recorded steps: what grows with what participants send. */
+function sizeOf({ branches, progress }: GlobalTransaction): number {
+  return branches.length + (progress?.length ?? 0);
+}
+
+/** Whether the decision is to be written before it is performed. `before` is the state that it was made on. */
+export function needsSave(before: GlobalTransaction, batch: readonly Posted[], folded: Folded): boolean {
+  if (folded.next === before) return false;
+  if (folded.durability === 'now') return true;
+  // A branch has succeeded, and the decision that is saved has others called, at once or in their turn: written with the
+  // next answer, or when the lease is tended. Should we die before that, it is asked once more.
+  const isBehind =
+    batch.every(({ event }) => event.kind !== 'replied' || event.result === 'success') &&
+    folded.effects.length > 0 &&
+    folded.effects.every((effect) => effect.kind === 'call');
+  return !isBehind;
+}
+
+/** Answers everybody who waits for one of the events: what the decision says of it. */
+export function settleAll(batch: readonly Posted[], folded: Folded): void {
+  for (const [index, { settle }] of batch.entries()) {
+    const error = folded.refused[index];
+    settle?.(error === undefined ? { ok: true, value: folded.next } : { ok: false, error });
+  }
+}
+
+/** Answers everybody who waits for one of the events that it did not happen. */
+export function refuseAll(batch: readonly Posted[], error: CodedError): void {
+  for (const { settle } of batch) settle?.({ ok: false, error });
 }

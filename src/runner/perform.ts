@@ -1,18 +1,20 @@
 /** Performs what was decided and saved: wakes, and calls to branches. */
 import { assert } from '../platform/assert.ts';
 import type { Log } from '../platform/log.ts';
-import type { Gid, Instant } from '../contract/transaction.ts';
+import { INITIATOR, type Gid, type Instant, type Operation } from '../contract/transaction.ts';
 import type { Effect } from '../engine/effect.ts';
+import type { Branch, GlobalTransaction } from '../engine/global-transaction.ts';
 import { CallQueue } from './calls.ts';
-import type { Driven, RunnerEvent } from './driven.ts';
+import { holdsLease, type Driven, type RunnerEvent } from './driven.ts';
 import { WOKEN, type Posted } from './fold.ts';
-import type { Clock, Transport } from './ports.ts';
+import type { BranchCall, Clock, Transport } from './ports.ts';
 import { Wakes } from './wakes.ts';
 
 export interface PerformerOptions {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly log: Log;
+  readonly leaseMs: number;
   /** Calls in flight, in all. */
   readonly callsMax: number;
   readonly onEvent: (event: RunnerEvent) => void;
@@ -42,6 +44,7 @@ export class Performer {
   /** Performs `effects`, which are all that is due: a call that is under way is not made again, and a wake that is not among them is none any more. */
   perform(driven: Driven, effects: readonly Effect[]): void {
     let wakeAt: Instant | undefined;
+    driven.due = effects;
     for (const effect of effects) {
       if (effect.kind === 'wake') wakeAt = effect.at;
       else if (!driven.calling.has(effect.branch)) {
@@ -55,32 +58,56 @@ export class Performer {
 
   /** Starts nothing more; calls in flight go on. */
   close(): void {
-    this.#calls.close();
+    for (const { driven, effect } of this.#calls.close()) driven.calling.delete(effect.branch);
     this.wakes.clear();
   }
 
   async #call(driven: Driven, effect: CallEffect): Promise<void> {
-    const { transport, clock, log, onEvent, post } = this.#options;
+    const { transport, clock, log, leaseMs, onEvent, post } = this.#options;
     const { branch: id, operation, urls } = effect;
     const startedAt = clock.now();
     if (driven.isDropped) return;
-    if (driven.leaseUntil <= startedAt) {
-      // Its turn came too late: somebody else may be driving by now. The next turn finds out by saving.
+    if (!holdsLease(driven, startedAt, leaseMs) || !isDue(driven, effect, startedAt)) {
+      // Its turn came too late: somebody else may be driving by now, which the next turn finds out by saving; or something
+      // was decided meanwhile or has to be, and the next turn finds what is to be called instead.
       driven.calling.delete(id);
       return post(driven, WOKEN);
     }
-    const { gid, requestTimeoutMs: timeoutMs, branches } = driven.transaction;
-    const branch = branches.find((candidate) => candidate.id === id);
-    assert(branch !== undefined, `branch ${id} of ${gid} exists`);
+    const { transaction } = driven;
+    const branch =
+      id === INITIATOR ? transaction.callback : transaction.branches.find((candidate) => candidate.id === id);
+    assert(branch !== undefined, `branch ${id} of ${driven.gid} exists`);
     driven.calls ??= new AbortController();
-    const request = { gid, branch: id, operation, url: urls[0] ?? '', timeoutMs };
+    const request = callOf(transaction, branch, operation, urls[0] ?? '');
     const reply = await transport.call(request, driven.calls.signal).catch((cause: unknown) => {
-      log.error({ gid, branch: id, err: cause }, 'the transport failed instead of answering unknown');
+      log.error({ gid: driven.gid, branch: id, err: cause }, 'the transport failed instead of answering unknown');
       return { result: 'unknown' as const, detail: String(cause) };
     });
     if (driven.isDropped) return;
     const durationMs = clock.now() - startedAt;
-    onEvent({ kind: 'called', branchKind: branch.kind, operation, result: reply.result, durationMs });
+    onEvent({ kind: 'called', transaction, branch, operation, ...reply, durationMs });
     post(driven, { event: { kind: 'replied', branch: id, operation, ...reply }, losses: 0 });
   }
+}
+
+function isDue({ due }: Driven, { branch, operation, before }: CallEffect, now: Instant): boolean {
+  if (before !== undefined && before <= now) return false;
+  return due.some((effect) => effect.kind === 'call' && effect.branch === branch && effect.operation === operation);
+}
+
+function callOf(transaction: GlobalTransaction, branch: Branch, operation: Operation, url: string): BranchCall {
+  const { gid, mode, requestTimeoutMs: timeoutMs, protocol, headers, name } = transaction;
+  const { payload, isNative } = branch;
+  return {
+    gid,
+    mode,
+    branch: branch.id,
+    operation,
+    url,
+    timeoutMs,
+    ...(protocol === undefined || isNative === true ? {} : { protocol }),
+    ...(headers === undefined ? {} : { headers }),
+    ...(payload === undefined ? {} : { payload }),
+    ...(name === undefined ? {} : { name }),
+  };
 }

@@ -4,18 +4,30 @@ import { assert } from '../platform/assert.ts';
 import type { Log } from '../platform/log.ts';
 import type { CodedError } from '../contract/errors.ts';
 import type { BeginRequest, EnlistRequest } from '../contract/messages.ts';
-import type { Gid, Instant } from '../contract/transaction.ts';
+import type { NewTransaction } from '../contract/new-transaction.ts';
+import { isFinal, type Gid, type Instant } from '../contract/transaction.ts';
 import { begin, requestIdentity } from '../engine/begin.ts';
 import { decide } from '../engine/decide.ts';
+import type { Event } from '../engine/event.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
+import { start } from '../engine/start.ts';
 import { Claimer } from './claim.ts';
 import { isOver, type RunnerEvent } from './driven.ts';
 import { Driver } from './driver.ts';
 import type { Decide } from './fold.ts';
+import type { Peers } from './peers.ts';
 import type { Clock, ListFilter, Store, Transport } from './ports.ts';
-import { gidConflict, gidUnknown, shuttingDown, storeFailed, tooManyTransactions } from './refusals.ts';
+import {
+  gidConflict,
+  gidUnknown,
+  shuttingDown,
+  storeFailed,
+  tooManyBranches,
+  tooManyTransactions,
+} from './refusals.ts';
 import type { Outcome, Runner } from './runner.ts';
-import { Waiters } from './waiters.ts';
+import { type Waiter, Waiters } from './waiters.ts';
+import { watch } from './watch.ts';
 
 export interface RunnerOptions {
   readonly store: Store;
@@ -36,6 +48,8 @@ export interface RunnerOptions {
   readonly log: Log;
   /** For metrics. Must not throw. */
   readonly onEvent?: (event: RunnerEvent) => void;
+  /** The other coordinators on the store, if there may be any; `owner` must be this process's alone then. */
+  readonly peers?: Peers;
   /** The judgement; the engine's own unless a test wants to see a wrong one found. */
   readonly decide?: Decide;
 }
@@ -60,8 +74,7 @@ class CoordinatorRunner implements Runner {
       decide: options.decide ?? decide,
       onEvent: options.onEvent ?? (() => undefined),
       waiters: this.#waiters,
-      onDue: () =>
-        void this.#claimer.scan().catch((cause: unknown) => options.log.error({ err: cause }, 'claiming failed')),
+      onDue: () => this.#scan(),
     });
     this.#claimer = new Claimer({ ...options, driver: this.#driver, unfinishedMax: options.limits.unfinished });
   }
@@ -70,18 +83,50 @@ class CoordinatorRunner implements Runner {
     return { driven: this.#driver.driven, calls: this.#driver.calls };
   }
 
+  get #isFull(): boolean {
+    return this.#driver.unfinished >= this.#options.limits.unfinished;
+  }
+
   async begin(
     request: BeginRequest,
   ): Promise<Outcome<{ readonly transaction: GlobalTransaction; readonly created: boolean }>> {
-    const { store, clock, newGid, limits } = this.#options;
+    const { clock, newGid, limits } = this.#options;
     if (this.#isStopping) return refused(shuttingDown());
-    if (this.#driver.unfinished >= limits.unfinished) return refused(tooManyTransactions(limits.unfinished));
+    if (this.#isFull && request.gid === undefined) return refused(tooManyTransactions(limits.unfinished));
     const gid = request.gid ?? newGid();
     const now = clock.now();
     const transaction = begin(request, gid, hash('sha256', requestIdentity(request), 'base64url'), now);
+    return this.#insert(transaction, now);
+  }
+
+  async startNew(request: NewTransaction, status: 'prepared' | 'submitted'): ReturnType<Runner['startNew']> {
+    const { clock, limits } = this.#options;
+    const { gid, mode, identity, steps } = request;
+    if (this.#isStopping) return refused(shuttingDown());
+    if (steps.length > limits.branches) return refused(tooManyBranches(gid, limits.branches));
+    const now = clock.now();
+    const transaction = start(request, status, hash('sha256', `${mode} ${identity}`, 'base64url'), now);
+    const inserted = await this.#insert(transaction, now);
+    if (!inserted.ok || inserted.value.created || status === 'prepared') return inserted;
+    const known = inserted.value.transaction;
+    if (isFinal(known.status)) return inserted;
+    const { delayMs } = request;
+    const submit: Event = { kind: 'submit', ...(delayMs === undefined ? {} : { delayMs }) };
+    const outcome = await this.happen(gid, known.status === 'prepared' ? submit : { kind: 'retry' });
+    return outcome.ok ? { ok: true, value: { transaction: outcome.value, created: false } } : outcome;
+  }
+
+  /**
+   * Adds the transaction, unless its gid is known: then the same request answers the one that there is. That one goes on at the limit
+   * too, or nothing would ever get below it.
+   */
+  async #insert(transaction: GlobalTransaction, now: Instant): ReturnType<Runner['startNew']> {
+    const { gid } = transaction;
+    const { store, limits } = this.#options;
+    const isFull = this.#isFull;
     const lease = this.#driver.lease(now);
     try {
-      if ((await store.insert(transaction, lease)) === 'inserted') {
+      if (!isFull && (await store.insert(transaction, lease)) === 'inserted') {
         this.#driver.adopt({ transaction, version: 1 }, lease.until);
         return { ok: true, value: { transaction, created: true } };
       }
@@ -89,9 +134,44 @@ class CoordinatorRunner implements Runner {
       return refused(storeFailed(gid, cause));
     }
     const known = await this.read(gid);
-    if (!known.ok) return known;
+    if (!known.ok) {
+      const isNew = isFull && known.error.code === 'GID_UNKNOWN';
+      return isNew ? refused(tooManyTransactions(limits.unfinished)) : known;
+    }
     if (known.value.requestHash !== transaction.requestHash) return refused(gidConflict(gid));
     return { ok: true, value: { transaction: known.value, created: false } };
+  }
+
+  async happen(gid: Gid, event: Event): Promise<Outcome<GlobalTransaction>> {
+    if (this.#isStopping) return refused(shuttingDown());
+    return this.#driver.request(gid, event);
+  }
+
+  async happenHere(gid: Gid, event: Event): Promise<Outcome<GlobalTransaction>> {
+    if (this.#isStopping) return refused(shuttingDown());
+    return this.#driver.request(gid, event, { isForwarded: true });
+  }
+
+  async andWait(
+    gid: Gid,
+    waitMs: number,
+    signal: AbortSignal,
+    act: () => Promise<Outcome<GlobalTransaction>>,
+  ): Promise<Outcome<GlobalTransaction>> {
+    const outcome = await act();
+    if (!outcome.ok || isOver(outcome.value) || this.#isStopping) return outcome;
+    // Only now: a rest from before would be taken for the one that is waited for. Nothing happens between look and wait.
+    const { peers, clock } = this.#options;
+    const isResting = this.#driver.isResting(gid) ?? peers === undefined;
+    if (isResting) return this.read(gid);
+    const waiter = this.#waiters.add(gid, 'rest', (clock.now() + waitMs) as Instant, signal);
+    try {
+      this.#watch(gid, waiter);
+      const rested = await waiter.over;
+      return rested === undefined ? await this.read(gid) : { ok: true, value: rested };
+    } finally {
+      waiter.cancel();
+    }
   }
 
   async enlist(gid: Gid, { kind, resource, operations }: EnlistRequest): ReturnType<Runner['enlist']> {
@@ -103,19 +183,16 @@ class CoordinatorRunner implements Runner {
     return { ok: true, value: { gid, branchId: branch.id, sequence: branch.sequence } };
   }
 
-  async submit(gid: Gid): Promise<Outcome<GlobalTransaction>> {
-    if (this.#isStopping) return refused(shuttingDown());
-    return this.#driver.request(gid, { kind: 'submit' });
+  submit(gid: Gid): Promise<Outcome<GlobalTransaction>> {
+    return this.happen(gid, { kind: 'submit' });
   }
 
-  async abort(gid: Gid, request: { readonly reason?: string }): Promise<Outcome<GlobalTransaction>> {
-    if (this.#isStopping) return refused(shuttingDown());
-    return this.#driver.request(gid, { kind: 'abort', reason: request.reason ?? 'aborted by request' });
+  abort(gid: Gid, request: { readonly reason?: string }): Promise<Outcome<GlobalTransaction>> {
+    return this.happen(gid, { kind: 'abort', reason: request.reason ?? 'aborted by request' });
   }
 
-  async retry(gid: Gid): Promise<Outcome<GlobalTransaction>> {
-    if (this.#isStopping) return refused(shuttingDown());
-    return this.#driver.request(gid, { kind: 'retry' });
+  retry(gid: Gid): Promise<Outcome<GlobalTransaction>> {
+    return this.happen(gid, { kind: 'retry' });
   }
 
   async read(gid: Gid): Promise<Outcome<GlobalTransaction>> {
@@ -132,10 +209,11 @@ class CoordinatorRunner implements Runner {
   async waitForEnd(gid: Gid, waitMs: number, signal: AbortSignal): Promise<Outcome<GlobalTransaction>> {
     const { clock } = this.#options;
     // Waits before it reads, so that an end in between is not missed.
-    const waiter = this.#waiters.add(gid, (clock.now() + waitMs) as Instant, signal);
+    const waiter = this.#waiters.add(gid, 'end', (clock.now() + waitMs) as Instant, signal);
     try {
       const known = await this.read(gid);
       if (!known.ok || isOver(known.value) || this.#isStopping) return known;
+      this.#watch(gid, waiter);
       const ended = await waiter.over;
       return ended === undefined ? await this.read(gid) : { ok: true, value: ended };
     } finally {
@@ -154,6 +232,7 @@ class CoordinatorRunner implements Runner {
 
   start(): void {
     this.#claimer.start();
+    this.#options.peers?.onDue(() => this.#scan());
   }
 
   async stop(graceMs: number): Promise<void> {
@@ -161,6 +240,19 @@ class CoordinatorRunner implements Runner {
     this.#claimer.stop();
     this.#waiters.cancelAll();
     await this.#driver.stop(graceMs);
+  }
+
+  #scan(): void {
+    const { log } = this.#options;
+    void this.#claimer.scan().catch((cause: unknown) => log.error({ err: cause }, 'claiming failed'));
+  }
+
+  /** What another coordinator drives does not tell its end here. */
+  #watch(gid: Gid, { over }: Waiter): void {
+    const { peers, decide: judge = decide } = this.#options;
+    if (peers === undefined) return;
+    const isOurs = (asked: Gid): boolean => this.#driver.peek(asked) !== undefined;
+    watch(gid, over, { ...this.#options, waiters: this.#waiters, decide: judge, isOurs });
   }
 }
 

@@ -1,7 +1,9 @@
-/** The coordinator's verbs, as the HTTP face (and later gRPC) calls them. Implemented by `run.ts`. */
+/** The coordinator's verbs, as HTTP and gRPC call them. Implemented by `run.ts`. */
 import type { AbortRequest, BeginRequest, EnlistAnswer, EnlistRequest } from '../contract/messages.ts';
 import type { CodedError } from '../contract/errors.ts';
 import type { Gid } from '../contract/transaction.ts';
+import type { NewTransaction } from '../contract/new-transaction.ts';
+import type { Event } from '../engine/event.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
 import type { ListFilter } from './ports.ts';
 
@@ -16,6 +18,28 @@ export interface Runner {
   begin(
     request: BeginRequest,
   ): Promise<Outcome<{ readonly transaction: GlobalTransaction; readonly created: boolean }>>;
+  /**
+   * Begins a transaction of another mode than mesh. One that is known is taken up when the request is the same: submitted if it is
+   * not yet, and asked again at once where it waits for its next try.
+   */
+  startNew(
+    request: NewTransaction,
+    status: 'prepared' | 'submitted',
+  ): Promise<Outcome<{ readonly transaction: GlobalTransaction; readonly created: boolean }>>;
+  /** Lets anything else happen to a transaction; answers when it is durable. */
+  happen(gid: Gid, event: Event): Promise<Outcome<GlobalTransaction>>;
+  /** The same for another coordinator that believes that this one holds the transaction; refused with STORE_FAILED when a third one does. */
+  happenHere(gid: Gid, event: Event): Promise<Outcome<GlobalTransaction>>;
+  /**
+   * Does `act` and, when that was taken, waits until nothing is under way for the transaction any more: it is final, or its next try
+   * comes later, or `waitMs` are over. Answers its state at that time.
+   */
+  andWait(
+    gid: Gid,
+    waitMs: number,
+    signal: AbortSignal,
+    act: () => Promise<Outcome<GlobalTransaction>>,
+  ): Promise<Outcome<GlobalTransaction>>;
   enlist(gid: Gid, request: EnlistRequest): Promise<Outcome<EnlistAnswer>>;
   submit(gid: Gid): Promise<Outcome<GlobalTransaction>>;
   abort(gid: Gid, request: AbortRequest): Promise<Outcome<GlobalTransaction>>;

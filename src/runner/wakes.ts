@@ -66,10 +66,12 @@ export class Wakes {
     // A timer that is armed too early does no harm: it finds nothing and arms the next.
     if (first === undefined || (this.#armed !== undefined && this.#armed.at <= first.at)) return;
     this.#armed?.cancel();
-    this.#armed = { at: first.at, cancel: this.#clock.at(first.at, () => this.#ring()) };
+    this.#armed = { at: first.at, cancel: this.#clock.at(first.at, () => this.ring()) };
   }
 
-  #ring(): void {
+  /** Fires what is due. The timer does, and whoever finds that the clock may have been set forward: a timer does not hear of that. */
+  ring(): void {
+    this.#armed?.cancel();
     this.#armed = undefined;
     const now = this.#clock.now();
     // All first, then their work: what is set anew meanwhile waits for its own timer, and never holds up everything else.

@@ -1,8 +1,9 @@
 /** A store in memory: for tests, and for trying things out. Nothing survives the process. */
 import { assert } from '../platform/assert.ts';
 import { isFinal, type Gid, type Instant } from '../contract/transaction.ts';
+import { dueFromBegin } from '../engine/deadline.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
-import type { Lease, ListFilter, Store, Stored } from '../runner/ports.ts';
+import type { Lease, ListFilter, NewRecord, Records, Store, Stored, StoredRecord } from '../runner/ports.ts';
 
 interface Row {
   readonly stored: Stored;
@@ -12,20 +13,21 @@ interface Row {
 }
 
 /** Opens an empty store. What goes in is frozen, so that what comes out can be shared. */
-export function openMemoryStore(): Store {
+export function openMemoryStore(): Store & Records {
   return new MemoryStore();
 }
 
-class MemoryStore implements Store {
+class MemoryStore implements Store, Records {
   readonly #unfinished = new Map<Gid, Row>();
   /** In the order in which they finished. */
   readonly #finished = new Map<Gid, Row>();
+  readonly #records = new Map<string, Map<string, StoredRecord>>();
   #isOpen = true;
 
   async insert(transaction: GlobalTransaction, lease: Lease): Promise<'inserted' | 'exists'> {
     this.#assertOpen();
     if (this.#row(transaction.gid) !== undefined) return 'exists';
-    this.#put(transaction, 1, lease, transaction.deadline);
+    this.#put(transaction, 1, lease, dueFromBegin(transaction));
     return 'inserted';
   }
 
@@ -47,12 +49,12 @@ class MemoryStore implements Store {
     return this.#row(gid)?.stored;
   }
 
-  async claimDue(now: Instant, lease: Lease, limit: number): Promise<readonly Stored[]> {
+  async claimDue(now: Instant, lease: Lease, limit: number, ownUntil?: Instant): Promise<readonly Stored[]> {
     this.#assertOpen();
     const due: { readonly row: Row; readonly dueAt: Instant }[] = [];
     for (const row of this.#unfinished.values()) {
       const { dueAt } = row;
-      if (dueAt !== undefined && dueAt <= now && isFree(row, now, lease)) due.push({ row, dueAt });
+      if (dueAt !== undefined && dueAt <= now && isFree(row, now, lease, ownUntil)) due.push({ row, dueAt });
     }
     due.sort((a, b) => a.dueAt - b.dueAt);
     return due.slice(0, limit).map(({ row }) => this.#lend(row, lease));
@@ -77,13 +79,11 @@ class MemoryStore implements Store {
 
   async list(filter: ListFilter): Promise<readonly Stored[]> {
     this.#assertOpen();
-    const { status, after, limit } = filter;
-    const rows = [...this.#unfinished.values(), ...this.#finished.values()].map(({ stored }) => stored);
-    return rows
-      .filter(({ transaction: { status: found } }) => status === undefined || found === status)
-      .filter(({ transaction: { gid } }) => after === undefined || gid > after)
+    return [...this.#unfinished.values(), ...this.#finished.values()]
+      .filter((row) => isListed(row, filter))
+      .map(({ stored }) => stored)
       .sort((a, b) => (a.transaction.gid < b.transaction.gid ? -1 : 1))
-      .slice(0, limit);
+      .slice(0, filter.limit);
   }
 
   async deleteFinished(before: Instant, limit: number): Promise<number> {
@@ -95,6 +95,42 @@ class MemoryStore implements Store {
     }
     for (const gid of old) this.#finished.delete(gid);
     return old.length;
+  }
+
+  async readRecord(category: string, key: string): Promise<StoredRecord | undefined> {
+    this.#assertOpen();
+    return this.#records.get(category)?.get(key);
+  }
+
+  async saveRecord(record: NewRecord, version: number, now: Instant): Promise<'saved' | 'conflict'> {
+    this.#assertOpen();
+    const { category, key, value } = record;
+    const ofCategory = this.#records.get(category) ?? new Map<string, StoredRecord>();
+    const known = ofCategory.get(key);
+    if ((known?.version ?? 0) !== version) return 'conflict';
+    this.#records.set(category, ofCategory);
+    ofCategory.set(key, {
+      category,
+      key,
+      value,
+      version: version + 1,
+      createdAt: known?.createdAt ?? now,
+      updatedAt: now,
+    });
+    return 'saved';
+  }
+
+  async deleteRecord(category: string, key: string): Promise<boolean> {
+    this.#assertOpen();
+    return this.#records.get(category)?.delete(key) ?? false;
+  }
+
+  async listRecords(category: string, after: string, limit: number): Promise<readonly StoredRecord[]> {
+    this.#assertOpen();
+    return [...(this.#records.get(category)?.values() ?? [])]
+      .filter(({ key }) => key > after)
+      .sort((a, b) => (a.key < b.key ? -1 : 1))
+      .slice(0, limit);
   }
 
   async close(): Promise<void> {
@@ -126,8 +162,21 @@ class MemoryStore implements Store {
   }
 }
 
-function isFree(row: Row, now: Instant, lease: Lease): boolean {
-  return row.leaseUntil <= now || row.owner === lease.owner;
+function isFree(row: Row, now: Instant, lease: Lease, ownUntil?: Instant): boolean {
+  if (row.leaseUntil <= now) return true;
+  return row.owner === lease.owner && (ownUntil === undefined || row.leaseUntil <= ownUntil);
+}
+
+function isListed({ stored: { transaction }, dueAt }: Row, filter: ListFilter): boolean {
+  const { status, mode, createdFrom, createdBefore, dueAfter, after } = filter;
+  return (
+    (status === undefined || transaction.status === status) &&
+    (mode === undefined || transaction.mode === mode) &&
+    (createdFrom === undefined || transaction.createdAt >= createdFrom) &&
+    (createdBefore === undefined || transaction.createdAt < createdBefore) &&
+    (dueAfter === undefined || (!isFinal(transaction.status) && dueAt !== undefined && dueAt > dueAfter)) &&
+    (after === undefined || transaction.gid > after)
+  );
 }
 
 /** Freezes the value and everything in it; parts that are frozen already are shared between states and skipped. */

@@ -1,7 +1,12 @@
-/** What the SQLite store and its worker thread say to each other. Flat tuples, because everything is cloned between threads. */
+/** What the SQLite store and its worker thread say to each other. Flat tuples where it matters, because everything is cloned between threads. */
+
+import type { ListFilter, NewRecord, StoredRecord } from '../runner/ports.ts';
 
 /** A stored transaction: its JSON and its version. */
 export type Row = readonly [body: string, version: number];
+
+/** Columns of a transaction that never change and that the database itself looks at. */
+export type Birth = readonly [mode: string, createdAt: number];
 
 /** Columns of a transaction that the database itself looks at. */
 export type Columns = readonly [
@@ -13,16 +18,20 @@ export type Columns = readonly [
   body: string,
 ];
 
-/** One thing to do. The first member is the verb; the verbs are the methods of `Store`. */
+/** One thing to do. The first member is the verb; the verbs are the methods of `Store` and `Records`. */
 export type Task =
-  | readonly ['insert', gid: string, ...Columns]
+  | readonly ['insert', gid: string, ...Birth, ...Columns]
   | readonly ['save', gid: string, version: number, ...Columns]
   | readonly ['read', gid: string]
-  | readonly ['claimDue', now: number, owner: string, leaseUntil: number, limit: number]
+  | readonly ['claimDue', now: number, owner: string, leaseUntil: number, limit: number, ownUntil: number]
   | readonly ['claim', gid: string, now: number, owner: string, leaseUntil: number]
   | readonly ['renew', gids: readonly string[], owner: string, leaseUntil: number]
-  | readonly ['list', status: string | null, after: string, limit: number]
-  | readonly ['deleteFinished', before: number, limit: number];
+  | readonly ['list', filter: ListFilter]
+  | readonly ['deleteFinished', before: number, limit: number]
+  | readonly ['readRecord', category: string, key: string]
+  | readonly ['saveRecord', record: NewRecord, version: number, now: number]
+  | readonly ['deleteRecord', category: string, key: string]
+  | readonly ['listRecords', category: string, after: string, limit: number];
 
 /** What the worker answers to each verb. */
 export interface Answers {
@@ -34,6 +43,10 @@ export interface Answers {
   readonly renew: readonly string[];
   readonly list: readonly Row[];
   readonly deleteFinished: number;
+  readonly readRecord: StoredRecord | undefined;
+  readonly saveRecord: 'saved' | 'conflict';
+  readonly deleteRecord: boolean;
+  readonly listRecords: readonly StoredRecord[];
 }
 
 export type Verb = Task[0];

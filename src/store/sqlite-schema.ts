@@ -7,7 +7,7 @@ import type { WorkerStart } from './sqlite-protocol.ts';
 
 /** `PRAGMA application_id` of our files: the letters `Atme`. */
 const APPLICATION_ID = 0x41_74_6d_65;
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 /** A predecessor that is just closing gets this long to let go of the file. */
 const LOCK_WAIT_MS = 2000;
 /** Pages in the write-ahead log at which SQLite copies them into the database file: 16 MiB, so that a burst does not wait for it. */
@@ -124,16 +124,22 @@ function migrate(database: DatabaseSync, path: string): void {
       'Run the newer version, or name another file in store.sqlite.path.',
     );
   }
-  if (version < 1) database.exec(SCHEMA);
+  if (version < SCHEMA_VERSION) {
+    database.exec(version === 0 ? SCHEMA : FROM_VERSION_1);
+    database.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
+  }
 }
 
 function pragma(database: DatabaseSync, name: string): number {
   return Number(database.prepare(`PRAGMA ${name}`).get()?.[name]);
 }
 
+/** `created_at` leads its index so that an insert adds at its end; `mode` and `gid` follow, so that lists are found without the bodies. */
 const SCHEMA = `
   CREATE TABLE global_transaction (
     gid TEXT NOT NULL PRIMARY KEY,
+    mode TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
     version INTEGER NOT NULL,
     owner TEXT NOT NULL,
     lease_until INTEGER NOT NULL,
@@ -142,10 +148,32 @@ const SCHEMA = `
     finished_at INTEGER,
     body TEXT NOT NULL
   ) STRICT;
+  CREATE INDEX global_transaction_created ON global_transaction (created_at, mode, gid);
   CREATE INDEX global_transaction_due ON global_transaction (due_at)
     WHERE finished_at IS NULL AND due_at IS NOT NULL;
   CREATE INDEX global_transaction_finished ON global_transaction (finished_at) WHERE finished_at IS NOT NULL;
   CREATE INDEX global_transaction_status ON global_transaction (status, gid) WHERE status <> 'succeed';
-  PRAGMA application_id = ${APPLICATION_ID};
-  PRAGMA user_version = ${SCHEMA_VERSION};
+  CREATE TABLE record (
+    category TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (category, key)
+  ) STRICT, WITHOUT ROWID;
+`;
+
+/** Version 1 had no records, and mode and begin only in the body. The table is copied, so that every file has the same form. */
+const FROM_VERSION_1 = `
+  DROP INDEX global_transaction_due;
+  DROP INDEX global_transaction_finished;
+  DROP INDEX global_transaction_status;
+  ALTER TABLE global_transaction RENAME TO global_transaction_1;
+  ${SCHEMA}
+  INSERT INTO global_transaction
+    (gid, mode, created_at, version, owner, lease_until, due_at, status, finished_at, body)
+    SELECT gid, body ->> '$.mode', body ->> '$.createdAt', version, owner, lease_until, due_at, status, finished_at, body
+    FROM global_transaction_1;
+  DROP TABLE global_transaction_1;
 `;

@@ -4,14 +4,15 @@
  */
 import { Worker } from 'node:worker_threads';
 import { type Gid, type Instant, isFinal } from '../contract/transaction.ts';
+import { dueFromBegin } from '../engine/deadline.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
 import type { Log } from '../platform/log.ts';
-import type { Lease, Store, Stored } from '../runner/ports.ts';
-import type { Columns, Row, WorkerStart } from './sqlite-protocol.ts';
+import type { Lease, Records, Store, Stored } from '../runner/ports.ts';
+import type { Birth, Columns, Row, WorkerStart } from './sqlite-protocol.ts';
 import { WorkerQueue } from './sqlite-queue.ts';
 
 /** A store that can fail for good. */
-export interface SqliteStore extends Store {
+export interface SqliteStore extends Store, Records {
   /**
    * Resolves when the file can no longer be trusted (a failed commit, a corrupt page): every call rejects from then on,
    * and the process should end. What was answered before is on disk.
@@ -47,19 +48,33 @@ function storeOver(queue: WorkerQueue): SqliteStore {
     failed: queue.failed,
     close: () => queue.close(),
     insert: (transaction, lease) =>
-      queue.ask(['insert', transaction.gid, ...columnsOf(transaction, lease, transaction.deadline)], 'now', asIs),
+      queue.ask(
+        [
+          'insert',
+          transaction.gid,
+          ...birthOf(transaction),
+          ...columnsOf(transaction, lease, dueFromBegin(transaction)),
+        ],
+        'now',
+        asIs,
+      ),
     save: (next, version, lease, dueAt, durability) =>
       queue.ask(['save', next.gid, version, ...columnsOf(next, lease, dueAt)], durability, asIs),
     read: (gid) => queue.ask(['read', gid], 'now', (row) => (row === undefined ? undefined : storedOf(row))),
-    claimDue: (now, lease, limit) => queue.ask(['claimDue', now, lease.owner, lease.until, limit], 'now', storedOfAll),
+    claimDue: (now, lease, limit, ownUntil = Number.MAX_SAFE_INTEGER as Instant) =>
+      queue.ask(['claimDue', now, lease.owner, lease.until, limit, ownUntil], 'now', storedOfAll),
     claim: (gid, now, lease) =>
       queue.ask(['claim', gid, now, lease.owner, lease.until], 'now', (row) =>
         typeof row === 'string' ? row : storedOf(row),
       ),
     renew: (gids, lease) =>
       queue.ask(['renew', gids, lease.owner, lease.until], 'now', (lost) => lost as readonly Gid[]),
-    list: ({ status, after, limit }) => queue.ask(['list', status ?? null, after ?? '', limit], 'now', storedOfAll),
+    list: (filter) => queue.ask(['list', filter], 'now', storedOfAll),
     deleteFinished: (before, limit) => queue.ask(['deleteFinished', before, limit], 'soon', asIs),
+    readRecord: (category, key) => queue.ask(['readRecord', category, key], 'now', asIs),
+    saveRecord: (record, version, now) => queue.ask(['saveRecord', record, version, now], 'now', asIs),
+    deleteRecord: (category, key) => queue.ask(['deleteRecord', category, key], 'now', asIs),
+    listRecords: (category, after, limit) => queue.ask(['listRecords', category, after, limit], 'now', asIs),
   };
 }
 
@@ -69,6 +84,10 @@ function asIs<T>(answer: T): T {
 
 function storedOfAll(rows: readonly Row[]): readonly Stored[] {
   return rows.map(storedOf);
+}
+
+function birthOf({ mode, createdAt }: GlobalTransaction): Birth {
+  return [mode, createdAt];
 }
 
 function columnsOf(transaction: GlobalTransaction, lease: Lease, dueAt: Instant | undefined): Columns {

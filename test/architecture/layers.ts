@@ -12,15 +12,39 @@ export interface Layer {
   readonly usesTypesOf?: readonly string[];
 }
 
-const COORDINATOR = ['src/http', 'src/runner', 'src/store', 'src/transport', 'src/engine', 'src/options.ts'];
+const COORDINATOR = [
+  'src/dtm',
+  'src/grpc',
+  'src/webhook',
+  'src/peers',
+  'src/http',
+  'src/runner',
+  'src/store',
+  'src/transport',
+  'src/engine',
+  'src/options.ts',
+];
 const SIDECAR = ['proxy/http', 'proxy/postgres', 'proxy/branch', 'proxy/sql', 'proxy/binding', 'proxy/options.ts'];
 const GROUND = ['src/contract', 'src/platform'];
+/** What the client library can do, each in a folder of its own. */
+const EXAMPLES = [
+  'examples/flash-sale',
+  'examples/cache-invalidation',
+  'examples/saga-transfer',
+  'examples/tcc-order',
+  'examples/xa-two-databases',
+  'examples/message-with-transaction',
+  'examples/workflow-trip',
+];
 const EVERYTHING = [
   'cli',
   'config',
   'examples/demo',
   'examples/shop',
   'examples/support',
+  'examples/stage.ts',
+  'examples/run.ts',
+  ...EXAMPLES,
   'proxy',
   'proxy/postgres/wire',
   'src/client',
@@ -39,8 +63,12 @@ export const LAYERS: readonly Layer[] = [
   { name: 'src/runner', uses: ['src/engine', ...GROUND] },
   { name: 'src/store', uses: ['src/engine', ...GROUND], usesTypesOf: ['src/runner'] },
   { name: 'src/transport', uses: GROUND, usesTypesOf: ['src/runner'] },
-  { name: 'src/http', uses: ['src/runner', 'src/engine', ...GROUND] },
-  { name: 'src/client', uses: GROUND },
+  { name: 'src/dtm', uses: ['src/runner', 'src/engine', ...GROUND] },
+  { name: 'src/webhook', uses: ['src/runner', 'src/engine', ...GROUND] },
+  { name: 'src/grpc', uses: ['src/runner', ...GROUND], usesTypesOf: ['src/dtm', 'src/engine'] },
+  { name: 'src/peers', uses: ['src/runner', ...GROUND], usesTypesOf: ['src/engine', 'src/http'] },
+  { name: 'src/http', uses: ['src/dtm', 'src/runner', 'src/engine', ...GROUND] },
+  { name: 'src/client', uses: ['src/grpc', ...GROUND] },
   { name: 'src/coordinator.ts', uses: [...COORDINATOR, ...GROUND] },
 
   { name: 'proxy/options.ts', uses: GROUND },
@@ -63,7 +91,13 @@ export const LAYERS: readonly Layer[] = [
     usesTypesOf: ['src/options.ts', 'proxy/options.ts'],
   },
 
-  { name: 'examples/support', uses: GROUND },
+  { name: 'examples/support', uses: ['src/client', ...GROUND] },
+  { name: 'examples/stage.ts', uses: ['examples/demo', 'examples/support', 'src/client', ...GROUND] },
+  ...EXAMPLES.map((name) => ({
+    name,
+    uses: ['examples/demo', 'examples/support', 'examples/stage.ts', 'src/client', ...GROUND],
+  })),
+  { name: 'examples/run.ts', uses: [...EXAMPLES, 'examples/stage.ts'] },
   { name: 'examples/shop', uses: ['examples/support', 'src/client', ...GROUND] },
   { name: 'examples/demo', uses: ['examples/shop', 'examples/support', 'src/client', ...GROUND] },
   { name: 'bench', uses: EVERYTHING },

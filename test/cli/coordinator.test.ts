@@ -27,10 +27,19 @@ test('a coordinator without a file keeps its transactions in ./atomesh.db', asyn
   await running.ended;
 });
 
+test('a coordinator that is ready says where it listens, over gRPC too', async (t) => {
+  const options = 'listen: 127.0.0.1:0\ngrpc: { listen: 127.0.0.1:0 }\nstore: { memory: {} }\n';
+  const running = start(t, ['coordinator', '--config', folder(t).file('c.yaml', options)]);
+  const address = String.raw`127\.0\.0\.1:\d+`;
+  t.regex(await running.line, new RegExp(`^atomesh coordinator listening on http://${address} and grpc://${address}$`));
+  running.process.kill('SIGTERM');
+  t.like(await running.ended, { code: 0 });
+});
+
 test('an address in use ends the start with 1 and names the option, the address and what to do', async (t) => {
   const { url } = await coordinator(t);
   const port = new URL(url).port;
-  const config = folder(t).file('c.yaml', `listen: 127.0.0.1:${port}\nstore: { memory: {} }\n`);
+  const config = folder(t).file('c.yaml', `listen: 127.0.0.1:${port}\ngrpc: { listen: off }\nstore: { memory: {} }\n`);
   const { code, err } = await run(t, ['coordinator', '--config', config]);
   t.is(code, 1);
   t.regex(
@@ -69,7 +78,7 @@ test('a second signal ends a coordinator at once, the same one passed on twice d
 test('a defect is logged and ends the process with 70', async (t) => {
   const { file } = folder(t);
   const defect = file('defect.mjs', 'process.once("SIGUSR2", () => { Promise.reject(new Error("planted")); });');
-  const config = file('c.yaml', 'listen: 127.0.0.1:0\nstore: { memory: {} }\n');
+  const config = file('c.yaml', 'listen: 127.0.0.1:0\ngrpc: { listen: off }\nstore: { memory: {} }\n');
   const running = start(t, ['coordinator', '-c', config], { env: { NODE_OPTIONS: `--import=${defect}` } });
   await running.line;
   running.process.kill('SIGUSR2');
@@ -80,7 +89,7 @@ test('a defect is logged and ends the process with 70', async (t) => {
 
 test('warnings about the configuration are logged with their place', async (t) => {
   const { running } = await coordinator(t, 'token: canary-7f3a\n');
-  t.regex(running.errors(), /"level":"warn".*"line":3,"column":8,"path":"token"/);
+  t.regex(running.errors(), /"level":"warn".*"line":4,"column":8,"path":"token"/);
   t.notRegex(running.errors(), /canary/);
 });
 
@@ -102,15 +111,15 @@ test('tx shows what a coordinator keeps, as text and as JSON', async (t) => {
   t.is(listed.code, 0, listed.err);
   t.regex(
     listed.out,
-    /^GID +STATUS +AGE +DONE +BEGUN BY\norder-1 +submitted +\S+ +0\/1 +orders POST \/orders\norder-2 +failed/,
+    /^GID +MODE +STATUS +AGE +DONE +BEGUN BY\norder-1 +mesh +submitted +\S+ +0\/1 +orders POST \/orders\norder-2 +mesh +failed/,
   );
   const page = await run(t, ['tx', 'list', '--limit', '1', '--json'], { env });
   t.like(JSON.parse(page.out), { transactions: [{ gid: 'order-1' }] });
   const more = await run(t, ['tx', 'list', '--after', 'order-1', '--status', 'failed'], { env });
-  t.regex(more.out, /\norder-2 +failed/);
+  t.regex(more.out, /\norder-2 +mesh +failed/);
 
   const shown = await run(t, ['tx', 'show', 'order-1'], { env });
-  t.regex(shown.out, /^gid: +order-1\nstatus: +submitted\n/);
+  t.regex(shown.out, /^gid: +order-1\nmode: +mesh\nstatus: +submitted\n/);
   t.regex(shown.out, /\nBRANCH +KIND +RESOURCE.*\n01 +undo +orders\/db +prepared/);
   const failed = await run(t, ['tx', 'show', 'order-2', '--json'], { env });
   t.like(JSON.parse(failed.out), { gid: 'order-2', status: 'failed', reason: 'no room' });

@@ -92,7 +92,10 @@ export async function coordinator(
   t: ExecutionContext,
   lines = '',
 ): Promise<{ readonly url: string; readonly running: Running }> {
-  const config = folder(t).file('c.yaml', `listen: 127.0.0.1:0\nstore: { memory: {} }\n${lines}`);
+  const config = folder(t).file(
+    'c.yaml',
+    `listen: 127.0.0.1:0\ngrpc: { listen: off }\nstore: { memory: {} }\n${lines}`,
+  );
   const running = start(t, ['coordinator', '--config', config]);
   const url = /^atomesh coordinator listening on (http:\/\/127\.0\.0\.1:\d+)$/.exec(await running.line)?.[1];
   if (url === undefined) throw new Error(`not a ready line: ${await running.line}`);

@@ -131,13 +131,13 @@ test('a choice between stores explains the one that was meant', (t) => {
     '1:20 store.sqlite.pth: unknown option "pth" | one of path | path',
   ]);
   t.deepEqual(coordinatorFaults(t, 'store: { sqlit: { path: x } }'), [
-    '1:10 store.sqlit: unknown option "sqlit" | one of sqlite, memory | sqlite',
+    '1:10 store.sqlit: unknown option "sqlit" | one of sqlite, postgres, memory | sqlite',
   ]);
   t.deepEqual(coordinatorFaults(t, 'store: sqlite'), [
-    '1:8 store: found "sqlite" | options: exactly one of sqlite, memory',
+    '1:8 store: found "sqlite" | options: exactly one of sqlite, postgres, memory',
   ]);
   t.deepEqual(coordinatorFaults(t, 'store: { sqlite: { path: x }, memory: {} }'), [
-    '1:1 store: the choice is not clear | exactly one of sqlite, memory',
+    '1:1 store: the choice is not clear | exactly one of sqlite, postgres, memory',
   ]);
 });
 

@@ -64,14 +64,15 @@ for (const [name, [text, message]] of Object.entries(HOSTILE)) {
   test(`${name}: a fault within ${TIME_MS_MAX} ms`, (t) => {
     let fastest = Infinity;
     for (let left = TRIES; left > 0 && fastest >= TIME_MS_MAX; left -= 1) {
-      const start = performance.now();
+      const start = process.cpuUsage();
       const loaded = loadCoordinatorConfig(text, 'c.yaml', NONE);
-      fastest = Math.min(fastest, performance.now() - start);
+      const { user, system } = process.cpuUsage(start);
+      fastest = Math.min(fastest, (user + system) / 1000);
       if (loaded.kind === 'valid') return t.fail('it was taken for valid');
       t.regex(loaded.faults.map((fault) => fault.message).join('\n'), message);
       t.true(loaded.faults.every((fault) => fault.line >= 1 && fault.column >= 1));
     }
-    // The best of several tries: other tests use the same processors.
+    // Time of the processor, and the best of several tries: other tests use the same ones.
     t.true(fastest < TIME_MS_MAX, `${fastest} ms`);
   });
 }

@@ -26,9 +26,9 @@ test('variables and files are put into texts, more than once and beside other te
 
 test('what is put in stays text: it is neither read as YAML nor expanded again', (t) => {
   const strings = stringsOf({ TRICK: '${env:OTHER} # ]}: &x *x' });
-  const loaded = loadCoordinatorConfig('token: ${env:TRICK}\n', 'c.yaml', strings);
+  const loaded = loadCoordinatorConfig('store:\n  sqlite:\n    path: ${env:TRICK}\n', 'c.yaml', strings);
   if (loaded.kind === 'invalid') return t.fail(formatFaults(loaded.faults));
-  t.is(loaded.options.token?.reveal(), '${env:OTHER} # ]}: &x *x');
+  t.deepEqual(loaded.options.store, { sqlite: { path: '${env:OTHER} # ]}: &x *x' } });
 });
 
 test('a doubled dollar stands for a plain one before a brace', (t) => {

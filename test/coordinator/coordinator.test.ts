@@ -96,7 +96,7 @@ test('a coordinator killed between submit and phase two is followed by one that 
 test('a transaction that nobody decides is rolled back at its deadline', async (t) => {
   await using branch = await startTestBranch();
   await using coordinator = await startTestCoordinator();
-  await coordinator.ask('POST', '/v1/transactions', { gid: 'g', timeoutMs: 200 });
+  await coordinator.ask('POST', '/v1/transactions', { gid: 'g', timeoutMs: 2000 });
   await coordinator.ask('POST', '/v1/transactions/g/branches', {
     kind: 'tcc',
     resource: 'hotel',
@@ -170,6 +170,7 @@ test('a second coordinator on the same file is refused, and says why', async (t)
   const folder = await mkdtemp(join(tmpdir(), 'atomesh-second-'));
   const options = coordinatorOptions.parse({
     listen: '127.0.0.1:0',
+    grpc: { listen: '127.0.0.1:0' },
     store: { sqlite: { path: join(folder, 'c.db') } },
     log: { level: 'silent' },
   });
@@ -186,6 +187,7 @@ test('an address that is taken is an error, and the store is given back', async 
   await using other = await startTestCoordinator();
   const options = {
     listen: `127.0.0.1:${other.port}`,
+    grpc: { listen: '127.0.0.1:0' },
     store: { sqlite: { path: join(folder, 'c.db') } },
     log: { level: 'silent' as const },
   };

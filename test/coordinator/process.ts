@@ -5,6 +5,7 @@ import { openLog } from '../../src/platform/log.ts';
 
 const options = coordinatorOptions.parse({
   listen: '127.0.0.1:0',
+  grpc: { listen: '127.0.0.1:0' },
   store: { sqlite: { path: process.argv[2] } },
   log: { level: 'error' },
 });

@@ -31,11 +31,17 @@ export async function startTestCoordinator(
   const path = join(folder, 'coordinator.db');
   const parsed = coordinatorOptions.parse({
     listen: '127.0.0.1:0',
+    grpc: { listen: '127.0.0.1:0' },
     store: { sqlite: { path } },
     log: { level: 'silent' },
     ...options,
   });
-  const coordinator = await startCoordinator(parsed, openLog('test', parsed.log.level));
+  const coordinator = await startCoordinator(parsed, openLog('test', parsed.log.level)).catch(
+    async (error: unknown): Promise<never> => {
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    },
+  );
   let closing: Promise<void> | undefined;
   const close = (graceMs = 500): Promise<void> => (closing ??= coordinator.close(graceMs));
   return {

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { decide } from '../../src/engine/decide.ts';
-import { ALTERNATIVES_MAX } from '../../src/engine/modes/mesh.ts';
+import { ALTERNATIVES_MAX } from '../../src/engine/branches/enrolment.ts';
 import { needsAttention } from '../../src/engine/status.ts';
 import type { BranchKind } from '../../src/contract/transaction.ts';
 import { after, begun, effectWords, happened, inStatus, participant, reply } from './sample.ts';

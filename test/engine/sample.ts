@@ -1,9 +1,13 @@
 /** Transactions to decide about. */
+import type { NewStep, NewTransaction } from '../../src/contract/new-transaction.ts';
+import type { BranchId, BranchKind, Gid, GlobalStatus, Instant, Operation } from '../../src/contract/transaction.ts';
 import { begin } from '../../src/engine/begin.ts';
+import { branchIdOf } from '../../src/engine/branches/id.ts';
 import { decide } from '../../src/engine/decide.ts';
+import type { Effect } from '../../src/engine/effect.ts';
 import type { Event, NewBranch } from '../../src/engine/event.ts';
 import type { GlobalTransaction } from '../../src/engine/global-transaction.ts';
-import type { BranchId, BranchKind, Gid, GlobalStatus, Instant, Operation } from '../../src/contract/transaction.ts';
+import { start } from '../../src/engine/start.ts';
 
 export const T0 = 1_000_000 as Instant;
 export const TIMEOUT_MS = 60_000;
@@ -30,6 +34,27 @@ export function participant(resource: string, kind: BranchKind = 'undo', host: s
 export function begun(): GlobalTransaction {
   return begin({ timeoutMs: TIMEOUT_MS }, 'g' as Gid, 'hash', T0);
 }
+
+/** A transaction of another mode, as its initiator begins it at `T0`. */
+export function started(
+  mode: NewTransaction['mode'],
+  status: 'prepared' | 'submitted',
+  wanted: Partial<NewTransaction> = {},
+): GlobalTransaction {
+  return start({ gid: 'g' as Gid, mode, identity: 'same', protocol: 'http', steps: [], ...wanted }, status, 'hash', T0);
+}
+
+/** One step for each text: `ac` has an action and a compensation, `a` and `c` only that, `-` neither. */
+export function stepsOf(...texts: readonly string[]): readonly NewStep[] {
+  return texts.map((text, index) => ({
+    id: branchIdOf(index + 1),
+    ...(text.includes('a') ? { action: `http://s${index}/action` } : {}),
+    ...(text.includes('c') ? { compensate: `http://s${index}/compensate` } : {}),
+  }));
+}
+
+/** Where the initiator is asked. */
+export const CALLBACK = { url: 'http://initiator/callback' } as const;
 
 /** What the events make of `state`, all at `now`. */
 export function happened(
@@ -70,7 +95,16 @@ export function inStatus(status: GlobalStatus): GlobalTransaction {
 
 /** The effects as short words: `commit 01`, `wake +2000`. */
 export function effectWords(state: GlobalTransaction, event: Event, now: Instant): readonly string[] {
-  return decide(state, event, now).effects.map((effect) =>
+  return wordsOf(decide(state, event, now).effects);
+}
+
+/** What is due in `state` at `now`, in the same words. */
+export function dueWords(state: GlobalTransaction, now: Instant = after(0)): readonly string[] {
+  return effectWords(state, { kind: 'woken' }, now);
+}
+
+function wordsOf(effects: readonly Effect[]): readonly string[] {
+  return effects.map((effect) =>
     effect.kind === 'call' ? `${effect.operation} ${effect.branch}` : `wake +${effect.at - T0}`,
   );
 }

@@ -33,7 +33,7 @@ test('a begin without gid and body makes a gid', async (t) => {
 
 test('submit commits every branch: one POST each with the headers of the contract', async (t) => {
   await using branch = await startTestBranch();
-  await using coordinator = await startTestCoordinator({ branchToken: 'for branches' });
+  await using coordinator = await startTestCoordinator({ branchToken: 'for-branches' });
   await coordinator.ask('POST', '/v1/transactions', { gid: 'g' });
   for (const [index, resource] of ['a/a', 'b/b'].entries()) {
     const enlisted = await coordinator.ask('POST', '/v1/transactions/g/branches', undo(branch.url, resource));
@@ -53,7 +53,7 @@ test('submit commits every branch: one POST each with the headers of the contrac
       'atomesh-gid': 'g',
       'atomesh-op': 'commit',
       'content-type': 'application/json',
-      authorization: 'Bearer for branches',
+      authorization: 'Bearer for-branches',
     });
   }
   t.deepEqual(new Set(branch.requests.map((request) => request.headers['atomesh-branch'])), new Set(['01', '02']));

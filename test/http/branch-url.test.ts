@@ -38,6 +38,16 @@ test('link-local and metadata addresses are refused in every spelling', (t) => {
     '[::169.254.169.254]',
     '[64:ff9b::169.254.169.254]',
     '[fd00:ec2::254]',
+    '[fd00:ec2::23]',
+    '[fd20:ce::254]',
+    '100.100.100.200',
+    '0x646464c8',
+    '168.63.129.16',
+    '192.0.0.192',
+    '[::ffff:100.100.100.200]',
+    '[64:ff9b:1::169.254.169.254]',
+    '[64:ff9b:1:abcd::a9fe:a9fe]',
+    '[2002:a9fe:a9fe::1]',
   ]) {
     t.regex(branchUrlFault(`http://${host}/latest/meta-data`) ?? 'accepted', /link-local/, host);
     t.regex(branchUrlFault(`https://${host}:8443`) ?? 'accepted', /link-local/, host);
@@ -45,9 +55,24 @@ test('link-local and metadata addresses are refused in every spelling', (t) => {
 });
 
 test('addresses as the resolver prints them are judged the same', (t) => {
-  for (const address of ['169.254.169.254', 'fe80::1%eth0', '::ffff:169.254.1.1'])
+  for (const address of [
+    '169.254.169.254',
+    'fe80::1%eth0',
+    '::ffff:169.254.1.1',
+    '100.100.100.200',
+    '::ffff:168.63.129.16',
+  ])
     t.true(isMetadataAddress(address), address);
-  for (const address of ['10.0.0.1', '::1', '::ffff:10.0.0.1', '2001:db8::169:254'])
+  for (const address of [
+    '10.0.0.1',
+    '::1',
+    '::',
+    '::ffff:10.0.0.1',
+    '2001:db8::169:254',
+    '2001:db8::a9fe:a9fe',
+    '100.100.100.20',
+    '2002:a00:1::1',
+  ])
     t.false(isMetadataAddress(address), address);
 });
 

@@ -21,6 +21,20 @@ const REFUSED: readonly (readonly [title: string, path: string, body: unknown, c
   ['31 days', '/v1/transactions', { timeoutMs: 31 * 86_400_000 }, 'BAD_REQUEST', /^timeoutMs/],
   ['a fraction', '/v1/transactions', { retryIntervalMs: 1.5 }, 'BAD_REQUEST', /^retryIntervalMs/],
   ['a long initiator', '/v1/transactions', { initiator: 'x'.repeat(201) }, 'BAD_REQUEST', /^initiator/],
+  [
+    'lists in lists',
+    '/v1/transactions',
+    `{"timeoutMs":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
+    'BAD_REQUEST',
+    /^timeoutMs: expected an integer .*, found a list$/,
+  ],
+  [
+    'objects for a word',
+    '/v1/transactions',
+    { mode: { a: 1 } },
+    'BAD_REQUEST',
+    /^mode: expected one of mesh, found an object$/,
+  ],
   ['two faults', '/v1/transactions', { timeoutMs: 'x', mode: 1 }, 'BAD_REQUEST', /^timeoutMs: .*; mode: /],
   ['a bad gid in the path', '/v1/transactions/a%20b/submit', {}, 'BAD_GID', /^gid in the path/],
   ['broken encoding', '/v1/transactions/a%2/submit', {}, 'BAD_GID', /^gid in the path/],
@@ -153,6 +167,9 @@ test('with a token configured, everything but the probes asks for it', async (t)
     }
   }
   const right = { authorization: 'Bearer sesame' };
+  // RFC 9110 §11.1: the name of a scheme is the same in any case.
+  t.is((await coordinator.ask('GET', '/v1/transactions', undefined, { authorization: 'bearer sesame' })).status, 200);
+  t.is((await coordinator.ask('GET', '/v1/transactions', undefined, { authorization: 'Bearer SESAME' })).status, 401);
   t.is((await coordinator.ask('GET', '/v1/transactions', undefined, right)).status, 200);
   t.is((await coordinator.ask('GET', '/livez')).status, 200);
   t.is((await coordinator.ask('GET', '/readyz')).status, 200);

@@ -19,12 +19,17 @@ interface TestServer extends AsyncDisposable {
   readonly close: (graceMs: number) => Promise<void>;
 }
 
-async function listen(handle: Route['handle']): Promise<TestServer> {
+async function listen(handle: Route['handle'], readMs?: number): Promise<TestServer> {
   const routes: readonly Route[] = [
     { method: 'POST', path: '/echo', handle },
     { method: 'GET', path: '/poll', handle },
   ];
-  const options = { listen: { host: '127.0.0.1', port: 0 }, token: undefined, bodyBytesMax: LIMIT };
+  const options = {
+    listen: { host: '127.0.0.1', port: 0 },
+    token: undefined,
+    bodyBytesMax: LIMIT,
+    ...(readMs === undefined ? {} : { readMs }),
+  };
   const server = await listenHttp(options, routes, openLog('test', 'silent'));
   return { ...server, [Symbol.asyncDispose]: () => server.close(0) };
 }
@@ -119,6 +124,39 @@ test('bytes that are no request are answered with 400, headers without end with 
   socket.destroy();
 });
 
+test('a client that does not read a long answer is cut off, and one that reads gets it whole', async (t) => {
+  const text = JSON.stringify('x'.repeat(20_000_000));
+  await using server = await listen(() => ({ status: 200, text }), 1500);
+  const slow = connect(server.port, '127.0.0.1');
+  slow.on('error', () => undefined);
+  slow.write(post('content-length: 2', 'hi'));
+  const bytes = (await (await fetch(`http://127.0.0.1:${server.port}/poll`)).text()).length;
+  t.is(bytes, text.length);
+  await once(slow, 'readable');
+  const start = performance.now();
+  await server.close(20_000);
+  t.true(performance.now() - start < 15_000, 'nobody waits for who does not read');
+  // What the system had taken is still to be read; after it comes the end, long before the end of the text.
+  slow.resume();
+  await once(slow, 'close');
+  t.true(slow.bytesRead < text.length, `${slow.bytesRead} bytes`);
+});
+
+test('a page of another site cannot use the browser of somebody who reaches the coordinator', async (t) => {
+  await using coordinator = await startTestCoordinator();
+  const from = (site: string): Record<string, string> => ({ 'sec-fetch-site': site, 'content-type': 'text/plain' });
+  const refused = await coordinator.ask('POST', '/v1/transactions', { gid: 'g' }, from('cross-site'));
+  t.deepEqual([refused.status, refused.body.error.code], [401, 'UNAUTHORIZED']);
+  t.regex(refused.body.error.message, /web page of another site/);
+  for (const path of ['/api/dtmsvr/subscribe?topic=t&url=http://h/', '/api/dtmsvr/query?gid=g', '/metrics']) {
+    t.is((await coordinator.ask('GET', path, undefined, from('cross-site'))).status, 401, path);
+  }
+  t.is((await coordinator.ask('GET', '/livez', undefined, from('cross-site'))).status, 200);
+  for (const site of ['none', 'same-origin', 'same-site']) {
+    t.is((await coordinator.ask('GET', '/v1/transactions/g', undefined, from(site))).status, 404, site);
+  }
+});
+
 test('a client that goes away ends its long poll, in the middle of a body it costs nothing', async (t) => {
   let signal: AbortSignal | undefined;
   await using server = await listen((call) => {
@@ -206,7 +244,9 @@ test('a coordinator whose store does not answer, or that is stopping, lives but 
   t.regex((await ask('/readyz')).join(' '), /^503 .*SHUTTING_DOWN/);
   isDraining = false;
   await store.close();
-  t.regex((await ask('/readyz')).join(' '), /^503 .*STORE_FAILED/);
+  const failed = (await ask('/readyz')).join(' ');
+  t.regex(failed, /^503 .*STORE_FAILED.*log/);
+  t.false(failed.includes('closed'), 'who asks without a token is not told what the store said');
   t.deepEqual(await ask('/livez'), [200, 'ok\n']);
   await server.close(0);
   await rm(folder, { recursive: true, force: true });

@@ -10,6 +10,7 @@ import { type BranchAnswer, startTestBranch } from '../coordinator/started.ts';
 
 const call = (url: string, timeoutMs = 5000): BranchCall => ({
   gid: 'a:{b}' as Gid,
+  mode: 'mesh',
   branch: '01' as BranchId,
   operation: 'rollback' satisfies Operation,
   url,

@@ -1,5 +1,7 @@
 /** A runner on a memory store, virtual time, and participants that answer as the test says. */
+import type { NewTransaction } from '../../src/contract/new-transaction.ts';
 import type { CallResult, Gid, Instant } from '../../src/contract/transaction.ts';
+import { branchIdOf } from '../../src/engine/branches/id.ts';
 import type { GlobalTransaction } from '../../src/engine/global-transaction.ts';
 import type { RunnerEvent } from '../../src/runner/driven.ts';
 import type { BranchCall, Store } from '../../src/runner/ports.ts';
@@ -39,25 +41,26 @@ const SILENT: RunnerOptions['log'] = {
   child: () => SILENT,
 };
 
+/** A store of which some verbs are others. */
+export function withVerbs(store: Store, verbs: Partial<Store>): Store {
+  return new Proxy(store, {
+    get: (target, verb: keyof Store) => verbs[verb] ?? target[verb].bind(target),
+  });
+}
+
 export function setUp(options: Partial<RunnerOptions> = {}, time: Time = new Time()): Bench {
   const now = (): Instant => time.now as Instant;
   const inner = options.store ?? openMemoryStore();
   const writes: string[] = [];
-  const store: Store = Object.assign(Object.create(inner) as Store, {
-    insert: (...insert: Parameters<Store['insert']>) => {
+  const store = withVerbs(inner, {
+    insert: (...insert) => {
       writes.push('insert');
       return inner.insert(...insert);
     },
-    save: (...save: Parameters<Store['save']>) => {
+    save: (...save) => {
       writes.push(`${save[0].status} ${save[4]}`);
       return inner.save(...save);
     },
-    read: inner.read.bind(inner),
-    claim: inner.claim.bind(inner),
-    claimDue: inner.claimDue.bind(inner),
-    renew: inner.renew.bind(inner),
-    list: inner.list.bind(inner),
-    deleteFinished: inner.deleteFinished.bind(inner),
   });
   const calls: OpenCall[] = [];
   const events: RunnerEvent[] = [];
@@ -121,6 +124,16 @@ export async function beginWith(bench: Bench, resources: readonly string[], time
   const { gid } = valueOf(await bench.runner.begin({ timeoutMs })).transaction;
   for (const resource of resources) valueOf(await bench.runner.enlist(gid, branchAt(resource)));
   return gid;
+}
+
+/** A saga with a step at each of the hosts. */
+export function sagaAt(hosts: readonly string[], wanted: Partial<NewTransaction> = {}): NewTransaction {
+  const steps = hosts.map((host, index) => ({
+    id: branchIdOf(index + 1),
+    action: `http://${host}/action`,
+    compensate: `http://${host}/compensate`,
+  }));
+  return { gid: 'saga' as Gid, mode: 'saga', identity: 'same', protocol: 'http', steps, ...wanted };
 }
 
 /** Answers every call with success until none is left. */

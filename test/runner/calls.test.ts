@@ -33,6 +33,20 @@ test('no destination gets more than a quarter of the calls', async (t) => {
   t.deepEqual(started, ['dead 0', 'dead 1', 'well', 'dead 2']);
 });
 
+test('a destination is a host, however its calls are addressed', async (t) => {
+  const { queue, started } = open(4);
+  for (const url of [
+    'a:1/pkg.Service/In',
+    'a:1/pkg.Service/Out',
+    'b:1/pkg.Service/In',
+    'http://b:1/in',
+    'http://c:1?x=/y/z',
+  ]) {
+    queue.add(url, url);
+  }
+  t.deepEqual(started, ['a:1/pkg.Service/In', 'b:1/pkg.Service/In', 'http://c:1?x=/y/z']);
+});
+
 test('a free place goes to each destination in its turn, within one in order', async (t) => {
   const { queue, started, end } = open(4);
   for (const host of ['a', 'b', 'c', 'd', 'e']) {
@@ -49,7 +63,7 @@ test('a closed queue starts nothing more', async (t) => {
   const { queue, started, end } = open(1);
   queue.add('http://a/x', 'first');
   queue.add('http://a/x', 'second');
-  queue.close();
+  t.deepEqual(queue.close(), ['second'], 'and says what it has not started');
   queue.add('http://b/x', 'third');
   await end(0);
   t.deepEqual(started, ['first']);

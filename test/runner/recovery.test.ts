@@ -1,9 +1,21 @@
 import test from 'ava';
-import type { GlobalStatus, Gid } from '../../src/contract/transaction.ts';
+import type { GlobalStatus, Gid, Instant } from '../../src/contract/transaction.ts';
 import { STATUS_RULES } from '../../src/engine/status.ts';
 import type { Store } from '../../src/runner/ports.ts';
 import { openMemoryStore } from '../../src/store/memory.ts';
-import { answerAll, beginWith, branchAt, codeOf, setUp, stored, valueOf, type Bench } from './bench.ts';
+import {
+  answerAll,
+  beginWith,
+  branchAt,
+  codeOf,
+  sagaAt,
+  setUp,
+  stored,
+  valueOf,
+  withVerbs,
+  type Bench,
+  type OpenCall,
+} from './bench.ts';
 
 /** Leaves a transaction of two branches in the given status, its coordinator silent from then on. */
 async function leaveIn(status: GlobalStatus, bench: Bench): Promise<Gid> {
@@ -33,6 +45,26 @@ for (const [status, rule] of Object.entries(STATUS_RULES)) {
     });
   }
 }
+
+test('the store is asked for whole milliseconds only, whatever the lease is', async (t) => {
+  const asked: (number | undefined)[] = [];
+  const inner = openMemoryStore();
+  const store = withVerbs(inner, {
+    claimDue: (now, lease, limit, ownUntil) => {
+      asked.push(now, lease.until, ownUntil);
+      return inner.claimDue(now, lease, limit, ownUntil);
+    },
+  });
+  const bench = setUp({ store, leaseMs: 10_000 });
+  bench.runner.start();
+  // Past the first lease, from when on more than the start of this life counts.
+  await bench.pass(20_000);
+  t.true(asked.length > 0);
+  t.deepEqual(
+    asked.filter((instant) => !Number.isInteger(instant)),
+    [],
+  );
+});
 
 test('another coordinator leaves a transaction alone while its owner lives, and says so to those who ask', async (t) => {
   const mine = setUp();
@@ -83,6 +115,31 @@ test('many transactions are taken over at once, in batches, and none is driven t
   await answerAll(after);
   t.deepEqual(after.runner.load, { driven: 0, calls: 0 });
   t.is(after.events.filter(({ kind }) => kind === 'finished').length, 500);
+});
+
+test('a thousand stuck sagas whose branches take a second, all of one service, are over in less than 15 seconds', async (t) => {
+  // As the coordinator is set up unless told otherwise.
+  const limits = { branches: 1000, unfinished: 1_000_000, calls: 1024 };
+  const before = setUp({ limits });
+  const sagas = Array.from({ length: 1000 }, (_, index) => sagaAt(['a', 'a'], { gid: `s${index}` as Gid }));
+  await Promise.all(sagas.map((saga) => before.runner.startNew(saga, 'submitted')));
+  await before.pass(0);
+  const after = setUp({ store: before.store, limits }, before.time);
+  await after.pass(1);
+  const startedAt = after.now();
+  after.runner.start();
+  const slow = new Set<OpenCall>();
+  while (after.events.filter(({ kind }) => kind === 'finished').length < sagas.length) {
+    await after.pass(50);
+    for (const call of after.calls) {
+      if (slow.has(call)) continue;
+      slow.add(call);
+      after.time.after(1000, () => call.answer('success'));
+    }
+    if (after.now() - startedAt > 60_000) return t.fail('still not over');
+  }
+  t.is(slow.size, 2000, 'each is called once');
+  return t.true(after.now() - startedAt < 15_000, `${after.now() - startedAt} ms`);
 });
 
 test('what is under way does not hide what nobody drives', async (t) => {
@@ -241,6 +298,25 @@ test('stopping refuses new work, waits for calls in flight, and writes their ans
   await bench.settle(stopped);
   t.is((await stored(bench, gid))?.status, 'succeed');
   t.deepEqual(bench.runner.load, { driven: 0, calls: 0 });
+});
+
+test('stopping gives up the leases of what is not under way, also of what waits for its turn', async (t) => {
+  const peers = { happen: () => Promise.resolve(undefined), onDue: () => undefined };
+  const bench = setUp({ peers, limits: { branches: 100, unfinished: 1000, calls: 1 } });
+  for (const name of ['busy', 'waiting']) {
+    valueOf(await bench.runner.startNew(sagaAt(['a'], { gid: name as Gid }), 'submitted'));
+  }
+  const resting = await beginWith(bench, ['b']);
+  await bench.pass(0);
+  await bench.settle(bench.runner.stop(1000));
+  const now = bench.now();
+  const yours = { owner: 'you', until: (now + 1000) as Instant };
+  t.deepEqual(
+    await Promise.all(['busy' as Gid, 'waiting' as Gid, resting].map((gid) => bench.store.claim(gid, now, yours))).then(
+      (claims) => claims.map((claimed) => typeof claimed === 'object'),
+    ),
+    [false, true, true],
+  );
 });
 
 test('stopping does not wait longer than the grace, and writes what was answered until then', async (t) => {

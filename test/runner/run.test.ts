@@ -1,8 +1,9 @@
 import test from 'ava';
+import type { NewTransaction } from '../../src/contract/new-transaction.ts';
 import type { Gid } from '../../src/contract/transaction.ts';
 import type { Store } from '../../src/runner/ports.ts';
 import { openMemoryStore } from '../../src/store/memory.ts';
-import { answerAll, beginWith, branchAt, codeOf, setUp, stored, valueOf } from './bench.ts';
+import { answerAll, beginWith, branchAt, codeOf, sagaAt, setUp, stored, valueOf } from './bench.ts';
 
 const never = new AbortController().signal;
 const UNKNOWN = 'nobody' as Gid;
@@ -155,6 +156,14 @@ test('the answer of one of several branches is written behind, at the latest whe
   t.like(await stored(bench, gid), { branches: [{ status: 'prepared' }, { status: 'prepared' }] });
   await bench.pass(1000);
   t.like(await stored(bench, gid), { branches: [{ status: 'succeed' }, { status: 'prepared' }] });
+});
+
+test('so are the answers of deliveries that come one after another: none waits for a write', async (t) => {
+  const bench = setUp();
+  const message: NewTransaction = { ...sagaAt(['a', 'b', 'c']), gid: 'message' as Gid, mode: 'msg' };
+  valueOf(await bench.runner.startNew(message, 'submitted'));
+  await answerAll(bench);
+  t.deepEqual(bench.writes, ['insert', 'succeed now']);
 });
 
 test('an unknown gid is unknown to every verb', async (t) => {

@@ -1,7 +1,7 @@
 /** What was seen, and whether it may have been: the safety properties that can be checked the moment something happens. */
-import type { Gid, Operation } from '../../src/contract/transaction.ts';
+import type { Gid, Mode, Operation } from '../../src/contract/transaction.ts';
 import type { GlobalTransaction } from '../../src/engine/global-transaction.ts';
-import { STATUS_RULES, type Outcome } from '../../src/engine/status.ts';
+import { outcomeOf, type Outcome } from '../../src/engine/status.ts';
 import type { FaultKind, Situation } from './faults.ts';
 import type { Time } from './time.ts';
 
@@ -70,11 +70,23 @@ export class History {
   }
 
   sawTransaction(transaction: GlobalTransaction, where: string): void {
-    this.sawOutcome(transaction.gid, STATUS_RULES[transaction.status].outcome, where);
+    this.sawOutcome(transaction.gid, outcomeOf(transaction), where);
   }
 }
 
-/** The outcome that asks for this operation. */
-export function outcomeOf(operation: Operation): Outcome {
-  return operation === 'rollback' || operation === 'cancel' || operation === 'compensate' ? 'rollback' : 'commit';
+/** The outcome that stands when this is asked of a branch: none when a saga acts, or an initiator is asked. */
+export function outcomeAskedBy(mode: Mode, operation: Operation): Outcome {
+  switch (operation) {
+    case 'rollback':
+    case 'cancel':
+    case 'compensate':
+      return 'rollback';
+    case 'msg':
+    case 'workflow':
+      return 'undecided';
+    case 'action':
+      return mode === 'saga' ? 'undecided' : 'commit';
+    default:
+      return 'commit';
+  }
 }

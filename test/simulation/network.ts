@@ -4,7 +4,7 @@ import type { BranchCall, Transport } from '../../src/runner/ports.ts';
 import type { Life } from './coordinator.ts';
 import type { Faults } from './faults.ts';
 import type { History } from './history.ts';
-import type { Participant } from './participant.ts';
+import type { Asked, Participant } from './participants/participant.ts';
 import type { Random } from './random.ts';
 import type { Time } from './time.ts';
 
@@ -17,11 +17,16 @@ export interface NetworkOptions {
 }
 
 type Answer = { readonly result: CallResult; readonly detail?: string };
+/** What is asked, and where. */
+export type Request = Asked & { readonly url: string };
+/** An initiator that can be asked. */
+type Handler = (request: Request) => Promise<CallResult>;
 
 export class Network {
   readonly #options: NetworkOptions;
   /** Participants and replicas that do not answer before this instant. */
   readonly #downUntil = new Map<string, number>();
+  readonly #initiators = new Map<string, Handler>();
 
   constructor(options: NetworkOptions) {
     this.#options = options;
@@ -30,6 +35,19 @@ export class Network {
   /** Makes a replica, named `service.replica`, unreachable until the given instant. */
   takeDown(host: string, until: number): void {
     this.#downUntil.set(host, until);
+  }
+
+  /** Lets an initiator be asked under this host's name. */
+  serve(host: string, handler: Handler): void {
+    this.#initiators.set(host, handler);
+  }
+
+  /** A call that an initiator makes itself. */
+  callDirectly(request: Request, timeoutMs: number): Promise<CallResult> {
+    return new Promise((resolve) => {
+      this.#options.time.after(timeoutMs, () => resolve('unknown'));
+      this.#send(request, ({ result }) => resolve(result));
+    });
   }
 
   /** The transport of one coordinator. */
@@ -57,31 +75,35 @@ export class Network {
     });
   }
 
-  #send(call: BranchCall, receive: (answer: Answer) => void): void {
-    const { time, random } = this.#options;
+  #send(call: Request, receive: (answer: Answer) => void): void {
+    const { time, random, history } = this.#options;
     if (this.#happens('call is lost')) return;
     const copies = this.#happens('call is delivered twice') ? 2 : 1;
     for (let copy = 0; copy < copies; copy += 1) {
       const delay = this.#happens('call arrives late') ? random.between(100, 3000) : random.between(1, 10);
-      time.after(delay, () => {
-        const answer = this.#arrive(call);
+      const arrive = async (): Promise<void> => {
+        const answer = await this.#arrive(call);
         if (this.#happens('answer is lost after the effect')) return;
         time.after(random.between(1, 10), () => receive(answer));
-      });
+      };
+      time.after(delay, () => void arrive().catch((error: unknown) => history.violated('defect', String(error))));
     }
   }
 
-  #arrive(call: BranchCall): Answer {
+  async #arrive(call: Request): Promise<Answer> {
     const { time, history, participants } = this.#options;
     const [, host = ''] = /^http:\/\/([^/]+)\//.exec(call.url) ?? [];
     if ((this.#downUntil.get(host) ?? 0) > time.now) return { result: 'unknown', detail: 'connection refused' };
     if (host.endsWith('.2')) history.count('second alternative was called');
     if (this.#happens('participant answers unknown')) return { result: 'unknown', detail: 'status 500' };
-    if (this.#happens('participant answers failure')) return { result: 'failure' };
     if (this.#happens('participant answers ongoing')) return { result: 'ongoing' };
+    const initiator = this.#initiators.get(host);
+    if (initiator !== undefined) return { result: await initiator(call) };
+    // Only a participant may: of an initiator a failure is the word that nothing was committed.
+    if (this.#happens('participant answers failure')) return { result: 'failure' };
     const participant = participants.get(host.split('.', 1)[0] ?? '');
     if (participant === undefined) throw new Error(`nobody at ${call.url}`);
-    return { result: participant.perform(call.gid, call.operation) };
+    return { result: participant.perform(call) };
   }
 
   #happens(kind: keyof Faults): boolean {

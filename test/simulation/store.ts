@@ -3,8 +3,9 @@
  * having written, and a crash loses every `soon` write that no `now` write came after. Nothing is visible before its commit.
  */
 import { isFinal, type Gid, type Instant } from '../../src/contract/transaction.ts';
+import { dueFromBegin } from '../../src/engine/deadline.ts';
 import type { GlobalTransaction } from '../../src/engine/global-transaction.ts';
-import { STATUS_RULES } from '../../src/engine/status.ts';
+import { outcomeOf } from '../../src/engine/status.ts';
 import type { Durability, Lease, ListFilter, Store, Stored } from '../../src/runner/ports.ts';
 import type { Faults } from './faults.ts';
 import type { History } from './history.ts';
@@ -48,6 +49,8 @@ export interface SimulatedStoreOptions {
   readonly laws: StoreLaws;
   /** Called with every final state that is written. */
   readonly onFinal: (transaction: GlobalTransaction) => void;
+  /** Called when leases of this owner are given up. */
+  readonly onLeft: (owner: string) => void;
 }
 
 export class SimulatedStore {
@@ -88,7 +91,7 @@ export class SimulatedStore {
         return ask(durability, () => this.#save(next, version, lease, dueAt, askedAt));
       },
       read: (gid) => ask('soon', () => this.#rows.get(gid)?.stored),
-      claimDue: (now, lease, limit) => ask('now', () => this.#claimDue(now, lease, limit)),
+      claimDue: (...claim) => ask('now', () => this.#claimDue(...claim)),
       claim: (gid, now, lease) => ask('now', () => this.#claim(gid, now, lease)),
       renew: (gids, lease) => ask('now', () => this.#renew(gids, lease)),
       list: (filter) => ask('soon', () => this.#list(filter)),
@@ -165,7 +168,8 @@ export class SimulatedStore {
   #insert(transaction: GlobalTransaction, lease: Lease): 'inserted' | 'exists' {
     if (this.#rows.has(transaction.gid)) return 'exists';
     const stored = { transaction, version: 1 };
-    this.#put({ stored, owner: lease.owner, leaseUntil: lease.until, dueAt: transaction.deadline });
+    this.#put({ stored, owner: lease.owner, leaseUntil: lease.until, dueAt: dueFromBegin(transaction) });
+    if (isFinal(transaction.status)) this.#options.onFinal(transaction);
     return 'inserted';
   }
 
@@ -195,20 +199,37 @@ export class SimulatedStore {
 
   #check(before: GlobalTransaction, next: GlobalTransaction, askedAt: number): void {
     const { history, onFinal } = this.#options;
-    const isDecision = before.status === 'prepared' && next.status !== 'prepared';
-    if (isDecision && STATUS_RULES[next.status].outcome === 'commit' && askedAt >= before.deadline) {
+    const isOpen = outcomeOf(before) === 'undecided';
+    const isDecision = isOpen && outcomeOf(next) !== 'undecided';
+    if (isDecision && outcomeOf(next) === 'commit' && before.deadline !== undefined && askedAt >= before.deadline) {
       history.violated('deadline', `${next.gid} was committed after its deadline`);
     }
-    if (before.status !== 'prepared' && next.branches.length !== before.branches.length) {
+    if (!isOpen && next.branches.length !== before.branches.length) {
       history.violated('S9 no registration after decision', `${next.gid} got a branch while ${before.status}`);
     }
+    for (const [index, step] of (before.progress ?? []).entries()) {
+      const known = next.progress?.[index];
+      if (known?.branch === step.branch && known.operation === step.operation && known.status === step.status) continue;
+      history.violated('S25 replay', `${next.gid} forgot how step ${step.branch} ${step.operation} ended`);
+    }
     if (isDecision && next.reason === 'deadline passed') history.count('rolled back by the deadline');
+    if (outcomeOf(next) === 'undecided' && (next.retries ?? 0) > (next.retryLimit ?? Infinity)) {
+      history.violated('retry limit', `${next.gid} goes on after ${next.retries} tries in vain`);
+    }
+    if (isDecision && next.reason?.startsWith('Timeout')) history.count('saga turned round by its deadline');
+    if (isDecision && next.reason?.startsWith('RetryCount')) history.count('saga turned round by its retry limit');
+    for (const [index, branch] of next.branches.entries()) {
+      const isLate = branch.compensation !== undefined && branch.action !== undefined;
+      if (!isDecision && isLate && before.branches[index]?.action === undefined) {
+        history.count('action answered after the turn');
+      }
+    }
     if (isFinal(next.status)) onFinal(next);
   }
 
-  #claimDue(now: number, lease: Lease, limit: number): readonly Stored[] {
+  #claimDue(now: number, lease: Lease, limit: number, ownUntil: number = Infinity): readonly Stored[] {
     const due = [...this.#rows.values()]
-      .filter((row) => row.dueAt !== undefined && row.dueAt <= now && this.#isFree(row, now, lease))
+      .filter((row) => row.dueAt !== undefined && row.dueAt <= now && this.#isFree(row, now, lease, ownUntil))
       .sort((a, b) => (a.dueAt ?? 0) - (b.dueAt ?? 0))
       .slice(0, limit);
     return due.map((row) => this.#lend(row, lease));
@@ -221,6 +242,7 @@ export class SimulatedStore {
   }
 
   #renew(gids: readonly Gid[], lease: Lease): readonly Gid[] {
+    if (lease.until === 0) this.#options.onLeft(lease.owner);
     return gids.filter((gid) => {
       const row = this.#rows.get(gid);
       if (row?.owner !== lease.owner) return true;
@@ -229,9 +251,13 @@ export class SimulatedStore {
     });
   }
 
-  #isFree(row: Row, now: number, lease: Lease): boolean {
+  #isFree(row: Row, now: number, lease: Lease, ownUntil: number = Infinity): boolean {
     if (isFinal(row.stored.transaction.status)) return false;
-    return row.owner === lease.owner || row.leaseUntil <= now || !this.#options.laws.checksLease;
+    return (
+      (row.owner === lease.owner && row.leaseUntil <= ownUntil) ||
+      row.leaseUntil <= now ||
+      !this.#options.laws.checksLease
+    );
   }
 
   #lend(row: Row, lease: Lease): Stored {

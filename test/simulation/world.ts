@@ -1,14 +1,23 @@
 /** A world with a seed: coordinators, a store, participants, clients, and a bad day. */
-import { isFinal, type Gid } from '../../src/contract/transaction.ts';
+import { isFinal, type CallResult, type Gid, type Mode } from '../../src/contract/transaction.ts';
 import { needsAttention } from '../../src/engine/status.ts';
+import type { Peers } from '../../src/runner/peers.ts';
 import type { Outcome, Runner } from '../../src/runner/runner.ts';
-import { Client } from './client.ts';
+import { CallChecks } from './checks/calls.ts';
+import { checkEnd, checkFinal, isLeftToOperator, type Scene } from './checks/end.ts';
+import { Ledger } from './checks/ledger.ts';
 import { Life, type Variant } from './coordinator.ts';
 import { drawFaults, FAULT_KINDS, type FaultKind, type Faults } from './faults.ts';
-import { CallChecks, checkEnd, checkFinal, isLeftToOperator, type Told } from './checks.ts';
 import { History, type Violation } from './history.ts';
-import { Network } from './network.ts';
-import { Participant } from './participant.ts';
+import { Initiator } from './initiators/initiator.ts';
+import { runMesh } from './initiators/mesh.ts';
+import { runMessage } from './initiators/message.ts';
+import { runSaga } from './initiators/saga.ts';
+import { runTwoPhase } from './initiators/two-phase.ts';
+import { runWorkflow } from './initiators/workflow.ts';
+import { Network, type Request } from './network.ts';
+import { Participant } from './participants/participant.ts';
+import { peersOf } from './peers.ts';
 import { Random } from './random.ts';
 import { SimulatedStore } from './store.ts';
 import { Time } from './time.ts';
@@ -16,6 +25,17 @@ import { Time } from './time.ts';
 const PEACE = Object.fromEntries(FAULT_KINDS.map((kind) => [kind, 0])) as Faults;
 /** L1: long enough for the longest deadline, two leases, a scan, and the longest pause that can have built up. */
 const HEALING_MS = 180_000;
+
+/** What applications do; those of a mesh are the most. */
+const INITIATORS: Readonly<Record<Mode, (initiator: Initiator) => Promise<void>>> = {
+  mesh: runMesh,
+  saga: runSaga,
+  tcc: (initiator) => runTwoPhase(initiator, 'tcc'),
+  xa: (initiator) => runTwoPhase(initiator, 'xa'),
+  msg: runMessage,
+  workflow: runWorkflow,
+};
+const MODES: readonly Mode[] = ['mesh', 'mesh', 'saga', 'saga', 'tcc', 'xa', 'msg', 'workflow'];
 
 export interface Run {
   readonly hash: string;
@@ -40,17 +60,22 @@ export class World {
   readonly participants: readonly Participant[];
   readonly #network: Network;
   readonly #variant: Variant;
-  readonly #told: Told = new Map();
+  readonly #scene: Scene;
+  readonly #names: readonly string[];
   readonly #lives: Life[];
   readonly #leaseMs: number;
   readonly #callsMax: number;
   readonly #skewsMs: readonly number[];
   /** Several coordinators share a store that outlives them; a single one has its store inside and takes it along when it dies. */
   readonly #isShared: boolean;
+  /** They talk to each other; else each refuses what another one holds. */
+  readonly #arePeers: boolean;
   #faults: Faults;
   /** Requests that have arrived and are not answered yet. */
   readonly #asked = new Set<{ readonly life: Life; readonly at: number }>();
   #gids = 0;
+  #livesSoFar = 0;
+  readonly #endings: (() => void)[] = [];
   /** After the healing an operator resolves dirty branches; else they are left as they are. */
   #isOperated = false;
 
@@ -60,26 +85,32 @@ export class World {
     this.#variant = variant;
     this.#faults = drawFaults(this.random);
     this.#isShared = this.random.chance(0.6);
+    this.#arePeers = this.#isShared && this.random.chance(0.6);
     this.#leaseMs = this.random.between(400, 2000);
+    const names = this.#isShared ? ['A', 'B', 'C'].slice(0, this.random.between(2, 3)) : ['A'];
+    if (names.length === 3) this.history.count('three coordinators');
     const differ = this.#isShared && this.happens('clocks differ');
     this.#callsMax = this.random.between(1, 8);
-    this.#skewsMs = [0, differ ? this.random.between(-5000, 5000) : 0];
+    this.#skewsMs = names.map((_, index) => (differ && index > 0 ? this.random.between(-5000, 5000) : 0));
     this.participants = ['s1', 's2', 's3'].map((name) => new Participant(name, this.history));
+    this.#scene = { participants: this.participants, history: this.history, ledger: new Ledger() };
     const common = { time: this.time, random: this.random, history: this.history, faults: () => this.#faults };
     this.store = new SimulatedStore({
       ...common,
       laws: { checksVersion: variant.checksVersion ?? true, checksLease: variant.checksLease ?? true },
-      onFinal: (transaction) => checkFinal(transaction, this.participants, this.history),
+      onFinal: (transaction) => checkFinal(transaction, this.#scene),
+      onLeft: (owner) => this.#tellLeft(owner),
     });
     const byName = new Map(this.participants.map((participant) => [participant.name, participant]));
     this.#network = new Network({ ...common, participants: byName });
-    this.#lives = (this.#isShared ? ['A', 'B'] : ['A']).map((name, index) => this.#bringUp(name, index));
+    this.#names = names;
+    this.#lives = names.map((_, index) => this.#bringUp(index));
   }
 
   async run(): Promise<void> {
     const { random, time, history, participants } = this;
     const chaosEnds = time.now + random.between(2000, 9000);
-    const clients = Array.from({ length: random.between(1, 6) }, (_, index) => new Client(this, `c${index}`).run());
+    const clients = Array.from({ length: random.between(1, 6) }, (_, index) => this.#initiate(`c${index}`));
     let isQuiet = false;
     void Promise.all(clients).then(
       () => (isQuiet = true),
@@ -99,8 +130,24 @@ export class World {
     if (isBroken()) return;
     this.#checkAnswered();
     if (!isQuiet) history.violated('L1 progress', 'a client still waits for an answer');
-    checkEnd(this.store, participants, history);
+    checkEnd(this.store, this.#scene);
+    for (const check of this.#endings) check();
     for (const life of this.#lives) life.crash();
+  }
+
+  /** Lets an initiator be asked at this host. */
+  serve(host: string, handler: (request: Request) => Promise<CallResult>): void {
+    this.#network.serve(host, handler);
+  }
+
+  /** A participant called by an initiator itself. */
+  callDirectly(request: Request): Promise<CallResult> {
+    return this.#network.callDirectly(request, 600);
+  }
+
+  /** Has `check` look when everything has come to rest. */
+  atEnd(check: () => void): void {
+    this.#endings.push(check);
   }
 
   /** Draws whether this kind of fault happens now. */
@@ -140,21 +187,51 @@ export class World {
     });
   }
 
-  #bringUp(name: string, index: number): Life {
+  /** True when this coordinator certainly drives the transaction, and a call for it is in flight. */
+  isCalling(runner: Runner, gid: Gid): boolean {
+    const life = this.#lives.find((each) => each.runner === runner);
+    return !this.#isShared && life?.isAlive === true && !life.isStopping && life.checks.isCalling(gid);
+  }
+
+  async #initiate(name: string): Promise<void> {
+    const { random, time } = this;
+    const mode = this.#variant.only ?? random.pick(MODES);
+    await time.sleep(random.between(0, 2000));
+    await INITIATORS[mode](new Initiator(this, name));
+  }
+
+  #bringUp(index: number): Life {
+    const name = this.#names[index] ?? '';
     const skewMs = this.#skewsMs[index] ?? 0;
-    const clocksAgree = this.#skewsMs.every((skew) => skew === 0);
+    const clocksAgree = this.#skewsMs.every((skew) => skew === 0) && this.#faults['clock jumps'] === 0;
     return new Life({
-      name,
+      // Whom events are handed to must be one process alone.
+      name: this.#arePeers ? `${name}#${(this.#livesSoFar += 1)}` : name,
       time: this.time,
       skewMs,
       leaseMs: this.#leaseMs,
       callsMax: this.#callsMax,
       variant: this.#variant,
-      checks: new CallChecks(this.history, this.store, this.#told, clocksAgree),
+      checks: new CallChecks({ history: this.history, store: this.store, ledger: this.#scene.ledger, clocksAgree }),
       openStore: (caller) => this.store.portFor(caller),
       openTransport: (life) => this.#network.transportFor(life),
+      peersOf: this.#arePeers ? (life) => this.#peersOf(life) : undefined,
       newGid: () => `made-${(this.#gids += 1)}` as Gid,
     });
+  }
+
+  #peersOf(life: Life): Peers {
+    const { time, random, history, store } = this;
+    const happens = (kind: FaultKind): boolean => this.happens(kind);
+    return peersOf(life, { time, random, history, store, lives: () => this.#lives, happens });
+  }
+
+  /** The others hear of it, if that does not get lost. */
+  #tellLeft(owner: string): void {
+    for (const life of this.#lives) {
+      if (life.name === owner || this.happens('peer is not reached')) continue;
+      this.time.after(this.random.between(1, 10), () => life.deliver(() => life.onLeft()));
+    }
   }
 
   /** Four times a second somebody may die, stop, or sleep too long. */
@@ -167,6 +244,7 @@ export class World {
         if (random.chance(this.#faults['coordinator crashes'] / 4)) this.#crash(life, index);
         else if (random.chance(this.#faults['coordinator is stopped'] / 4)) this.#stop(life, index);
         else if (random.chance(this.#faults['coordinator is paused'] / 4)) this.#pause(life);
+        else if (random.chance(this.#faults['clock jumps'] / 4)) this.#setClock(life);
       }
       if (this.#isShared && random.chance(this.#faults['store loses what is not synced'] / 4)) {
         this.history.count('store loses what is not synced');
@@ -193,7 +271,7 @@ export class World {
   #stop(life: Life, index: number): void {
     const { random, time } = this;
     this.history.count('coordinator is stopped');
-    void life.runner.stop(random.between(10, 500)).then(() => {
+    void life.stop(random.between(10, 500)).then(() => {
       if (this.#lives[index] !== life) return;
       life.crash();
       this.#restart(life, index);
@@ -213,8 +291,13 @@ export class World {
         ({ owner, stored }) => owner === life.name && !isFinal(stored.transaction.status),
       );
       if (isOwner) this.history.count('taken up by its owner after a restart');
-      this.#lives[index] = this.#bringUp(life.name, index);
+      this.#lives[index] = this.#bringUp(index);
     });
+  }
+
+  #setClock(life: Life): void {
+    this.history.count('clock jumps');
+    life.setClock(this.random.between(-20_000, 20_000));
   }
 
   #pause(life: Life): void {
@@ -228,7 +311,10 @@ export class World {
   #heal(): void {
     this.history.note('healed');
     this.#faults = PEACE;
-    for (const life of this.#lives) life.resume();
+    for (const [index, life] of this.#lives.entries()) {
+      life.setClock(this.#skewsMs[index] ?? 0);
+      life.resume();
+    }
     for (const { name } of this.participants) this.#network.takeDown(`${name}.1`, 0);
     this.#isOperated = this.random.chance(0.5);
     this.#operate();
@@ -240,11 +326,9 @@ export class World {
         if (!this.#isOperated || !needsAttention(stored.transaction)) continue;
         for (const participant of this.participants) participant.resolve(gid);
         this.history.count('dirty branch resolved by retry');
-        const life = this.random.pick(this.#lives);
-        life.checks.forget(gid);
         void this.ask(
           (runner) => runner.retry(gid),
-          () => life.checks.forget(gid),
+          () => undefined,
           500,
         );
       }

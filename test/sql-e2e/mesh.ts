@@ -67,7 +67,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
 
   const log = openLog('test', 'silent');
   const process_ = await startCoordinator(
-    coordinatorOptions.parse({ listen: '127.0.0.1:0', store: { memory: {} } }),
+    coordinatorOptions.parse({ listen: '127.0.0.1:0', grpc: { listen: 'off' }, store: { memory: {} } }),
     log,
   );
   stack.defer(() => process_.close(100));

@@ -1,14 +1,16 @@
-/** The laws of `Store` (src/runner/ports.ts), run against every implementation. */
+/** The laws of `Store` and `Records` (src/runner/ports.ts), run against every implementation. */
 import type { ExecutionContext, TestFn } from 'ava';
-import type { BranchId, Gid, GlobalStatus, Instant } from '../../src/contract/transaction.ts';
+import type { BranchId, Gid, Instant } from '../../src/contract/transaction.ts';
 import type { GlobalTransaction } from '../../src/engine/global-transaction.ts';
-import type { Lease, Store, Stored } from '../../src/runner/ports.ts';
+import type { Lease, Records, Store, Stored } from '../../src/runner/ports.ts';
+import { listLaws } from './list-laws.ts';
+import { recordLaws } from './record-laws.ts';
 import { transactionOf } from './sample.ts';
 
 /** A store of its own for one test. `reopen` ends the store as a restart of the process does and opens it again. */
 export interface OpenedStore {
-  readonly store: Store;
-  readonly reopen?: () => Promise<Store>;
+  readonly store: Store & Records;
+  readonly reopen?: () => Promise<Store & Records>;
   readonly close: () => Promise<void>;
 }
 
@@ -40,7 +42,7 @@ const RICH: Partial<GlobalTransaction> = {
 
 /** Declares one test for each law. */
 export function storeLaws(test: TestFn, name: string, open: () => Promise<OpenedStore>): void {
-  const law = (title: string, check: (t: ExecutionContext, store: Store) => Promise<void>): void => {
+  const law = (title: string, check: (t: ExecutionContext, store: Store & Records) => Promise<void>): void => {
     test(`${name}: ${title}`, async (t) => {
       const { store, close } = await open();
       try {
@@ -56,10 +58,13 @@ export function storeLaws(test: TestFn, name: string, open: () => Promise<Opened
   claimManyLaws(law);
   leaseLaws(law);
   listLaws(law);
+  retentionLaws(law);
+  recordLaws(law);
   durabilityLaws(test, name, open);
 }
 
-type Law = (title: string, check: (t: ExecutionContext, store: Store) => Promise<void>) => void;
+/** Declares one law. */
+export type Law = (title: string, check: (t: ExecutionContext, store: Store & Records) => Promise<void>) => void;
 
 function insertLaws(law: Law): void {
   law('what is inserted is read back equal, at version 1', async (t, store) => {
@@ -181,6 +186,24 @@ function claimLaws(law: Law): void {
     t.is(await store.claim(gid('g'), instant(5001), lease('a', 9000)), 'held');
   });
 
+  law('the owner may pass over what it holds by a lease that ends late enough', async (t, store) => {
+    await store.insert(transactionOf(gid('early'), { deadline: instant(1) }), lease('a', 5000));
+    await store.insert(transactionOf(gid('late'), { deadline: instant(1) }), lease('a', 6000));
+    await store.insert(transactionOf(gid('other'), { deadline: instant(1) }), lease('b', 5000));
+    t.deepEqual(gidsOf(await store.claimDue(instant(100), lease('a', 7000), 10, instant(5999))), ['early']);
+    t.deepEqual(gidsOf(await store.claimDue(instant(100), lease('a', 7000), 10, instant(5999))), []);
+    t.deepEqual(gidsOf(await store.claimDue(instant(6000), lease('a', 9000), 10, instant(0))).toSorted(), [
+      'late',
+      'other',
+    ]);
+  });
+
+  law('a lease that was given up is of nobody', async (t, store) => {
+    await store.insert(transactionOf(gid('g'), { deadline: instant(1) }), lease('a', 5000));
+    t.deepEqual(await store.renew([gid('g')], lease('a', 0)), []);
+    t.deepEqual(gidsOf(await store.claimDue(instant(100), lease('b', 7000), 10)), ['g']);
+  });
+
   law(
     'after a claim the old owner writes nothing and the new one does, at the version it was given',
     async (t, store) => {
@@ -252,46 +275,21 @@ function leaseLaws(law: Law): void {
     t.is(await store.claim(gid('g'), instant(2000), lease('b', 9000)), 'held');
   });
 
+  law('any number may be renewed at once', async (t, store) => {
+    const owned = Array.from({ length: 2500 }, (_, index) => gid(`g${index}`));
+    await Promise.all(owned.map((one) => store.insert(transactionOf(one), lease('a', 100))));
+    await store.claim(gid('g2400'), instant(100), lease('b', 300));
+    t.deepEqual(await store.renew([...owned, gid('none')], lease('a', 200)), ['g2400', 'none']);
+    t.is(await store.claim(gid('g7'), instant(199), lease('b', 300)), 'held');
+    t.true(isStored(await store.claim(gid('g2499'), instant(200), lease('b', 300))));
+  });
+
   law('renewing nothing loses nothing', async (t, store) => {
     t.deepEqual(await store.renew([], lease('a', 1000)), []);
   });
 }
 
-function listLaws(law: Law): void {
-  law('pages through all transactions in the order of gid, each once', async (t, store) => {
-    const all = ['b', 'a', 'd', 'c', 'e'];
-    for (const each of all) await store.insert(transactionOf(gid(each)), lease('a', 1000));
-    const pages: string[][] = [];
-    for (let after: string | undefined; ;) {
-      const page = await store.list({ limit: 2, ...(after === undefined ? {} : { after }) });
-      if (page.length === 0) break;
-      pages.push([...gidsOf(page)]);
-      after = page.at(-1)?.transaction.gid;
-    }
-    t.deepEqual(pages, [['a', 'b'], ['c', 'd'], ['e']]);
-  });
-
-  law('lists by status', async (t, store) => {
-    const statuses: GlobalStatus[] = ['prepared', 'submitted', 'aborting', 'succeed', 'failed'];
-    for (const status of statuses) {
-      for (const number of [1, 2]) {
-        const final = status === 'succeed' || status === 'failed' ? { finishedAt: instant(9) } : {};
-        await store.insert(transactionOf(gid(`${status}${number}`)), lease('a', 1000));
-        await store.save(
-          transactionOf(gid(`${status}${number}`), { status, ...final }),
-          1,
-          lease('a', 1),
-          undefined,
-          'now',
-        );
-      }
-    }
-    for (const status of statuses) {
-      t.deepEqual(gidsOf(await store.list({ status, limit: 10 })), [`${status}1`, `${status}2`]);
-      t.deepEqual(gidsOf(await store.list({ status, limit: 10, after: `${status}1` })), [`${status}2`]);
-    }
-  });
-
+function retentionLaws(law: Law): void {
   law(
     'deletes finished transactions that ended before the instant, within the limit, and never an unfinished one',
     async (t, store) => {
@@ -322,12 +320,14 @@ function durabilityLaws(test: TestFn, name: string, open: () => Promise<OpenedSt
         t.pass('this store promises nothing over a restart');
         return;
       }
-      const begun = transactionOf(gid('begun'), { ...RICH, deadline: instant(40) });
+      const begun = transactionOf(gid('begun'), { ...RICH, status: 'prepared', deadline: instant(40) });
       const saved = transactionOf(gid('saved'), RICH);
       await store.insert(begun, lease('a', 5000));
       await store.insert(transactionOf(gid('saved')), lease('a', 5000));
       await store.save(saved, 1, lease('a', 6000), instant(30), 'now');
+      await store.saveRecord({ category: 'topic', key: 'k', value: 'kept' }, 0, instant(7));
       const again = await reopen();
+      t.like(await again.readRecord('topic', 'k'), { value: 'kept', version: 1, createdAt: 7 });
       t.deepEqual(await again.read(gid('begun')), { transaction: begun, version: 1 });
       t.deepEqual(await again.read(gid('saved')), { transaction: saved, version: 2 });
       t.is(await again.claim(gid('saved'), instant(5500), lease('b', 9000)), 'held');

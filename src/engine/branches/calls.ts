@@ -1,0 +1,80 @@
+/** Calls to branches, the same for every mode: which are due, and what a branch is after one that was no success. */
+import type { Instant, Operation } from '../../contract/transaction.ts';
+import type { Effect } from '../effect.ts';
+import type { Event } from '../event.ts';
+import type { Branch, GlobalTransaction } from '../global-transaction.ts';
+import { backoffMs } from './retry.ts';
+
+const ERROR_CHARACTERS_MAX = 500;
+
+export type Reply = Extract<Event, { kind: 'replied' }>;
+
+/** A branch that is to be asked. */
+export interface DueCall {
+  readonly branch: Branch;
+  readonly operation: Operation;
+}
+
+/** The calls to make at `now`, and one wake for the earliest of those whose time has not come. */
+export function callEffects(due: readonly DueCall[], now: Instant): readonly Effect[] {
+  const effects: Effect[] = [];
+  let wakeAt: Instant | undefined;
+  for (const { branch, operation } of due) {
+    if (branch.notBefore === undefined || branch.notBefore <= now) {
+      effects.push({ kind: 'call', branch: branch.id, operation, urls: urlsInTurn(branch, operation) });
+    } else if (wakeAt === undefined || branch.notBefore < wakeAt) {
+      wakeAt = branch.notBefore;
+    }
+  }
+  if (wakeAt !== undefined) effects.push({ kind: 'wake', at: wakeAt });
+  return effects;
+}
+
+/** The branch after one more try. */
+export function tried(branch: Branch): Branch {
+  const { notBefore: _, ...rest } = branch;
+  return { ...rest, attempts: branch.attempts + 1 };
+}
+
+/**
+ * The branch after an answer that was no success: `ongoing` is asked again at the transaction's own interval, anything else with
+ * growing pauses. `failure` too, where the decision stands and a branch cannot change it.
+ */
+export function triedInVain(state: GlobalTransaction, branch: Branch, reply: Reply, now: Instant): Branch {
+  const next = { ...tried(branch), lastError: errorText(reply) };
+  const pauseMs =
+    reply.result === 'ongoing'
+      ? state.retryIntervalMs
+      : backoffMs(state.gid, branch.id, next.attempts, state.retryIntervalMs);
+  return { ...next, notBefore: (now + pauseMs) as Instant };
+}
+
+/** What an answer said, for people; of bounded length. */
+export function errorText(reply: Reply): string {
+  return (reply.detail ?? `answered ${reply.result}`).slice(0, ERROR_CHARACTERS_MAX).toWellFormed();
+}
+
+/** The state in which every unfinished branch, a dirty one too, may be called at once. */
+export function askedAgain(state: GlobalTransaction): GlobalTransaction {
+  const { callback } = state;
+  if (!state.branches.some(waits) && (callback === undefined || !waits(callback))) return state;
+  const branches = state.branches.map(askable);
+  return { ...state, branches, ...(callback === undefined ? {} : { callback: askable(callback) }) };
+}
+
+function waits(branch: Branch): boolean {
+  return branch.status === 'dirty' || branch.notBefore !== undefined;
+}
+
+function askable(branch: Branch): Branch {
+  if (!waits(branch)) return branch;
+  const { notBefore: _, ...rest } = branch;
+  return rest.status === 'dirty' ? { ...rest, status: 'prepared' } : rest;
+}
+
+/** The alternatives, beginning with the one whose turn it is: each try begins with the next. */
+function urlsInTurn(branch: Branch, operation: Operation): readonly string[] {
+  const urls = branch.operations[operation] ?? [];
+  const first = urls.length < 2 ? 0 : branch.attempts % urls.length;
+  return first === 0 ? urls : [...urls.slice(first), ...urls.slice(0, first)];
+}

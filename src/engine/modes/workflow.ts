@@ -1,0 +1,97 @@
+/**
+ * Workflow: a program that runs at the initiator. Each finished step is recorded; while the program has not ended, the
+ * initiator is called to run it again, and it skips what is recorded.
+ */
+import { INITIATOR, type Instant } from '../../contract/transaction.ts';
+import { askedAgain, callEffects, triedInVain, type Reply } from '../branches/calls.ts';
+import { isCommitted, isRolledBack, notInThisMode, type Decision, type Step } from '../decision.ts';
+import type { Effect } from '../effect.ts';
+import type { Event } from '../event.ts';
+import type { GlobalTransaction, Progress } from '../global-transaction.ts';
+import { reasonText } from '../reason.ts';
+
+/** The rules of workflow mode. */
+export function decideWorkflow(state: GlobalTransaction, event: Event, now: Instant): Decision {
+  const step = take(state, event, now);
+  return { ...step, effects: effectsOf(step.next, now) };
+}
+
+function take(state: GlobalTransaction, event: Event, now: Instant): Step {
+  switch (event.kind) {
+    case 'resume':
+      return { next: alive(state, now) };
+    case 'record':
+      return record(state, event.step, now);
+    case 'conclude':
+      return conclude(state, event, now);
+    case 'replied':
+      return { next: answered(state, event, now) };
+    case 'retry':
+      return { next: askedAgain(state) };
+    case 'woken':
+      return { next: state };
+    default:
+      return { next: state, refused: notInThisMode(state, event.kind) };
+  }
+}
+
+/** The program gives a sign of life: it runs, and must not be run a second time beside itself. */
+function alive(state: GlobalTransaction, now: Instant): GlobalTransaction {
+  const { callback } = state;
+  if (callback === undefined || state.status !== 'prepared') return state;
+  return {
+    ...state,
+    callback: { ...callback, notBefore: (now + (state.silenceMs ?? state.retryIntervalMs)) as Instant },
+  };
+}
+
+function record(state: GlobalTransaction, step: Progress, now: Instant): Step {
+  const known = state.progress?.find(({ branch, operation }) => branch === step.branch && operation === step.operation);
+  if (known !== undefined) {
+    // Two runs of one program must not disagree about what has happened: the first word stands.
+    if (known.status === step.status && known.data === step.data) return { next: alive(state, now) };
+    return {
+      next: state,
+      refused: {
+        code: 'TRANSACTION_DECIDED',
+        message: `step ${step.branch} ${step.operation} of workflow ${state.gid} is recorded with another result`,
+        hint: 'another run of the workflow was faster; run it again to take up what is recorded',
+      },
+    };
+  }
+  if (state.status !== 'prepared') {
+    return { next: state, refused: state.status === 'failed' ? isRolledBack(state) : isCommitted(state) };
+  }
+  return { next: alive({ ...state, progress: [...(state.progress ?? []), step] }, now) };
+}
+
+function conclude(state: GlobalTransaction, event: Extract<Event, { kind: 'conclude' }>, now: Instant): Step {
+  if (state.status === event.status) return { next: state };
+  if (state.status !== 'prepared') {
+    return { next: state, refused: state.status === 'failed' ? isRolledBack(state) : isCommitted(state) };
+  }
+  const { status, result, reason } = event;
+  return {
+    next: {
+      ...state,
+      status,
+      finishedAt: now,
+      ...(result === undefined ? {} : { result }),
+      ...(reason === undefined ? {} : { reason: reasonText(reason) }),
+    },
+  };
+}
+
+/** Whatever a call answers, the program's own word at its end is what counts: until then it is called again, with growing pauses. */
+function answered(state: GlobalTransaction, reply: Reply, now: Instant): GlobalTransaction {
+  const { callback } = state;
+  if (callback === undefined || reply.branch !== INITIATOR || reply.operation !== 'workflow') return state;
+  const told = reply.result === 'success' ? { ...reply, detail: 'it answered, and the workflow has not ended' } : reply;
+  return { ...state, callback: triedInVain(state, callback, told, now) };
+}
+
+function effectsOf(state: GlobalTransaction, now: Instant): readonly Effect[] {
+  // Without a callback only the initiator itself can run the program again.
+  if (state.status !== 'prepared' || state.callback === undefined) return [];
+  return callEffects([{ branch: state.callback, operation: 'workflow' }], now);
+}

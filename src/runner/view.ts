@@ -1,0 +1,77 @@
+/** A transaction as the native APIs show it, over HTTP and over gRPC. */
+import type { BranchView, TransactionView } from '../contract/messages.ts';
+import { type Gid, isFinal } from '../contract/transaction.ts';
+import type { Branch, GlobalTransaction } from '../engine/global-transaction.ts';
+import type { ListFilter } from './ports.ts';
+import type { Outcome, Runner } from './runner.ts';
+
+/** So many transactions are read at once: each may carry megabytes of payload, of which no list shows anything. */
+const SLICE = 20;
+/** A page that has grown beyond so many characters of JSON ends there. */
+const PAGE_CHARACTERS_MAX = 8 * 1024 * 1024;
+
+/** Transactions as a list shows them. */
+export interface Page<View> {
+  readonly views: readonly View[];
+  /** The gid after which the next page begins; undefined: this one is the last. */
+  readonly next: Gid | undefined;
+}
+
+/** Up to `filter.limit` views, and fewer when they are large: what a list takes of memory does not grow with what is stored. */
+export async function pageOf<View>(
+  list: Runner['list'],
+  filter: ListFilter,
+  view: (transaction: GlobalTransaction) => View,
+): Promise<Outcome<Page<View>>> {
+  const views: View[] = [];
+  let characters = 0;
+  let last: Gid | undefined;
+  for (;;) {
+    // One more than asked for tells whether there is a next page.
+    const limit = Math.min(SLICE, filter.limit + 1 - views.length);
+    const outcome = await list({ ...filter, ...(last === undefined ? {} : { after: last }), limit });
+    if (!outcome.ok) return outcome;
+    for (const transaction of outcome.value) {
+      if (views.length === filter.limit || characters > PAGE_CHARACTERS_MAX) {
+        return { ok: true, value: { views, next: last } };
+      }
+      const shown = view(transaction);
+      characters += JSON.stringify(shown).length;
+      views.push(shown);
+      last = transaction.gid;
+    }
+    if (outcome.value.length < limit) return { ok: true, value: { views, next: undefined } };
+  }
+}
+
+/** The view of `transaction`: what the contract promises and nothing else of the state. */
+export function viewOf(transaction: GlobalTransaction): TransactionView {
+  const { gid, mode, status, createdAt, deadline, finishedAt, reason, initiator, branches } = transaction;
+  return {
+    gid,
+    mode,
+    status,
+    createdAt,
+    ...(status === 'prepared' ? { deadline } : {}),
+    ...(finishedAt === undefined ? {} : { finishedAt }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(initiator === undefined ? {} : { initiator }),
+    needsAttention: !isFinal(status) && branches.some((branch) => branch.status === 'dirty'),
+    branches: branches.map(branchViewOf),
+  };
+}
+
+function branchViewOf(branch: Branch): BranchView {
+  const { id, sequence, kind, resource, status, operations, attempts, notBefore, lastError } = branch;
+  return {
+    branchId: id,
+    sequence,
+    kind,
+    resource,
+    status,
+    operations,
+    attempts,
+    ...(notBefore === undefined || status !== 'prepared' ? {} : { nextAttemptAt: notBefore }),
+    ...(lastError === undefined ? {} : { lastError }),
+  };
+}
