@@ -1,6 +1,7 @@
 /**
- * The benchmark: `npm run bench`, `npm run bench -- --only <part>`, `npm run bench -- --json <file>`. Prints what was
- * measured on which machine; ends with 1 when a target was missed.
+ * The benchmark: `npm run bench`, `npm run bench -- --only <part>`, `npm run bench -- --json <file>`,
+ * `npm run bench -- --only restart --transactions 10000`. Prints what was measured on which machine; ends with 1 when a target was
+ * missed.
  */
 import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
@@ -8,22 +9,31 @@ import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { coordinatorPart } from './coordinator.ts';
 import { httpPart } from './http.ts';
-import type { Part, Result } from './measure.ts';
+import type { Part, Result, Wishes } from './measure.ts';
+import { modesPart } from './modes/modes.ts';
+import { restartPart } from './restart.ts';
 import { sqlPart } from './sql.ts';
 
-const PARTS: readonly Part[] = [coordinatorPart, httpPart, sqlPart];
+const PARTS: readonly Part[] = [coordinatorPart, modesPart, restartPart, httpPart, sqlPart];
 
-const { only, json } = parseArgs({ options: { only: { type: 'string' }, json: { type: 'string' } } }).values;
+const { only, json, transactions } = parseArgs({
+  options: { only: { type: 'string' }, json: { type: 'string' }, transactions: { type: 'string' } },
+}).values;
+const wishes: Wishes = transactions === undefined ? {} : { transactions: Number(transactions) };
 const parts = PARTS.filter((part) => only === undefined || part.name === only);
 if (parts.length === 0) {
   console.error(`There is no part ${only}; there are ${PARTS.map((part) => part.name).join(', ')}.`);
+  process.exit(2);
+}
+if (transactions !== undefined && !/^[1-9][0-9]*$/.test(transactions)) {
+  console.error(`--transactions: expected a number from 1, found ${transactions}.`);
   process.exit(2);
 }
 
 console.log(`${machine()}, commit ${commit()}`);
 const results: Result[] = [];
 for (const part of parts) {
-  const measured = await part.run();
+  const measured = await part.run(wishes);
   results.push(...measured);
   console.log(`\n${part.name}`);
   console.table(measured.map(rowOf));

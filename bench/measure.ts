@@ -21,13 +21,25 @@ export interface Result {
 /** A part of the benchmark: `npm run bench -- --only <name>`. */
 export interface Part {
   readonly name: string;
-  readonly run: () => Promise<readonly Result[]>;
+  readonly run: (wishes: Wishes) => Promise<readonly Result[]>;
+}
+
+/** What the command line asks for, where it does. */
+export interface Wishes {
+  /** Transactions that are unfinished at a restart: `--transactions 10000`. */
+  readonly transactions?: number;
 }
 
 /** The middle of the numbers; of an even count the upper one. */
 export function medianOf(numbers: readonly number[]): number {
   const sorted = [...numbers].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
+
+/** The number below which `fraction` of the numbers lie: 0.99 for p99. */
+export function percentileOf(numbers: readonly number[], fraction: number): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))] ?? Number.NaN;
 }
 
 /** Measures each side `rounds` times, turn about, so that what else the machine does falls on all; answers their medians. */
@@ -106,13 +118,17 @@ export class LoadConnection {
   #received = '';
   #resolve: ((answer: LoadAnswer) => void) | undefined;
   #reject: ((error: Error) => void) | undefined;
+  #isClosed = false;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.setNoDelay(true);
     socket.on('data', (chunk) => this.#receive(chunk.toString('latin1')));
     socket.on('error', (error) => this.#reject?.(error));
-    socket.on('close', () => this.#reject?.(new Error('the server closed the connection')));
+    socket.on('close', () => {
+      this.#isClosed = true;
+      this.#reject?.(new Error('the server closed the connection'));
+    });
   }
 
   static async open(port: number): Promise<LoadConnection> {
@@ -124,6 +140,7 @@ export class LoadConnection {
   /** Sends a whole request, as it goes over the wire, and gives its answer once that has come in full. */
   send(request: string): Promise<LoadAnswer> {
     return new Promise((resolve, reject) => {
+      if (this.#isClosed) return reject(new Error('the server has closed the connection'));
       this.#resolve = resolve;
       this.#reject = reject;
       this.#socket.write(request, 'latin1');
@@ -144,6 +161,25 @@ export class LoadConnection {
     const answer = { status: Number(this.#received.slice(9, 12)), body: this.#received.slice(headEnd + 4) };
     this.#received = '';
     this.#resolve?.(answer);
+  }
+}
+
+/** A load as `closedLoop` makes it, over connections of its own, a place each. */
+export async function loadServer(
+  port: number,
+  inFlight: number,
+  until: { readonly seconds: number } | { readonly count: number },
+  once: (connection: LoadConnection) => Promise<void>,
+): ReturnType<typeof closedLoop> {
+  const connections = await Promise.all(Array.from({ length: inFlight }, () => LoadConnection.open(port)));
+  try {
+    return await closedLoop(inFlight, until, (place) => {
+      const connection = connections[place];
+      if (connection === undefined) throw new Error(`there is no connection ${place}`);
+      return once(connection);
+    });
+  } finally {
+    for (const connection of connections) connection.close();
   }
 }
 
