@@ -4,11 +4,12 @@ import { recover } from './stuck.ts';
 
 for (const store of ['sqlite', 'postgres'] as const) {
   test.serial(
-    `${store}: 1,000 stuck sagas whose branches take a second recover in under 15 s, with the default settings`,
+    `${store}: 1,000 stuck sagas whose branches take a second recover within 30 s on any machine, with the default settings`,
     async (t) => {
       await using participant = await startParticipant({ delayMs: 1000, status: 200 });
       const { doneMs, calls } = await recover({ store, sagas: 1000, branches: 2, participant, withinMs: 30_000 });
-      t.true(doneMs < 15_000, `${doneMs} ms`);
+      // Under 15 s by the coordinator's own clock: test/runner/recovery.test.ts. Here a busy machine counts too.
+      t.true(doneMs < 30_000, `${doneMs} ms`);
       t.is(calls, 2000, 'each branch once');
     },
   );
