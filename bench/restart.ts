@@ -20,7 +20,7 @@ import { type Child, closedLoop, loadServer, type Part, type Result, startChild 
 
 const TRANSACTIONS = 100_000;
 const READY_SECONDS_MOST = 30;
-/** `limits.calls` as it is by default. */
+/** `limits.calls` of the coordinator: low, so that the limit is what is met. */
 const CALLS_MAX = 256;
 /** Long enough that the limit is reached, and so short that the end can be waited for. */
 const ANSWER_MS = 100;

@@ -102,6 +102,20 @@ test('a finished step is kept once, with the result that came first', (t) => {
   t.deepEqual(state.progress, [{ branch: branchId('01'), operation: 'action', status: 'succeed', data: 'e30=' }]);
 });
 
+test('what one run has decided and begun to carry out, no other run ends otherwise', (t) => {
+  for (const [decision, allowed, refused] of [
+    ['succeed', 'conclude succeed', 'conclude failed'],
+    ['failed', 'conclude failed', 'conclude succeed'],
+  ] as const) {
+    const step = { branch: branchId('00'), operation: 'decision', status: decision, data: '' };
+    const state = happened(workflow(), [EVENTS['record 01'], { kind: 'record', step }]);
+    const late = decide(state, EVENTS[refused], after(1));
+    t.is(late.refused?.code, 'TRANSACTION_DECIDED');
+    t.is(late.next, state);
+    t.is(decide(state, EVENTS[allowed], after(1)).next.status, decision);
+  }
+});
+
 test('operations of one branch are steps of their own', (t) => {
   const rollback: Event = {
     kind: 'record',

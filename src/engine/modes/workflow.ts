@@ -4,7 +4,7 @@
  */
 import { INITIATOR, type Instant } from '../../contract/transaction.ts';
 import { askedAgain, callEffects, triedInVain, type Reply } from '../branches/calls.ts';
-import { isCommitted, isRolledBack, notInThisMode, type Decision, type Step } from '../decision.ts';
+import { isCommitted, isRolledBack, notInThisMode, type Decision, type Refusal, type Step } from '../decision.ts';
 import type { Effect } from '../effect.ts';
 import type { Event } from '../event.ts';
 import type { GlobalTransaction, Progress } from '../global-transaction.ts';
@@ -71,6 +71,9 @@ function conclude(state: GlobalTransaction, event: Extract<Event, { kind: 'concl
     return { next: state, refused: state.status === 'failed' ? isRolledBack(state) : isCommitted(state) };
   }
   const { status, result, reason } = event;
+  // The client writes its decision down before it acts on it: what one run has begun to undo, another must not commit.
+  const decision = state.progress?.find(({ branch, operation }) => branch === INITIATOR && operation === 'decision');
+  if (decision !== undefined && decision.status !== status) return { next: state, refused: isDecidedOtherwise(state) };
   return {
     next: {
       ...state,
@@ -79,6 +82,14 @@ function conclude(state: GlobalTransaction, event: Extract<Event, { kind: 'concl
       ...(result === undefined ? {} : { result }),
       ...(reason === undefined ? {} : { reason: reasonText(reason) }),
     },
+  };
+}
+
+function isDecidedOtherwise({ gid }: GlobalTransaction): Refusal {
+  return {
+    code: 'TRANSACTION_DECIDED',
+    message: `another run of workflow ${gid} has recorded the opposite decision and begun to carry it out`,
+    hint: 'run it again to take up what is recorded; a program must decide alike in every run',
   };
 }
 
