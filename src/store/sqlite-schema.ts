@@ -45,8 +45,8 @@ export function openDatabase({ path, pagesMax }: WorkerStart): DatabaseSync {
   try {
     // The lock must be exclusive before the log is first touched: then there is no shared memory file, and no second reader.
     database.exec('PRAGMA locking_mode = EXCLUSIVE');
-    const mode = database.prepare('PRAGMA journal_mode = WAL').get()?.['journal_mode'];
-    if (mode !== 'wal') throw refusal(`the file system of ${path} does not support SQLite's WAL mode`, OTHER_PLACE);
+    if (switchToLog(database) !== 'wal')
+      throw refusal(`the file system of ${path} does not support SQLite's WAL mode`, OTHER_PLACE);
     database.exec(`PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};
       PRAGMA cache_size = -32768; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; BEGIN IMMEDIATE`);
     migrate(database, path);
@@ -64,6 +64,15 @@ export function openDatabase({ path, pagesMax }: WorkerStart): DatabaseSync {
     if (sqliteCode(cause) === SQLITE_NOTADB) throw refusal(`${path} is not a SQLite database`, OTHER_PLACE);
     throw cause;
   }
+}
+
+/**
+ * Asks for WAL mode and answers the mode that the file is in. The switch is a write of its own, which is committed when the statement has
+ * run to its end: who takes its first row only never hears that this has failed, and goes on in a mode that the store is not made for.
+ */
+function switchToLog(database: DatabaseSync): unknown {
+  database.prepare('PRAGMA journal_mode = WAL').all();
+  return database.prepare('PRAGMA journal_mode').get()?.['journal_mode'];
 }
 
 const OTHER_PLACE = 'Name another file in store.sqlite.path.';

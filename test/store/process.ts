@@ -1,4 +1,8 @@
-/** A process that writes transactions and says which were acknowledged, until it is killed. Run by `sqlite.test.ts`. */
+/**
+ * A process that writes transactions and says which were acknowledged, until it is killed or its store fails: then it says with what, and
+ * what the store answers from then on. Run by `sqlite.test.ts`.
+ */
+import { CodedError } from '../../src/contract/errors.ts';
 import type { Gid, Instant } from '../../src/contract/transaction.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import { transactionOf } from './sample.ts';
@@ -17,4 +21,8 @@ async function write(worker: number): Promise<never> {
   }
 }
 
-await Promise.all(Array.from({ length: 16 }, (_, worker) => write(worker)));
+const codeOf = (error: unknown): string => (error instanceof CodedError ? error.code : String(error));
+const refusal = await Promise.all(Array.from({ length: 16 }, (_, worker) => write(worker))).catch(codeOf);
+await store.failed;
+const later = await store.read('w0-0' as Gid).then(() => 'an answer', codeOf);
+process.stdout.write(`failed: ${String(refusal)}, then ${later}\n`);
