@@ -26,8 +26,8 @@ export async function begin(url: string, stories: readonly Story[]): Promise<Beg
       let acknowledged = 0;
       for (const request of story.requests) {
         const answer = await send(url, request).catch(() => undefined);
-        if (answer !== undefined && answer.status !== 200) refusals.push(`${request.api}: ${answer.text}`);
-        if (answer?.status !== 200) break;
+        if (answer !== undefined && !isSuccess(answer)) refusals.push(`${request.path}: ${answer.text}`);
+        if (answer === undefined || !isSuccess(answer)) break;
         acknowledged += 1;
       }
       return { story, acknowledged };
@@ -51,13 +51,13 @@ export async function resume(
     const isTurned = wantsOpposite && isLast && opposite !== undefined;
     const answer = await send(url, isTurned ? opposite : request);
     // Who turned round too late is told so, and then it ends as was asked first.
-    if (answer.status !== 200 && !((isTurned || mayHaveTurned === true) && answer.status === 409)) {
-      faults.push(`${request.api} again: ${answer.status} ${answer.text}`);
+    if (!isSuccess(answer) && !((isTurned || mayHaveTurned === true) && answer.status === 409)) {
+      faults.push(`${request.path} again: ${answer.status} ${answer.text}`);
     }
   }
   const end = await read(url, gid, WAIT_MS);
   const isDecided = acknowledged === requests.length && opposite !== undefined;
-  if (isDecided && end !== (requests.at(-1)?.api === 'submit' ? 'succeed' : 'failed')) {
+  if (isDecided && end !== (verbOf(requests.at(-1)) === 'submit' ? 'succeed' : 'failed')) {
     faults.push('its decision was acknowledged, and turned');
   }
   const expected = story.ends[end as 'succeed' | 'failed'];
@@ -72,16 +72,30 @@ export async function resume(
 /** What was acknowledged and is not there. */
 function lostOf(status: string, acknowledged: number, requests: Story['requests']): string[] {
   if (acknowledged === 0) return [];
-  const last = requests[acknowledged - 1]?.api;
+  const last = verbOf(requests[acknowledged - 1]);
   if (status === 'unknown') return [`${last} was acknowledged, but it is gone`];
   if ((last === 'submit' || last === 'abort') && status === 'prepared')
     return [`${last} was acknowledged, but undecided`];
   return [];
 }
 
-async function send(url: string, { api, body }: Request): Promise<{ readonly status: number; readonly text: string }> {
-  const answer = await fetch(`${url}/api/dtmsvr/${api}`, { method: 'POST', body: JSON.stringify(body) });
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+async function send(url: string, { path, body }: Request): Promise<Answer> {
+  const answer = await fetch(url + path, { method: 'POST', body: JSON.stringify(body) });
   return { status: answer.status, text: await answer.text() };
+}
+
+/** What has begun over the native API is 201 the first time. */
+function isSuccess({ status }: Answer): boolean {
+  return status === 200 || status === 201;
+}
+
+function verbOf(request: Request | undefined): string | undefined {
+  return request?.path.split('/').at(-1);
 }
 
 /** The status, once it has ended or `waitMs` have passed. */

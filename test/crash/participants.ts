@@ -17,10 +17,13 @@ export async function startParticipants(): Promise<Participants> {
   const relenting = new Set<string>();
   const server = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '', 'http://participant');
-    const gid = searchParams.get('gid') ?? '';
-    const operation = searchParams.get('op') ?? '';
+    // DTM's protocol has them in the query, the native one in headers.
+    const word = (query: string, header: string): string =>
+      searchParams.get(query) ?? String(request.headers[header] ?? '');
+    const gid = word('gid', 'atomesh-gid');
+    const operation = word('op', 'atomesh-op');
     const known = asked.get(gid) ?? new Set();
-    asked.set(gid, known.add(`${operation} ${searchParams.get('branch_id')}`));
+    asked.set(gid, known.add(`${operation} ${word('branch_id', 'atomesh-branch')}`));
     request.resume();
     const isRefused = pathname === '/refuse' && operation === 'action' && !relenting.has(gid);
     response.writeHead(isRefused ? 409 : 200).end('{}');

@@ -1,7 +1,8 @@
 /** What initiators do, request by request, and what may have come of it in the end. */
 
 export interface Request {
-  readonly api: 'submit' | 'prepare' | 'registerBranch' | 'abort' | 'prepareWorkflow';
+  /** Its last word says what is asked: `submit`, `abort` and others. */
+  readonly path: string;
   readonly body: Readonly<Record<string, unknown>>;
 }
 
@@ -26,13 +27,28 @@ export function storiesOf(name: string, url: string): readonly Story[] {
     message(`${name}-message`, url),
     forgotten(`${name}-forgotten`, url),
     workflow(`${name}-workflow`),
+    xa(`${name}-xa-committed`, url, 'submit'),
+    xa(`${name}-xa-rolled-back`, url, 'abort'),
+    mesh(`${name}-mesh-committed`, url, 'submit'),
+    mesh(`${name}-mesh-rolled-back`, url, 'abort'),
   ];
+}
+
+type Decision = 'submit' | 'abort';
+
+function otherThan(decision: Decision): Decision {
+  return decision === 'submit' ? 'abort' : 'submit';
+}
+
+/** A request of DTM's protocol. */
+function dtm(api: string, body: Request['body']): Request {
+  return { path: `/api/dtmsvr/${api}`, body };
 }
 
 function saga(gid: string, url: string): Story {
   const step = { action: `${url}/do`, compensate: `${url}/undo` };
   const body = { gid, trans_type: 'saga', steps: [step, step], payloads: ['1', '2'] };
-  return { gid, requests: [{ api: 'submit', body }], ends: { succeed: [['action 01', 'action 02']] } };
+  return { gid, requests: [dtm('submit', body)], ends: { succeed: [['action 01', 'action 02']] } };
 }
 
 /** The second step is refused. Should it succeed when it is asked again, then only because nobody has been compensated yet. */
@@ -43,23 +59,23 @@ function refused(gid: string, url: string): Story {
   const actions = ['action 01', 'action 02'];
   return {
     gid,
-    requests: [{ api: 'submit', body }],
+    requests: [dtm('submit', body)],
     mayHaveTurned: true,
     ends: { failed: [[...actions, 'compensate 01', 'compensate 02']], succeed: [actions] },
   };
 }
 
-function tcc(gid: string, url: string, end: 'submit' | 'abort'): Story {
+function tcc(gid: string, url: string, end: Decision): Story {
   const branches = ['01', '02'].map((branch_id): Request => {
     const data = { confirm: `${url}/confirm`, cancel: `${url}/cancel`, data: '1' };
-    return { api: 'registerBranch', body: { gid, trans_type: 'tcc', branch_id, ...data } };
+    return dtm('registerBranch', { gid, trans_type: 'tcc', branch_id, ...data });
   });
   const body = { gid, trans_type: 'tcc' };
   const ends = { succeed: [['confirm 01', 'confirm 02']], failed: [['cancel 01', 'cancel 02']] };
   return {
     gid,
-    requests: [{ api: 'prepare', body }, ...branches, { api: end, body }],
-    opposite: { api: end === 'submit' ? 'abort' : 'submit', body },
+    requests: [dtm('prepare', body), ...branches, dtm(end, body)],
+    opposite: dtm(otherThan(end), body),
     ends,
   };
 }
@@ -72,10 +88,7 @@ function message(gid: string, url: string): Story {
     payloads: ['1', '2'],
     query_prepared: `${url}/asked`,
   };
-  const requests: readonly Request[] = [
-    { api: 'prepare', body },
-    { api: 'submit', body },
-  ];
+  const requests: readonly Request[] = [dtm('prepare', body), dtm('submit', body)];
   return { gid, requests, ends: { succeed: [['action 01', 'action 02']] } };
 }
 
@@ -90,16 +103,50 @@ function forgotten(gid: string, url: string): Story {
     timeout_to_fail: 0.1,
   };
   const ends = { succeed: [['action 01', 'msg 00']] };
-  return { gid, requests: [{ api: 'prepare', body }], mayHaveTurned: true, ends };
+  return { gid, requests: [dtm('prepare', body)], mayHaveTurned: true, ends };
 }
 
 function workflow(gid: string): Story {
   const begin = { gid, trans_type: 'workflow', custom_data: '{"name":"trip"}', protocol: 'http' };
   const step = { gid, trans_type: 'workflow', branch_id: '01', op: 'action', status: 'succeed', data: 'x' };
   const requests: readonly Request[] = [
-    { api: 'prepareWorkflow', body: begin },
-    { api: 'registerBranch', body: step },
-    { api: 'submit', body: { gid, trans_type: 'workflow', req_extra: { status: 'succeed', result: 'eA==' } } },
+    dtm('prepareWorkflow', begin),
+    dtm('registerBranch', step),
+    dtm('submit', { gid, trans_type: 'workflow', req_extra: { status: 'succeed', result: 'eA==' } }),
   ];
   return { gid, requests, ends: { succeed: [[]] } };
+}
+
+function xa(gid: string, url: string, end: Decision): Story {
+  const branches = ['01', '02'].map((branch_id) =>
+    dtm('registerBranch', { gid, trans_type: 'xa', branch_id, url: `${url}/xa` }),
+  );
+  const body = { gid, trans_type: 'xa' };
+  return {
+    gid,
+    requests: [dtm('prepare', body), ...branches, dtm(end, body)],
+    opposite: dtm(otherThan(end), body),
+    ends: { succeed: [['commit 01', 'commit 02']], failed: [['rollback 01', 'rollback 02']] },
+  };
+}
+
+/** What sidecars enlist, over the native API: a database, a service with TCC, a message. */
+function mesh(gid: string, url: string, end: Decision): Story {
+  const own = `/v1/transactions/${gid}`;
+  const enlist = (kind: string, operations: readonly string[]): Request => ({
+    path: `${own}/branches`,
+    body: { kind, resource: kind, operations: Object.fromEntries(operations.map((each) => [each, `${url}/${each}`])) },
+  });
+  return {
+    gid,
+    requests: [
+      { path: '/v1/transactions', body: { gid } },
+      enlist('undo', ['commit', 'rollback']),
+      enlist('tcc', ['confirm', 'cancel']),
+      enlist('msg', ['action']),
+      { path: `${own}/${end}`, body: {} },
+    ],
+    opposite: { path: `${own}/${otherThan(end)}`, body: {} },
+    ends: { succeed: [['action 03', 'commit 01', 'confirm 02']], failed: [['cancel 02', 'rollback 01']] },
+  };
 }

@@ -11,6 +11,8 @@ const PROCESS = fileURLToPath(new URL('process.ts', import.meta.url));
 const LIFE_MS_MAX = 30_000;
 /** How long a process may take to be gone that is about to end. */
 const ENDING_MS = 500;
+/** How long one may take that has met its fault; longer than a busy machine needs to end it. */
+const HIT_ENDING_MS = 5000;
 
 /** What happens at the `nth` call of `syscall` that a thread makes. Only the thread of the store makes these calls. */
 export interface Fault {
@@ -23,45 +25,70 @@ export interface Fault {
   readonly kind: 'before' | 'after' | 'ENOSPC' | 'EIO';
 }
 
+/** How a process ended: by itself with a code, by the signal of its fault, or because it did not end and had to be killed here. */
+export type End = { readonly kind: 'exited'; readonly code: number } | { readonly kind: 'struck' | 'put down' };
+
 export interface Traced {
   /** Where the coordinator listens; undefined when it ended before it did. */
   readonly url: string | undefined;
-  /** Gives its exit code, null after a signal. One that does not end by itself is killed. */
-  end(): Promise<number | null>;
+  /** Gives its end. One that goes on is killed: soon, or, when it has met its fault and should end by itself, after a long time. */
+  end(): Promise<End>;
 }
 
+/** Which process is started: the coordinator, or one that goes on when its store has failed. */
+export type Program = 'coordinator' | 'mutant';
+
 /** Starts a coordinator on the file `coordinator.db` in `folder`, and waits until it listens or has ended. `cache`: where compiled code is kept. */
-export async function startTraced(folder: string, cache: string, fault: Fault | undefined): Promise<Traced> {
-  const log = join(folder, 'trace');
-  const trace = ['-f', '-qq', '-o', log, '-e', 'trace=pwrite64,fsync,unlink'];
+export async function startTraced(
+  folder: string,
+  cache: string,
+  fault: Fault | undefined,
+  program: Program,
+): Promise<Traced> {
+  const trace = ['-f', '-y', '-qq', '-o', join(folder, 'trace'), '-e', 'trace=pwrite64,fsync,unlink'];
   const inject = fault === undefined ? [] : ['-e', `inject=${injection(fault)}`];
-  const words = [...trace, ...inject, process.execPath, PROCESS, join(folder, 'coordinator.db')];
+  const words = [...trace, ...inject, process.execPath, PROCESS, join(folder, 'coordinator.db'), program];
   const child = spawn('strace', words, {
     stdio: ['ignore', 'pipe', 'ignore'],
     env: { ...process.env, NODE_COMPILE_CACHE: cache },
     timeout: LIFE_MS_MAX,
     killSignal: 'SIGKILL',
   });
-  const ended = once(child, 'exit').then(([code]) => code as number | null);
+  let isPutDown = false;
+  const ended = once(child, 'exit').then(([code]): End => {
+    if (isPutDown) return { kind: 'put down' };
+    return code === null ? { kind: 'struck' } : { kind: 'exited', code: code as number };
+  });
   const line = await Promise.race([firstLine(child), ended.then(() => undefined)]);
   const [port, pid] = line?.split(' ') ?? [];
+  // Killing strace would leave the coordinator behind.
+  const putDown = (): void => {
+    isPutDown = kill(Number(pid));
+  };
   return {
     url: port === undefined ? undefined : `http://127.0.0.1:${port}`,
     end: () => {
-      // Killing strace would leave the coordinator behind.
-      const timer = pid === undefined ? undefined : setTimeout(kill, ENDING_MS, Number(pid));
+      if (pid === undefined) return ended;
+      let timer = setTimeout(() => {
+        if (hitBy(fault, folder) === undefined) putDown();
+        else timer = setTimeout(putDown, HIT_ENDING_MS);
+      }, ENDING_MS);
       return ended.finally(() => clearTimeout(timer));
     },
   };
 }
 
-/** How often the calls were made that a process started by `startTraced` has made in `folder`. */
-export function countCalls(folder: string): Readonly<Record<Fault['syscall'], number>> {
-  const counts = { pwrite64: 0, fsync: 0, unlink: 0 };
-  for (const [, name] of readFileSync(join(folder, 'trace'), 'utf8').matchAll(/^\d+ +(pwrite64|fsync|unlink)\(/gm)) {
-    counts[name as Fault['syscall']] += 1;
-  }
-  return counts;
+/** The file or folder whose call in `folder` met the fault; undefined when the process never came so far. */
+export function hitBy(fault: Fault | undefined, folder: string): string | undefined {
+  return fault === undefined ? undefined : callsIn(folder, fault.syscall)[fault.nth - 1];
+}
+
+/** The calls that a process started by `startTraced` has made in `folder`, in order: the file or folder of each. */
+export function callsIn(folder: string, syscall: Fault['syscall']): readonly string[] {
+  const text = readFileSync(join(folder, 'trace'), 'utf8');
+  return [...text.matchAll(/^\d+ +(\w+)\((?:\d+<([^>]*)>|"([^"]*)")/gm)]
+    .filter(([, name]) => name === syscall)
+    .map(([, , open, named]) => open ?? named ?? '');
 }
 
 /** strace(1), "Syscall tampering". A signal comes when the call is entered: KILL stops it, TERM waits until it is done. */
@@ -77,10 +104,11 @@ async function firstLine(child: ChildProcess): Promise<string | undefined> {
   return undefined;
 }
 
-function kill(pid: number): void {
+/** Whether it was still there. */
+function kill(pid: number): boolean {
   try {
-    process.kill(pid, 'SIGKILL');
+    return process.kill(pid, 'SIGKILL');
   } catch {
-    // It was quicker.
+    return false;
   }
 }
