@@ -85,13 +85,14 @@ test('silence ends at the time limit, which waiting for the result prolongs, and
 test('a request that meets a connection just closed is sent once more, not for ever', async (t) => {
   await using once = await startScripted((_, nth) => (nth === 2 ? 'cut' : SUCCESS));
   const dtm = connectDtm({ url: once.url });
-  await submitSaga(dtm, { steps });
+  const request = { gid: gidOf('g'), transType: 'tcc' } as const;
+  await dtm.prepare(request);
   for (let turn = 0; turn < 3; turn += 1) await setImmediate();
-  await submitSaga(dtm, { steps });
-  t.deepEqual(once.paths, ['submit', 'submit', 'submit']);
+  await dtm.abort(request);
+  t.deepEqual(once.paths, ['prepare', 'abort', 'abort']);
 
   await using always = await startScripted(() => 'cut');
-  const error = await t.throwsAsync(submitSaga(connectDtm({ url: always.url }), { steps }), { instanceOf: CodedError });
+  const error = await t.throwsAsync(connectDtm({ url: always.url }).prepare(request), { instanceOf: CodedError });
   t.is(error?.code, 'COORDINATOR_UNREACHABLE');
   t.is(always.paths.length, 2);
 });
@@ -114,6 +115,56 @@ test('the submit of a TCC transaction is not repeated blindly: DTM would take th
     const dtm = connectDtm({ url: coordinator.url });
     t.is(await transaction(dtm).catch((error: unknown) => resultOfError(error)), outcome, status);
     t.deepEqual(coordinator.paths, paths, status);
+  }
+});
+
+test('a lost answer to a submit that asked for the end: the end is waited for, and nothing else is taken for it', async (t) => {
+  const cases: readonly (readonly [readonly string[], string])[] = [
+    [['submitted', 'submitted', 'succeed'], 'v'],
+    [['submitted', 'cut', 'cut', 'succeed'], 'v'],
+    [['submitted', 'failed'], 'failure'],
+    [['submitted'], 'ongoing'],
+  ];
+  for (const [statuses, outcome] of cases) {
+    let asked = 0;
+    await using coordinator = await startScripted((path) => {
+      if (path === 'prepare') return SUCCESS;
+      if (path === 'submit') return 'cut';
+      const status = statuses[Math.min(asked++, statuses.length - 1)] ?? '';
+      return status === 'cut' ? 'cut' : [200, JSON.stringify({ transaction: { status }, branches: [] })];
+    });
+    const [timeoutMs, waitResultMs] = outcome === 'ongoing' ? [2000, 100] : [10_000, 10_000];
+    const dtm = connectDtm({ url: coordinator.url, timeoutMs });
+    const options = { gid: gidOf('t'), waitResult: true, waitResultMs };
+    const ended = runTcc(dtm, options, () => Promise.resolve('v')).catch((error: unknown) => resultOfError(error));
+    t.is(await ended, outcome, statuses.join());
+    t.is(coordinator.paths.filter((path) => path === 'submit').length, 1, 'it is not submitted again');
+    t.true(asked >= statuses.length);
+  }
+});
+
+test('no submit is repeated before it is known that the first did not arrive: a finished transaction would answer FAILURE', async (t) => {
+  const cases: readonly (readonly [string | undefined, readonly string[], string])[] = [
+    [undefined, ['submit', 'query', 'submit'], 'done'],
+    ['submitted', ['submit', 'query'], 'done'],
+    ['succeed', ['submit', 'query'], 'done'],
+    ['failed', ['submit', 'query'], 'failure'],
+  ];
+  for (const [status, paths, outcome] of cases) {
+    await using coordinator = await startScripted((path, nth) => {
+      if (!path.startsWith('query')) return nth === 1 ? 'cut' : SUCCESS;
+      return [200, JSON.stringify({ transaction: status === undefined ? null : { status }, branches: [] })];
+    });
+    const ended = submitSaga(connectDtm({ url: coordinator.url }), { steps }).then(
+      () => 'done',
+      (error: unknown) => resultOfError(error),
+    );
+    t.is(await ended, outcome, status);
+    t.deepEqual(
+      coordinator.paths.map((path) => path.split('?')[0]),
+      paths,
+      status,
+    );
   }
 });
 

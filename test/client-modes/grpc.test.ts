@@ -274,6 +274,22 @@ test('what the coordinator says over gRPC is success, failure, ongoing, or unkno
   await Promise.all([dtm.close(), silent.close()]);
 });
 
+test('a connection over gRPC that breaks while a submit waits for the end leaves the outcome open, and nothing is submitted twice', async (t) => {
+  for (const waitResult of [true, false]) {
+    const recording = new RecordingService();
+    const served = await serve({ dtm: recording, runner: NOTHING_KNOWN });
+    const dtm = connectDtm({ url: `grpc://${served.address}` });
+    recording.reply = () => new Promise(() => undefined);
+    const request = { gid: gidOf('g'), transType: 'tcc', options: { waitResult } } as const;
+    const ended = t.throwsAsync(dtm.submit(request), { code: 'COORDINATOR_UNREACHABLE' });
+    await until('it is asked', () => recording.asked.length === 1);
+    await served[Symbol.asyncDispose]();
+    t.is(resultOfError(await ended), 'unknown');
+    t.is(recording.asked.length, 1);
+    await dtm.close();
+  }
+});
+
 test('without the gRPC packages everything else works, and what needs them says so', (t) => {
   const index = new URL('../../src/client/index.ts', import.meta.url).href;
   const program = `

@@ -221,7 +221,8 @@ test('a run gives signs of life as long as it lasts', async (t) => {
   const given = signs.w;
   const another = registered.execute(gidOf('v'), 'v');
   await until('another one has given them', () => Promise.resolve(signs.v > 3));
-  t.is(signs.w, given);
+  // On a busy machine the coordinator has found it silent, and its call was under way when it ended: that asks once more.
+  t.true(signs.w <= given + 1, `${signs.w} after ${given}`);
   gates.v.resolve();
   await another;
 });

@@ -20,7 +20,10 @@ export interface TransactionOptions {
   readonly gid?: Gid;
   /** Wait for the end: a transaction that was rolled back is then a `FailureError`, an unfinished one an `OngoingError`. */
   readonly waitResult?: boolean;
-  /** How long to wait at most, with `waitResult`; then it goes on alone, and this is COORDINATOR_UNREACHABLE. Default 60,000. */
+  /**
+   * How long to wait at most, with `waitResult`; then it goes on alone, and this is COORDINATOR_UNREACHABLE, or an `OngoingError` when it is
+   * known to be submitted. Default 60,000.
+   */
   readonly waitResultMs?: number;
   /** Saga: compensate when it takes longer. TCC and XA: roll back when not submitted in time. Message: ask the initiator then. */
   readonly timeoutToFailMs?: number;
@@ -90,6 +93,7 @@ export interface DtmClient {
   /** The coordinator's own URL, as branches get to see it. */
   readonly url: string;
   prepare(request: DtmRequest): Promise<void>;
+  /** With `waitResult` resolves only once the transaction has succeeded. Is never sent again before it is known that it did not arrive. */
   submit(request: DtmRequest): Promise<void>;
   abort(request: DtmRequest): Promise<void>;
   registerBranch(branch: DtmBranch): Promise<void>;

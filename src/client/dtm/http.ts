@@ -1,6 +1,8 @@
 /** DTM's protocol over HTTP, with nothing but the global `fetch`. */
 import { isUtf8 } from 'node:buffer';
+import { setTimeout } from 'node:timers/promises';
 import { CodedError } from '../../contract/errors.ts';
+import { now } from '../../platform/clock.ts';
 import { errorOf, unreachable } from '../answers.ts';
 import { FailureError, OngoingError } from '../errors.ts';
 import { fetchAnswer } from '../fetch-answer.ts';
@@ -18,6 +20,9 @@ import {
 /** More than the recorded steps of any workflow that a coordinator takes. */
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 const API = '/api/dtmsvr';
+/** Between two queries for the end of a transaction: from the first to the longest pause. */
+const FIRST_PAUSE_MS = 50;
+const PAUSE_MS_MAX = 1000;
 
 /** Connects when first asked. Throws `TypeError` when `url` is none. */
 export function connectDtmHttp({ url, token, timeoutMs = TIMEOUT_MS }: DtmConnection): DtmClient {
@@ -60,29 +65,64 @@ export function connectDtmHttp({ url, token, timeoutMs = TIMEOUT_MS }: DtmConnec
 }
 
 type Answer = Readonly<Record<string, unknown>>;
-type Ask = (
-  verb: string,
-  body?: object,
-  options?: { readonly limitMs?: number; readonly mayRepeat?: boolean },
-) => Promise<Answer>;
+interface AskOptions {
+  readonly limitMs?: number;
+  readonly mayRepeat?: boolean;
+}
+type Ask = (verb: string, body?: object, options?: AskOptions) => Promise<Answer>;
 
 /**
- * DTM itself takes the second submit of a TCC or XA transaction for its end, and finishes no branch of it. So when the answer
- * was lost, the coordinator is asked what has become of the first.
+ * DTM itself takes the second submit of a TCC or XA transaction for its end, and finishes no branch of it; and it answers FAILURE to that of
+ * any transaction that has succeeded meanwhile. So when the answer was lost, the coordinator is asked what has become of the first.
  */
 async function submit(ask: Ask, request: DtmRequest, limitMs: number): Promise<void> {
-  const mayRepeat = request.transType !== 'tcc' && request.transType !== 'xa';
+  const deadline = now() + limitMs;
   const body = transactionBody(request);
   try {
-    await ask('submit', body, { limitMs, mayRepeat });
+    await ask('submit', body, { limitMs, mayRepeat: false });
+    return;
   } catch (error) {
-    if (mayRepeat || !(error instanceof CodedError) || error.cause === undefined) throw error;
-    const { transaction } = await ask(`query?gid=${encodeURIComponent(request.gid)}`);
-    const status = textOf(objectIn(transaction)['status']);
-    if (status === 'aborting' || status === 'failed') throw new FailureError(`${request.gid} is rolled back`);
-    if (status === 'submitted' || status === 'succeed') return;
-    await ask('submit', body, { limitMs, mayRepeat });
+    if (!(error instanceof CodedError) || error.cause === undefined) throw error;
   }
+  switch (await progressOfSubmit(ask, request)) {
+    case 'submitted':
+      if (request.options?.waitResult === true) await waitForEnd(ask, request, deadline);
+      return;
+    case 'succeed':
+      return;
+    case 'not submitted':
+      await ask('submit', body, { limitMs: Math.max(1, deadline - now()), mayRepeat: false });
+  }
+}
+
+/** A query that is not answered leaves what was known before: it is submitted, and has to end. */
+async function waitForEnd(ask: Ask, request: DtmRequest, deadline: number): Promise<void> {
+  for (let pauseMs = FIRST_PAUSE_MS; now() + pauseMs < deadline; pauseMs = Math.min(pauseMs * 2, PAUSE_MS_MAX)) {
+    await setTimeout(pauseMs);
+    const limit = { limitMs: Math.max(1, deadline - now()) };
+    const progress = await progressOfSubmit(ask, request, limit).catch((error: unknown) => {
+      if (error instanceof CodedError && error.code === 'COORDINATOR_UNREACHABLE') return 'submitted';
+      throw error;
+    });
+    if (progress === 'succeed') return;
+  }
+  throw new OngoingError(`${request.gid} is submitted, and has not ended in the time that was given`);
+}
+
+/** Rejects with `FailureError` when it is rolled back, or is going to be. */
+async function progressOfSubmit(
+  ask: Ask,
+  { gid }: DtmRequest,
+  options?: AskOptions,
+): Promise<'submitted' | 'succeed' | 'not submitted'> {
+  const { transaction } = await ask(`query?gid=${encodeURIComponent(gid)}`, undefined, options);
+  const fields = objectIn(transaction);
+  const status = textOf(fields['status']);
+  if (status === 'aborting' || status === 'failed') {
+    const reason = textOf(fields['rollback_reason']);
+    throw new FailureError(`${gid} is rolled back${reason === '' ? '' : `: ${reason}`}`);
+  }
+  return status === 'submitted' || status === 'succeed' ? status : 'not submitted';
 }
 
 /** The JSON object of a success; every other answer is thrown. */
