@@ -157,3 +157,53 @@ test('what cannot be registered is not prepared; what has too long a name is ref
   t.false((await preparedNames()).includes('n1-01'));
   await t.throwsAsync(xa.prepare(branch('n'.repeat(62)), registered, add('n', 5)), { code: 'BAD_GID' });
 });
+
+test('no connection that carried an XA branch goes back into the pool, however the branch went', async (t) => {
+  const ways: readonly (readonly [name: string, way: string, work: (tx: mysql.PoolConnection) => Promise<unknown>])[] =
+    [
+      ['p1', 'prepared', () => Promise.resolve()],
+      ['p2', 'refused by the database', add('p2', -1000)],
+      ['p3', 'given up by the work', () => Promise.reject(new Error('no'))],
+      ['p4', 'ended by the work itself', (tx) => tx.query("xa end 'p4-01'")],
+    ];
+  // An account each: what is prepared keeps its row.
+  await Promise.all(ways.map(([name]) => open(name)));
+  // One connection at a time: one that was kept, or given back, would be the next that anybody gets.
+  const narrow = mysql.createPool({
+    host: '127.0.0.1',
+    port: server.port,
+    user: server.user,
+    database: 'bank',
+    connectionLimit: 1,
+  });
+  const carried: (number | null)[] = [];
+  let returned: (number | null)[] = [];
+  narrow.on('release', ({ threadId }) => returned.push(threadId));
+  const xa = mysqlXa(narrow);
+  for (const [name, way, work] of ways) {
+    returned = [];
+    const prepared = xa.prepare(branch(name), registered, async (tx) => {
+      carried.push(tx.threadId);
+      await add(name, 5)(tx);
+      await work(tx);
+    });
+    const isPrepared = await prepared.then(
+      () => true,
+      () => false,
+    );
+    t.is(isPrepared, way === 'prepared', way);
+    t.false(returned.includes(carried.at(-1) ?? null), way);
+    const [rows] = await narrow.query<mysql.RowDataPacket[]>('select connection_id() as id');
+    t.false(carried.includes(rows[0]?.['id'] as number), `${way}: the next who asks has another connection`);
+  }
+  t.is(new Set(carried).size, ways.length);
+  // What was prepared is finished from another connection; what was not is gone with its session.
+  await xa.finish(branch('p1', 'commit'));
+  await narrow.end();
+  t.deepEqual(await Promise.all(ways.map(([name]) => amountOf(name))), [105, 100, 100, 100]);
+  t.false((await preparedNames()).some((name) => name.startsWith('p')));
+  await until('the server has ended all of their sessions', async () => {
+    const [rows] = await pool.query<mysql.RowDataPacket[]>('select id from information_schema.processlist');
+    return !rows.some((row) => carried.includes(row['id'] as number));
+  });
+});

@@ -178,6 +178,22 @@ test('the same gid with another payload is refused, and with other patience or h
   t.is(branches.calls.length, 2);
 });
 
+test('orders of a concurrent saga that wait for each other in a circle are refused, and nobody is called', async (t) => {
+  await using branches = await startBranches();
+  await using dtm = await startDtm();
+  for (const [orders, step] of [
+    ['{"0":[0]}', 0],
+    ['{"0":[1],"1":[0]}', 0],
+  ] as const) {
+    const custom_data = `{"concurrent":true,"orders":${orders}}`;
+    const answer = await dtm.post('submit', saga('circle', branches.url, { custom_data }));
+    t.is(answer.status, 500, orders);
+    t.regex(answer.body.message, new RegExp(`^orders: step ${step} waits in a circle`), orders);
+  }
+  t.is((await dtm.get('/api/dtmsvr/query?gid=circle')).body.transaction, null);
+  t.deepEqual(branches.calls, []);
+});
+
 test('nothing is cut at 1,024 characters: custom data, reason, payload, headers, a workflow’s input and result', async (t) => {
   const long = 'x'.repeat(3000);
   await using branches = await startBranches(() => ({ status: 200 }));

@@ -1,6 +1,7 @@
 import test from 'ava';
 import type { GlobalStatus, Gid, Instant } from '../../src/contract/transaction.ts';
 import { STATUS_RULES } from '../../src/engine/status.ts';
+import { coordinatorOptions } from '../../src/options.ts';
 import type { Store } from '../../src/runner/ports.ts';
 import { openMemoryStore } from '../../src/store/memory.ts';
 import {
@@ -119,7 +120,7 @@ test('many transactions are taken over at once, in batches, and none is driven t
 
 test('a thousand stuck sagas whose branches take a second, all of one service, are over in less than 15 seconds', async (t) => {
   // As the coordinator is set up unless told otherwise.
-  const limits = { branches: 1000, unfinished: 1_000_000, calls: 1024 };
+  const { limits } = coordinatorOptions.parse({});
   const before = setUp({ limits });
   const sagas = Array.from({ length: 1000 }, (_, index) => sagaAt(['a', 'a'], { gid: `s${index}` as Gid }));
   await Promise.all(sagas.map((saga) => before.runner.startNew(saga, 'submitted')));
