@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { connectCoordinator } from '../src/client/connect.ts';
 import type { CoordinatorClient } from '../src/client/coordinator-client.ts';
-import type { TransactionView } from '../src/contract/messages.ts';
+import type { CallbackView, TransactionView } from '../src/contract/messages.ts';
 import { type Gid, type GlobalStatus, type Instant, parseGid } from '../src/contract/transaction.ts';
 import { now } from '../src/platform/clock.ts';
 import { CommandFailed, EXIT } from './exit.ts';
@@ -62,7 +62,7 @@ export const txCommand: Command = new Command('tx')
 /** One line a transaction. */
 function listText(views: readonly TransactionView[], at: Instant): string {
   const rows = views.map((view) => {
-    const done = view.branches.filter(({ status }) => status === 'succeed').length;
+    const done = view.branches.filter(({ status }) => status === 'succeed' || status === 'abandoned').length;
     const branches = `${done}/${view.branches.length}`;
     return [view.gid, view.mode, statusText(view), age(at - view.createdAt), branches, view.initiator ?? ''];
   });
@@ -80,6 +80,9 @@ function showText(view: TransactionView, at: Instant): string {
     ['rolls back at', view.deadline === undefined ? undefined : time(view.deadline)],
     ['finished', view.finishedAt === undefined ? undefined : time(view.finishedAt)],
     ['reason', view.reason],
+    ['run', view.run === undefined ? undefined : String(view.run)],
+    ['steps', view.steps?.join(', ')],
+    ['callback', view.callback === undefined ? undefined : callbackText(view.callback, at)],
   ];
   const head = facts.flatMap(([name, value]) =>
     value === undefined ? [] : [`${`${name}:`.padEnd(15)}${oneLine(value)}`],
@@ -87,12 +90,19 @@ function showText(view: TransactionView, at: Instant): string {
   if (view.branches.length === 0) return [...head, 'no branches'].join('\n');
   const rows = view.branches.map((branch) => {
     const next = branch.nextAttemptAt === undefined ? '' : `in ${age(branch.nextAttemptAt - at)}`;
-    const { branchId, kind, resource, status, attempts, lastError } = branch;
-    return [branchId, kind, resource, status, String(attempts), next, lastError ?? ''];
+    const { branchId, kind, resource, status, attempts, attemptsMax, lastError } = branch;
+    const tries = attemptsMax === undefined ? String(attempts) : `${attempts}/${attemptsMax}`;
+    return [branchId, kind, resource, status, tries, next, lastError ?? ''];
   });
   return [...head, '', textTable(['BRANCH', 'KIND', 'RESOURCE', 'STATUS', 'TRIES', 'NEXT', 'LAST ERROR'], rows)].join(
     '\n',
   );
+}
+
+/** How the initiator is asked, and how that went so far. */
+function callbackText({ operation, url, attempts, nextAttemptAt, lastError }: CallbackView, at: Instant): string {
+  const next = nextAttemptAt === undefined ? '' : `, next in ${age(nextAttemptAt - at)}`;
+  return `${operation} ${url}, ${attempts} tries${next}${lastError === undefined ? '' : `: ${lastError}`}`;
 }
 
 function statusText(view: TransactionView): string {

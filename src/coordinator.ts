@@ -7,7 +7,7 @@ import { DTM_PREFIX, dtmRoutes } from './http/dtm/routes.ts';
 import { openCoordinatorMetrics } from './http/metrics.ts';
 import { healthRoutes } from './http/health.ts';
 import { listenHttp } from './http/server.ts';
-import { v1Routes } from './http/v1.ts';
+import { carryingBytesMax, v1Routes } from './http/v1.ts';
 import type { CoordinatorOptions } from './options.ts';
 import { openPeers } from './peers/forward.ts';
 import { ownerAt, urlOfListener } from './peers/owner.ts';
@@ -16,6 +16,7 @@ import { now, systemClock } from './platform/clock.ts';
 import type { Log } from './platform/log.ts';
 import { newGid } from './platform/random.ts';
 import type { Records, Shared, Store } from './runner/ports.ts';
+import type { RunnerEvent } from './runner/driven.ts';
 import { createRunner } from './runner/run.ts';
 import { openMemoryStore } from './store/memory.ts';
 import { openPostgresStore } from './store/postgres.ts';
@@ -66,6 +67,7 @@ export async function startCoordinator(options: CoordinatorOptions, log: Log): P
     onEvent: (event) => {
       metrics.onEvent(event);
       webhooks.onEvent(event);
+      if (event.kind === 'abandoned') logAbandoned(log, event);
     },
   });
   metrics.watch(runner);
@@ -77,9 +79,11 @@ export async function startCoordinator(options: CoordinatorOptions, log: Log): P
     requestTimeoutMs: requestTimeout,
   };
   const dtm = createDtmService(runner, store, { defaults, newGid, now, log });
+  const { body: bodyBytesMax } = options.limits;
+  const eventBytesMax = Math.max(messageBytesMax(bodyBytesMax), carryingBytesMax(bodyBytesMax));
   const routes = [
-    ...v1Routes(runner),
-    ...(peers === undefined ? [] : [peerRoute(runner, messageBytesMax(options.limits.body))]),
+    ...v1Routes(runner, bodyBytesMax),
+    ...(peers === undefined ? [] : [peerRoute(runner, eventBytesMax)]),
     ...healthRoutes(store, () => isDraining),
     metrics.route,
     ...dtmRoutes(dtm, createDtmAdmin(runner, store, { now, log }), {
@@ -94,7 +98,7 @@ export async function startCoordinator(options: CoordinatorOptions, log: Log): P
     await Promise.all([transport.close(), peers?.close(), store.close(), webhooks.close(0)]);
     throw error;
   };
-  const listening = { listen, token, bodyBytesMax: options.limits.body };
+  const listening = { listen, token, bodyBytesMax };
   const server = await listenHttp(listening, routes, log, faces).catch(giveBack);
   const grpc = await openGrpc(options, { dtm, runner, onDtmRequest: metrics.onDtmRequest }, log).catch(
     async (error: unknown) => {
@@ -155,4 +159,11 @@ async function openGrpc(
 function urlOf(scheme: 'http' | 'grpc', host: string, port: number): string {
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   return `${scheme}://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+}
+
+/** The alert may not be set up, and the transaction itself ends well: the log is where it is seen in any case. */
+function logAbandoned(log: Log, { transaction, branch }: Extract<RunnerEvent, { kind: 'abandoned' }>): void {
+  const { id, resource, attempts, lastError } = branch;
+  const about = { gid: transaction.gid, branch: id, resource, attempts, lastError };
+  log.warn(about, 'a message was given up: it was tried as often as its sender wished');
 }

@@ -1,6 +1,6 @@
 /** From the coordinator's answers to what callers get: checked as far as callers rely on them. */
 import { CodedError, type ErrorCode, httpStatusOf, type Retry } from '../contract/errors.ts';
-import type { EnlistAnswer, TransactionList, TransactionView } from '../contract/messages.ts';
+import type { EnlistAnswer, RunAnswer, TransactionList, TransactionView } from '../contract/messages.ts';
 
 /** Nobody answered, or somebody who is no coordinator. `retry` is `safe`: every request is idempotent. */
 export function unreachable(message: string, cause?: unknown): CodedError {
@@ -36,6 +36,13 @@ export function enlistAnswerOf(text: string): EnlistAnswer {
   const value = parsed(text);
   const isAnswer = isObject(value) && typeof value['branchId'] === 'string' && typeof value['sequence'] === 'number';
   return isAnswer ? (value as unknown as EnlistAnswer) : refuse(text);
+}
+
+/** Throws `CodedError` COORDINATOR_UNREACHABLE when `text` is not the answer to a new run. */
+export function runAnswerOf(text: string): RunAnswer {
+  const value = parsed(text);
+  const isAnswer = isObject(value) && typeof value['run'] === 'number' && Array.isArray(value['steps']);
+  return isAnswer ? (value as unknown as RunAnswer) : refuse(text);
 }
 
 /** Throws `CodedError` COORDINATOR_UNREACHABLE when `text` is not a list of transactions. */

@@ -5,7 +5,7 @@ import type { Gid, Instant } from '../contract/transaction.ts';
 import { now } from '../platform/clock.ts';
 import type { Secret } from '../platform/option-types.ts';
 import { newGid } from '../platform/random.ts';
-import { enlistAnswerOf, errorOf, transactionListOf, transactionOf, unreachable } from './answers.ts';
+import { enlistAnswerOf, errorOf, runAnswerOf, transactionListOf, transactionOf, unreachable } from './answers.ts';
 import type { CoordinatorClient } from './coordinator-client.ts';
 import { exchange } from './exchange.ts';
 
@@ -24,7 +24,7 @@ const KEEP_ALIVE_MS = 30_000;
 
 /**
  * A client of the coordinator at `url`. Connects when first asked. Requests that meet a connection which the other side
- * has just closed are sent once more: every method is idempotent (`begin` too: the gid is made here when none is given).
+ * has just closed are sent once more: every method may be repeated (`begin` too: the gid is made here when none is given).
  * Throws `TypeError` when `url` is none.
  */
 export function connectCoordinator({ url, token, timeoutMs }: CoordinatorConnection): CoordinatorClient {
@@ -44,17 +44,17 @@ export function connectCoordinator({ url, token, timeoutMs }: CoordinatorConnect
   return {
     begin: async (request) => transactionOf(await ask('POST', '/v1/transactions', { gid: newGid(), ...request })),
     enlist: async (gid, request) => enlistAnswerOf(await ask('POST', `${one(gid)}/branches`, request)),
-    submit: async (gid) => transactionOf(await ask('POST', `${one(gid)}/submit`, {})),
+    runs: async (gid) => runAnswerOf(await ask('POST', `${one(gid)}/runs`, {})),
+    step: async (gid, request) => {
+      await ask('POST', `${one(gid)}/steps`, request);
+    },
+    steps: (gid) => known(async () => runAnswerOf(await ask('GET', `${one(gid)}/steps`))),
+    submit: async (gid, request = {}) => transactionOf(await ask('POST', `${one(gid)}/submit`, request)),
     abort: async (gid, request) => transactionOf(await ask('POST', `${one(gid)}/abort`, request)),
     retry: async (gid) => transactionOf(await ask('POST', `${one(gid)}/retry`, {})),
-    read: async (gid, waitMs = 0) => {
+    read: (gid, waitMs = 0) => {
       const path = waitMs > 0 ? `${one(gid)}?wait=${Math.ceil(waitMs)}ms` : one(gid);
-      try {
-        return transactionOf(await ask('GET', path, undefined, waitMs));
-      } catch (error) {
-        if (error instanceof CodedError && error.code === 'GID_UNKNOWN') return undefined;
-        throw error;
-      }
+      return known(async () => transactionOf(await ask('GET', path, undefined, waitMs)));
     },
     list: async ({ status, limit, after }) => {
       const query = new URLSearchParams();
@@ -73,6 +73,16 @@ export function connectCoordinator({ url, token, timeoutMs }: CoordinatorConnect
     },
     close: () => pool.destroy(),
   };
+}
+
+/** What `answer` gives; undefined when the coordinator does not know the gid. */
+async function known<T>(answer: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer();
+  } catch (error) {
+    if (error instanceof CodedError && error.code === 'GID_UNKNOWN') return undefined;
+    throw error;
+  }
 }
 
 type Ask = (method: 'GET' | 'POST', path: string, body?: object, waitMs?: number) => Promise<string>;

@@ -4,6 +4,9 @@ import type {
   BeginRequest,
   EnlistAnswer,
   EnlistRequest,
+  RunAnswer,
+  StepRequest,
+  SubmitRequest,
   TransactionList,
   TransactionView,
 } from '../contract/messages.ts';
@@ -11,12 +14,18 @@ import type { Gid, GlobalStatus } from '../contract/transaction.ts';
 
 /**
  * Every method resolves with the answer or rejects with a `CodedError`: the coordinator's own code, or
- * `COORDINATOR_UNREACHABLE` (retry `safe`: every method is idempotent) when no answer came.
+ * `COORDINATOR_UNREACHABLE` (retry `safe`: every method may be repeated) when no answer came.
  */
 export interface CoordinatorClient {
   begin(request: BeginRequest): Promise<TransactionView>;
   enlist(gid: Gid, request: EnlistRequest): Promise<EnlistAnswer>;
-  submit(gid: Gid): Promise<TransactionView>;
+  /** Begins a new run of a workflow, which supersedes every run before it; a repetition begins one more. */
+  runs(gid: Gid): Promise<RunAnswer>;
+  /** Records a finished step of a run; resolves once that is durable. The same step with the same data again changes nothing. */
+  step(gid: Gid, request: StepRequest): Promise<void>;
+  /** The newest run and the recorded steps of a workflow, decided or not; begins nothing. Undefined when the gid is not known. */
+  steps(gid: Gid): Promise<RunAnswer | undefined>;
+  submit(gid: Gid, request?: SubmitRequest): Promise<TransactionView>;
   abort(gid: Gid, request: AbortRequest): Promise<TransactionView>;
   retry(gid: Gid): Promise<TransactionView>;
   /** The transaction, or undefined when the coordinator does not know the gid. `waitMs`: how long to wait for its end. */

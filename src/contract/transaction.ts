@@ -46,14 +46,28 @@ export type GlobalStatus = 'prepared' | 'submitted' | 'aborting' | 'succeed' | '
  * - `prepared`: enlisted; its second phase is not finished.
  * - `succeed`: its second phase took effect. Final.
  * - `dirty`: it cannot be rolled back because somebody else changed its rows; it waits for an operator.
+ * - `abandoned`: a notification that was tried as often as its sender wished, in vain. Final.
  */
-export type BranchStatus = 'prepared' | 'succeed' | 'dirty';
+export type BranchStatus = 'prepared' | 'succeed' | 'dirty' | 'abandoned';
 
 /** What kind of participant a branch is. `undo` is row images ("AT"), `xa` a prepared database transaction. */
 export type BranchKind = 'undo' | 'xa' | 'tcc' | 'saga' | 'msg';
 
 /** What the coordinator asks of a branch; `msg` and `workflow` of the initiator. */
 export type Operation = 'commit' | 'rollback' | 'confirm' | 'cancel' | 'action' | 'compensate' | 'msg' | 'workflow';
+
+/**
+ * What a participant is doing for a gid while it serves a request: an operation of a branch (`try`, `action`, `confirm`,
+ * `cancel`, `compensate`), or, under branch `00`, the initiator's own work: `msg` (the local transaction that a message follows)
+ * or `run1`, `run2`, … (the first, the second run of a workflow).
+ */
+export type Task = 'try' | 'action' | 'confirm' | 'cancel' | 'compensate' | 'msg' | `run${number}`;
+
+/** A gid as it travels inside one service: with the operation that is being served, when it is one. Written `gid` or `gid/branch/task`. */
+export interface Mark {
+  readonly gid: Gid;
+  readonly operation?: { readonly branch: BranchId; readonly task: Task };
+}
 
 /**
  * What a call to a participant answers. `failure` is final (do not retry), `ongoing` means ask again at a fixed interval,
@@ -76,6 +90,31 @@ export function parseGid(text: string): Gid | undefined {
 /** The branch id when `text` has its form, else undefined. */
 export function parseBranchId(text: string): BranchId | undefined {
   return BRANCH_ID.test(text) ? (text as BranchId) : undefined;
+}
+
+const TASK = /^(?:try|action|confirm|cancel|compensate|msg|run[1-9][0-9]{0,5})$/;
+
+/** The task when `text` is one, else undefined. */
+export function parseTask(text: string): Task | undefined {
+  return TASK.test(text) ? (text as Task) : undefined;
+}
+
+/** The mark when `text` has the form of one, else undefined. No character of it has a meaning in headers, traces or SQL literals. */
+export function parseMark(text: string): Mark | undefined {
+  const [first = '', second, third, more] = text.split('/', 4);
+  const gid = parseGid(first);
+  if (gid === undefined) return undefined;
+  if (second === undefined) return { gid };
+  const branch = parseBranchId(second);
+  const task = parseTask(third ?? '');
+  if (branch === undefined || task === undefined || more !== undefined) return undefined;
+  const isInitiators = task === 'msg' || task.startsWith('run');
+  return isInitiators === (branch === INITIATOR) ? { gid, operation: { branch, task } } : undefined;
+}
+
+/** The text of a mark. Two marks mean the same exactly when their texts are equal. */
+export function markText({ gid, operation }: Mark): string {
+  return operation === undefined ? gid : `${gid}/${operation.branch}/${operation.task}`;
 }
 
 /** True when nothing more will happen to a transaction of this status. */

@@ -1,5 +1,6 @@
 /** The whole of the coordinator's judgement, as one pure function. */
 import { isFinal, type Instant, type Mode } from '../contract/transaction.ts';
+import { runRefusal } from './branches/runs.ts';
 import type { Decision } from './decision.ts';
 import type { Event } from './event.ts';
 import type { GlobalTransaction } from './global-transaction.ts';
@@ -29,6 +30,9 @@ export const STOPPED_REASON = 'stopped by an operator';
 export function decide(state: GlobalTransaction, event: Event, now: Instant): Decision {
   if (event.kind === 'stop') return stopped(state, now);
   if (isFinal(state.status) && comesByItself(event)) return { next: state, effects: [] };
+  const refused = runRefusal(state, event);
+  // Time passes for whoever is refused too.
+  if (refused !== undefined) return { ...decide(state, { kind: 'woken' }, now), refused };
   return MODES[state.mode](state, event, now);
 }
 

@@ -1,8 +1,9 @@
 /** What can happen to a global transaction. Recovery is no path of its own: it is the event `woken`. */
 import type { BranchId, BranchKind, CallResult, Operation } from '../contract/transaction.ts';
-import type { Progress } from './global-transaction.ts';
+import type { StepView } from '../contract/messages.ts';
+import type { Progress, Terms } from './global-transaction.ts';
 
-export interface NewBranch {
+export interface NewBranch extends Terms {
   /** The id that the initiator gives it; made by the engine when absent. */
   readonly id?: BranchId;
   readonly kind: BranchKind;
@@ -10,15 +11,17 @@ export interface NewBranch {
   readonly operations: Readonly<Partial<Record<Operation, string>>>;
   /** What goes along with every call, in base64. */
   readonly payload?: string;
+  /** Of a branch with requests: the same text exactly when two enlistments say the same of it. */
+  readonly hash?: string;
 }
 
 export type Event =
-  /** A participant joins. */
-  | { readonly kind: 'enlist'; readonly branch: NewBranch }
+  /** A participant joins. `run`, here and below: the run of a workflow that wants it; only the newest one may. */
+  | { readonly kind: 'enlist'; readonly branch: NewBranch; readonly run?: number }
   /** Somebody asks to commit. A message is not delivered before `delayMs` after its begin: clients say so only now. */
-  | { readonly kind: 'submit'; readonly delayMs?: number }
+  | { readonly kind: 'submit'; readonly delayMs?: number; readonly run?: number }
   /** Somebody asks to roll back. */
-  | { readonly kind: 'abort'; readonly reason: string }
+  | { readonly kind: 'abort'; readonly reason: string; readonly run?: number }
   /** Time has passed, or this process has just taken the transaction over. */
   | { readonly kind: 'woken' }
   /** A call that `decide` asked for was answered, or timed out (`unknown`). */
@@ -33,8 +36,10 @@ export type Event =
   | { readonly kind: 'retry' }
   /** An operator gives the transaction up: it has failed, and no branch is called any more. */
   | { readonly kind: 'stop' }
-  /** Workflow: the program runs (again) at the initiator. */
-  | { readonly kind: 'resume' }
+  /** Workflow: the program runs (again) at the initiator. Of a mesh: a new run, known by the `id` of the request for it. */
+  | { readonly kind: 'resume'; readonly id?: string }
+  /** Mesh that is a workflow: a step of a run has finished. */
+  | { readonly kind: 'step'; readonly run: number; readonly step: StepView }
   /** Workflow: a step has finished. */
   | { readonly kind: 'record'; readonly step: Progress }
   /** Workflow: the program has ended. */

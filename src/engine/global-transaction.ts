@@ -1,4 +1,5 @@
 /** The state of one global transaction: everything that `decide` knows, and everything that a store keeps. Plain JSON. */
+import type { EnlistRequest, StepView } from '../contract/messages.ts';
 import type {
   BranchId,
   BranchKind,
@@ -11,7 +12,26 @@ import type {
   Protocol,
 } from '../contract/transaction.ts';
 
-export interface Branch {
+/** How the calls of one branch differ from those of others, as whoever enlisted it wishes. */
+export type Terms = Pick<
+  EnlistRequest,
+  'requests' | 'results' | 'delayMs' | 'attemptsMax' | 'retryIntervalMs' | 'requestTimeoutMs'
+>;
+
+/** The terms among what `from` says. */
+export function termsOf(from: Terms): Terms {
+  const { requests, results, delayMs, attemptsMax, retryIntervalMs, requestTimeoutMs } = from;
+  return {
+    ...(requests === undefined ? {} : { requests }),
+    ...(results === undefined ? {} : { results }),
+    ...(delayMs === undefined ? {} : { delayMs }),
+    ...(attemptsMax === undefined ? {} : { attemptsMax }),
+    ...(retryIntervalMs === undefined ? {} : { retryIntervalMs }),
+    ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
+  };
+}
+
+export interface Branch extends Terms {
   readonly id: BranchId;
   /** The order of enlistment, from 1. */
   readonly sequence: number;
@@ -28,6 +48,10 @@ export interface Branch {
   readonly lastError?: string;
   /** What goes along with every call, in base64. */
   readonly payload?: string;
+  /** Of the enlistment that said last what is sent. */
+  readonly hash?: string;
+  /** Of enlistments before it: one of them that comes again, late, is not taken for something new. */
+  readonly replaced?: readonly string[];
   /** Saga: how the action ended, as far as it is known. */
   readonly action?: 'succeed' | 'failed';
   /** Saga that is rolled back: what has become of the compensation; absent when the action was never called. */
@@ -42,6 +66,13 @@ export interface Progress {
   readonly status: 'succeed' | 'failed';
   /** What the step answered, in base64. */
   readonly data: string;
+}
+
+export interface Run {
+  /** From 1: the begin is the first run. */
+  readonly number: number;
+  /** Of the request that began it, so that a repetition of that request is not taken for another run; absent for the first. */
+  readonly id?: string;
 }
 
 export interface GlobalTransaction {
@@ -74,8 +105,12 @@ export interface GlobalTransaction {
   readonly retries?: number;
   /** Message: not delivered before this instant. */
   readonly holdUntil?: Instant;
-  /** Message and workflow: the initiator, asked like a branch. */
+  /** Message and workflow, and a mesh that is one: the initiator, asked like a branch. */
   readonly callback?: Branch;
+  /** Mesh that is a workflow: its newest run. Nothing else may record, enlist or end anything as a run. */
+  readonly run?: Run;
+  /** Mesh that is a workflow: its finished steps, in the order in which they came. */
+  readonly steps?: readonly StepView[];
   /** Workflow: without a sign of life of its program for so long, the initiator is called; milliseconds. Absent: `retryIntervalMs`. */
   readonly silenceMs?: number;
   /** Workflow: its name at the initiator. */

@@ -1,6 +1,7 @@
 /** The first state of a transaction that is begun by its initiator: every mode but mesh. */
 import type { NewStep, NewTransaction } from '../contract/new-transaction.ts';
-import { INITIATOR, type Instant, type Operation } from '../contract/transaction.ts';
+import type { Instant, Operation } from '../contract/transaction.ts';
+import { initiatorAt } from './branches/initiator.ts';
 import { decide } from './decide.ts';
 import type { Branch, GlobalTransaction } from './global-transaction.ts';
 
@@ -76,16 +77,7 @@ function callbackOf(
   if (callback === undefined || callback.url === '') return {};
   const isWorkflow = mode === 'workflow';
   const pauseMs = timeoutMs ?? (isWorkflow ? (retryIntervalMs ?? WORKFLOW_RETRY_INTERVAL_MS) : TIMEOUT_MS);
-  const branch: Branch = {
-    id: INITIATOR,
-    sequence: 0,
-    kind: 'msg',
-    resource: callback.url,
-    operations: { [isWorkflow ? 'workflow' : 'msg']: [callback.url] },
-    status: 'prepared',
-    attempts: 0,
-    notBefore: (now + pauseMs) as Instant,
-    ...(callback.payload === undefined ? {} : { payload: callback.payload }),
-  };
+  const operation = isWorkflow ? 'workflow' : 'msg';
+  const branch = initiatorAt(callback.url, operation, (now + pauseMs) as Instant, callback.payload);
   return { callback: branch, ...(callback.name === undefined ? {} : { name: callback.name }) };
 }

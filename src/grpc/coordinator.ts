@@ -1,7 +1,7 @@
 /** The service `atomesh.v1.Coordinator`: a transaction's state, which DTM's protocol cannot tell over gRPC. */
 import { status } from '@grpc/grpc-js';
 import type { CodedError, ErrorCode } from '../contract/errors.ts';
-import type { BranchView, TransactionView } from '../contract/messages.ts';
+import type { BranchView, CallbackView, TransactionView } from '../contract/messages.ts';
 import { parseGid } from '../contract/transaction.ts';
 import type { Runner } from '../runner/runner.ts';
 import { viewOf } from '../runner/view.ts';
@@ -27,6 +27,17 @@ export interface TransactionStateMessage {
   readonly initiator: string;
   readonly needs_attention: boolean;
   readonly branches: readonly BranchStateMessage[];
+  readonly callback?: CallbackStateMessage;
+  readonly run: number;
+  readonly steps: readonly string[];
+}
+
+export interface CallbackStateMessage {
+  readonly operation: string;
+  readonly url: string;
+  readonly attempts: number;
+  readonly next_attempt_at: number;
+  readonly last_error: string;
 }
 
 export interface BranchStateMessage {
@@ -39,6 +50,7 @@ export interface BranchStateMessage {
   readonly attempts: number;
   readonly next_attempt_at: number;
   readonly last_error: string;
+  readonly attempts_max: number;
 }
 
 /** What of the runner is asked here. */
@@ -93,7 +105,14 @@ function stateOf(view: TransactionView): TransactionStateMessage {
     initiator: view.initiator ?? '',
     needs_attention: view.needsAttention,
     branches: view.branches.map(branchStateOf),
+    ...(view.callback === undefined ? {} : { callback: callbackStateOf(view.callback) }),
+    run: view.run ?? 0,
+    steps: view.steps ?? [],
   };
+}
+
+function callbackStateOf({ operation, url, attempts, nextAttemptAt, lastError }: CallbackView): CallbackStateMessage {
+  return { operation, url, attempts, next_attempt_at: nextAttemptAt ?? 0, last_error: lastError ?? '' };
 }
 
 function branchStateOf(branch: BranchView): BranchStateMessage {
@@ -107,5 +126,6 @@ function branchStateOf(branch: BranchView): BranchStateMessage {
     attempts: branch.attempts,
     next_attempt_at: branch.nextAttemptAt ?? 0,
     last_error: branch.lastError ?? '',
+    attempts_max: branch.attemptsMax ?? 0,
   };
 }

@@ -53,6 +53,12 @@ export function text(least: number, most: number): Check {
       : `expected a text of ${least} to ${most} characters, found ${printable(value)}`;
 }
 
+/** Bytes in base64, with its padding (RFC 4648 §4). */
+export const base64: Check = (value) =>
+  typeof value === 'string' && value.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(value)
+    ? undefined
+    : `expected bytes in base64, found ${printable(value)}`;
+
 /** One of these words. */
 export function oneOf(words: readonly string[]): Check {
   return (value) =>

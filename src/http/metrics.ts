@@ -39,6 +39,11 @@ export function openCoordinatorMetrics(withProcess: boolean): CoordinatorMetrics
     help: 'Rollbacks that a branch refused because somebody else changed its rows; each waits for an operator',
     registers,
   });
+  const abandoned = new Counter({
+    name: 'atomesh_messages_abandoned_total',
+    help: 'Messages that were given up after as many tries as their sender wished',
+    registers,
+  });
   const dtmRequests = new Counter({
     name: 'atomesh_dtm_requests_total',
     help: "Requests of DTM's protocol, by endpoint and kind of answer",
@@ -52,6 +57,7 @@ export function openCoordinatorMetrics(withProcess: boolean): CoordinatorMetrics
         finished.observe({ outcome: event.transaction.status }, Math.max(0, event.durationMs) / 1000);
         return;
       }
+      if (event.kind === 'abandoned') return abandoned.inc();
       const { operation, result, durationMs } = event;
       callsOf(operation, result).observe(Math.max(0, durationMs) / 1000);
       if (result === 'dirty') dirty.inc();

@@ -1,19 +1,18 @@
 /** From bytes to the requests of `src/contract/messages.ts`: parsed once here, trusted inside. */
-import { branchUrlFault } from '../contract/branch-url.ts';
 import { CodedError, type ErrorCode } from '../contract/errors.ts';
-import type { AbortRequest, BeginRequest, EnlistRequest } from '../contract/messages.ts';
-import {
-  type BranchKind,
-  type Gid,
-  type GlobalStatus,
-  type Mode,
-  type Operation,
-  parseGid,
-} from '../contract/transaction.ts';
-import { requiredOperations } from '../engine/operations.ts';
+import type {
+  AbortRequest,
+  BeginRequest,
+  Callback,
+  EnlistRequest,
+  StepRequest,
+  SubmitRequest,
+} from '../contract/messages.ts';
+import { type Gid, type GlobalStatus, type Mode, parseGid } from '../contract/transaction.ts';
 import type { ListFilter } from '../runner/ports.ts';
 import type { Outcome } from '../runner/runner.ts';
-import { type Check, type Field, integer, objectFaults, oneOf, optional, required, text } from './fields.ts';
+import { branchFaults, branchUrl, ENLIST } from './branch-fields.ts';
+import { base64, type Check, type Field, integer, objectFaults, oneOf, optional, required, text } from './fields.ts';
 
 const DAY_MS = 86_400_000;
 const LIST_LIMIT_DEFAULT = 100;
@@ -30,21 +29,9 @@ const STATUSES: Readonly<Record<GlobalStatus, true>> = {
   succeed: true,
   failed: true,
 };
-const OPERATIONS: Readonly<Record<Operation, true>> = {
-  commit: true,
-  rollback: true,
-  confirm: true,
-  cancel: true,
-  action: true,
-  compensate: true,
-  msg: true,
-  workflow: true,
-};
-const KINDS: Readonly<Record<BranchKind, true>> = { undo: true, xa: true, tcc: true, saga: true, msg: true };
 
 const gid: Check = (value) => (typeof value === 'string' && parseGid(value) !== undefined ? undefined : GID_FORM);
 const GID_FORM = 'expected 1 to 128 characters of A-Z a-z 0-9 . _ : { } -';
-const url: Check = (value) => (typeof value === 'string' ? branchUrlFault(value) : 'expected a URL');
 
 const BEGIN: Readonly<Record<keyof BeginRequest, Field>> = {
   gid: optional(gid),
@@ -53,16 +40,22 @@ const BEGIN: Readonly<Record<keyof BeginRequest, Field>> = {
   retryIntervalMs: optional(integer(1, DAY_MS)),
   requestTimeoutMs: optional(integer(1, DAY_MS)),
   initiator: optional(text(0, 200)),
+  callback: optional(() => undefined),
 };
-const ENLIST: Readonly<Record<keyof EnlistRequest, Field>> = {
-  kind: required(oneOf(Object.keys(KINDS))),
-  resource: required(text(1, 200)),
-  operations: required(() => undefined),
+const CALLBACK: Readonly<Record<keyof Callback, Field>> = {
+  operation: required(oneOf(['msg', 'workflow'])),
+  url: required(branchUrl),
+  afterMs: required(integer(1, 30 * DAY_MS)),
+  payload: optional(base64),
 };
-const ABORT: Readonly<Record<keyof AbortRequest, Field>> = { reason: optional(text(0, 1000)) };
-const URLS: Readonly<Record<string, Field>> = Object.fromEntries(
-  Object.keys(OPERATIONS).map((operation) => [operation, optional(url)]),
-);
+const run = integer(1, Number.MAX_SAFE_INTEGER);
+const STEP: Readonly<Record<keyof StepRequest, Field>> = {
+  run: required(run),
+  step: required(text(1, 300)),
+  data: required(base64),
+};
+const SUBMIT: Readonly<Record<keyof SubmitRequest, Field>> = { run: optional(run) };
+const ABORT: Readonly<Record<keyof AbortRequest, Field>> = { reason: optional(text(0, 1000)), run: optional(run) };
 
 /** The gid of a path segment, percent-encoded or not. */
 export function gidOf(segment: string): Outcome<Gid> {
@@ -72,25 +65,33 @@ export function gidOf(segment: string): Outcome<Gid> {
 
 /** The body of `POST /v1/transactions`. */
 export function beginRequestOf(body: string): Outcome<BeginRequest> {
-  const read = objectOf<BeginRequest>(body, BEGIN);
+  const read = objectOf<BeginRequest>(body, BEGIN, callbackFaults);
   if (read.ok || !read.error.message.startsWith('gid: ')) return read;
   return { ok: false, error: new CodedError('BAD_GID', read.error.message, { hint: HINT }) };
 }
 
+function callbackFaults(value: object): readonly string[] {
+  const { callback, timeoutMs } = value as Readonly<Record<string, unknown>>;
+  if (callback === undefined) return [];
+  const faults = objectFaults(callback, CALLBACK, 'callback');
+  const isMessage = faults.length === 0 && (callback as Callback).operation === 'msg';
+  if (!isMessage || timeoutMs === undefined) return faults;
+  return ['timeoutMs: a message has no deadline, its initiator is asked instead; leave it out'];
+}
+
 /** The body of `POST /v1/transactions/{gid}/branches`. */
 export function enlistRequestOf(body: string): Outcome<EnlistRequest> {
-  return objectOf<EnlistRequest>(body, ENLIST, (value) => {
-    const { kind, operations } = value as { kind?: unknown; operations?: unknown };
-    if (operations === undefined) return [];
-    const faults = objectFaults(operations, URLS, 'operations');
-    const needed = typeof kind === 'string' && Object.hasOwn(KINDS, kind) ? requiredOperations(kind as BranchKind) : [];
-    if (typeof operations !== 'object' || operations === null) return faults;
-    const missing = needed.filter((operation) => !Object.hasOwn(operations, operation));
-    return [
-      ...faults,
-      ...missing.map((operation) => `operations.${operation}: missing, a branch of its kind needs it`),
-    ];
-  });
+  return objectOf<EnlistRequest>(body, ENLIST, branchFaults);
+}
+
+/** The body of `POST /v1/transactions/{gid}/steps`. */
+export function stepRequestOf(body: string): Outcome<StepRequest> {
+  return objectOf<StepRequest>(body, STEP);
+}
+
+/** The body of `POST /v1/transactions/{gid}/submit`; an empty one is `{}`. */
+export function submitRequestOf(body: string): Outcome<SubmitRequest> {
+  return body === '{}' || body === '' ? { ok: true, value: {} } : objectOf<SubmitRequest>(body, SUBMIT);
 }
 
 /** The body of `POST /v1/transactions/{gid}/abort`; an empty one is `{}`. */
@@ -113,6 +114,11 @@ export function waitMsOf(query: string): Outcome<number> {
   if (count === undefined) return refuse('BAD_REQUEST', ['wait: expected a duration such as 500ms, 30s or 1m']);
   const unitMs = unit === 'ms' ? 1 : unit === 's' ? 1000 : 60_000;
   return { ok: true, value: Math.min(Number(count) * unitMs, WAIT_MS_MAX) };
+}
+
+/** A query that says nothing. */
+export function noParametersOf(query: string): Outcome<unknown> {
+  return query === '' ? { ok: true, value: {} } : parametersOf(query, []);
 }
 
 /** The query of `GET /v1/transactions`. */
@@ -159,7 +165,7 @@ function parametersOf(query: string, known: readonly string[]): Outcome<URLSearc
   const parameters = new URLSearchParams(query);
   const faults = [...new Set(parameters.keys())].flatMap((name) => {
     if (!known.includes(name)) {
-      return [`${JSON.stringify(name.slice(0, 60))}: unknown parameter, known are ${known.join(', ')}`];
+      return [`${JSON.stringify(name.slice(0, 60))}: unknown parameter, known are ${known.join(', ') || 'none'}`];
     }
     return parameters.getAll(name).length > 1 ? [`${name}: given more than once`] : [];
   });

@@ -4,7 +4,8 @@ import type { TransactionList } from '../contract/messages.ts';
 import type { Gid } from '../contract/transaction.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
 import type { Outcome, Runner } from '../runner/runner.ts';
-import { pageOf, viewOf } from '../runner/view.ts';
+import { noRuns } from '../runner/refusals.ts';
+import { pageOf, runOf, viewOf } from '../runner/view.ts';
 import {
   abortRequestOf,
   beginRequestOf,
@@ -12,18 +13,51 @@ import {
   enlistRequestOf,
   gidOf,
   listFilterOf,
+  noParametersOf,
+  stepRequestOf,
+  submitRequestOf,
   waitMsOf,
 } from './requests.ts';
 import type { Call, Reply, Route } from './routes.ts';
 
-/** The routes of the API over `runner`. */
-export function v1Routes(runner: Runner): readonly Route[] {
+/** A branch may carry a body for each of two operations, and base64 makes four characters of three bytes. */
+const GROWTH = 3;
+/** Headers for two operations, their URLs, and the rest of the request. */
+const ENVELOPE_BYTES_MAX = 256 * 1024;
+/** More than one transaction may keep of what others carry. */
+const CARRIED_BYTES_MAX = 24 * 1024 * 1024;
+
+/** The largest request that carries bodies of others, where others send at most `bodyBytesMax`: those of begins, branches and steps. */
+export function carryingBytesMax(bodyBytesMax: number): number {
+  return Math.max(bodyBytesMax, Math.min(GROWTH * bodyBytesMax + ENVELOPE_BYTES_MAX, CARRIED_BYTES_MAX));
+}
+
+/** The routes of the API over `runner`; `limit` is the largest body of a request that carries none of another. */
+export function v1Routes(runner: Runner, limit: number): readonly Route[] {
+  const bodyBytesMax = carryingBytesMax(limit);
   return [
-    { method: 'POST', path: '/v1/transactions', handle: begin },
+    { method: 'POST', path: '/v1/transactions', bodyBytesMax, handle: begin },
     { method: 'GET', path: '/v1/transactions', handle: list },
     { method: 'GET', path: '/v1/transactions/{gid}', handle: withGid(waitMsOf, (call) => call.query, read) },
-    { method: 'POST', path: '/v1/transactions/{gid}/branches', handle: withGid(enlistRequestOf, bodyOf, enlist) },
-    { method: 'POST', path: '/v1/transactions/{gid}/submit', handle: withGid(emptyRequestOf, bodyOf, submit) },
+    {
+      method: 'POST',
+      path: '/v1/transactions/{gid}/branches',
+      bodyBytesMax,
+      handle: withGid(enlistRequestOf, bodyOf, enlist),
+    },
+    { method: 'POST', path: '/v1/transactions/{gid}/runs', handle: withGid(emptyRequestOf, bodyOf, run) },
+    {
+      method: 'POST',
+      path: '/v1/transactions/{gid}/steps',
+      bodyBytesMax,
+      handle: withGid(stepRequestOf, bodyOf, step),
+    },
+    {
+      method: 'GET',
+      path: '/v1/transactions/{gid}/steps',
+      handle: withGid(noParametersOf, (call) => call.query, steps),
+    },
+    { method: 'POST', path: '/v1/transactions/{gid}/submit', handle: withGid(submitRequestOf, bodyOf, submit) },
     { method: 'POST', path: '/v1/transactions/{gid}/abort', handle: withGid(abortRequestOf, bodyOf, abort) },
     { method: 'POST', path: '/v1/transactions/{gid}/retry', handle: withGid(emptyRequestOf, bodyOf, retry) },
   ];
@@ -41,8 +75,25 @@ export function v1Routes(runner: Runner): readonly Route[] {
     return outcome.ok ? jsonReply(200, outcome.value) : errorReply(outcome.error);
   }
 
-  async function submit(gid: Gid): Promise<Reply> {
-    return transactionReply(await runner.submit(gid));
+  async function run(gid: Gid): Promise<Reply> {
+    const outcome = await runner.run(gid);
+    return outcome.ok ? jsonReply(200, outcome.value) : errorReply(outcome.error);
+  }
+
+  async function step(gid: Gid, request: Parameters<Runner['step']>[1]): Promise<Reply> {
+    const outcome = await runner.step(gid, request);
+    return outcome.ok ? jsonReply(200, {}) : errorReply(outcome.error);
+  }
+
+  async function steps(gid: Gid): Promise<Reply> {
+    const outcome = await runner.read(gid);
+    if (!outcome.ok) return errorReply(outcome.error);
+    const answer = runOf(outcome.value);
+    return answer === undefined ? errorReply(noRuns(gid)) : jsonReply(200, answer);
+  }
+
+  async function submit(gid: Gid, request: Parameters<Runner['submit']>[1]): Promise<Reply> {
+    return transactionReply(await runner.submit(gid, request));
   }
 
   async function abort(gid: Gid, request: Parameters<Runner['abort']>[1]): Promise<Reply> {

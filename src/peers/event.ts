@@ -20,6 +20,9 @@ const branchId = z.string().refine((text): text is BranchId => parseBranchId(tex
 const operation = z.enum(['commit', 'rollback', 'confirm', 'cancel', 'action', 'compensate', 'msg', 'workflow']);
 const milliseconds = z.number().nonnegative();
 const ended = z.enum(['succeed', 'failed']);
+const run = z.int().positive();
+const statuses = z.array(z.tuple([z.int(), z.int()]).readonly());
+const texts = z.record(z.string(), z.string());
 
 /** Strict: what another version means by more than this, this one would lose. The sender has checked what the values mean. */
 const EVENTS: { readonly [Kind in Asked]: z.ZodType<Extract<Event, { readonly kind: Kind }>> } = {
@@ -31,13 +34,39 @@ const EVENTS: { readonly [Kind in Asked]: z.ZodType<Extract<Event, { readonly ki
       resource: z.string(),
       operations: z.partialRecord(operation, z.string()),
       payload: z.string().exactOptional(),
+      hash: z.string().exactOptional(),
+      requests: z
+        .partialRecord(
+          operation,
+          z.strictObject({
+            method: z.string().exactOptional(),
+            headers: texts.exactOptional(),
+            body: z.string().exactOptional(),
+          }),
+        )
+        .exactOptional(),
+      results: z.strictObject({ success: statuses, failure: statuses, ongoing: statuses }).exactOptional(),
+      delayMs: milliseconds.exactOptional(),
+      attemptsMax: z.int().positive().exactOptional(),
+      retryIntervalMs: milliseconds.exactOptional(),
+      requestTimeoutMs: milliseconds.exactOptional(),
     }),
+    run: run.exactOptional(),
   }),
-  submit: z.strictObject({ kind: z.literal('submit'), delayMs: milliseconds.exactOptional() }),
-  abort: z.strictObject({ kind: z.literal('abort'), reason: z.string() }),
+  submit: z.strictObject({
+    kind: z.literal('submit'),
+    delayMs: milliseconds.exactOptional(),
+    run: run.exactOptional(),
+  }),
+  abort: z.strictObject({ kind: z.literal('abort'), reason: z.string(), run: run.exactOptional() }),
   retry: z.strictObject({ kind: z.literal('retry') }),
   stop: z.strictObject({ kind: z.literal('stop') }),
-  resume: z.strictObject({ kind: z.literal('resume') }),
+  resume: z.strictObject({ kind: z.literal('resume'), id: z.string().exactOptional() }),
+  step: z.strictObject({
+    kind: z.literal('step'),
+    run,
+    step: z.strictObject({ step: z.string(), data: z.string() }),
+  }),
   record: z.strictObject({
     kind: z.literal('record'),
     step: z.strictObject({ branch: branchId, operation: z.string(), status: ended, data: z.string() }),

@@ -17,6 +17,8 @@ import type { Stored } from './ports.ts';
 export type RunnerEvent =
   /** A transaction has become final; `durationMs` since its begin. */
   | { readonly kind: 'finished'; readonly transaction: GlobalTransaction; readonly durationMs: number }
+  /** A message was tried as often as its sender wished, in vain; `branch` says how often and why. */
+  | { readonly kind: 'abandoned'; readonly transaction: GlobalTransaction; readonly branch: Branch }
   /** A branch call has been answered. */
   | {
       readonly kind: 'called';
@@ -89,6 +91,14 @@ export function isResting({ calling, mailbox, isSaving }: Driven): boolean {
 /** True when nobody needs to wait for the transaction any longer. */
 export function isOver(transaction: GlobalTransaction): boolean {
   return isFinal(transaction.status) || needsAttention(transaction);
+}
+
+/** What a decision that holds has to tell: of the branches that it gave up, and of the end. */
+export function tidingsOf(transaction: GlobalTransaction, abandoned: readonly Branch[]): readonly RunnerEvent[] {
+  const tidings = abandoned.map((branch): RunnerEvent => ({ kind: 'abandoned', transaction, branch }));
+  if (!isFinal(transaction.status)) return tidings;
+  const durationMs = (transaction.finishedAt ?? transaction.createdAt) - transaction.createdAt;
+  return [...tidings, { kind: 'finished', transaction, durationMs }];
 }
 
 /** When the store is to hand the transaction to somebody else, should we fall silent. */

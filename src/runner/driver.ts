@@ -8,7 +8,8 @@ import type { Log } from '../platform/log.ts';
 import { isFinal, type Gid, type Instant } from '../contract/transaction.ts';
 import type { Event } from '../engine/event.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
-import { drivenFrom, dueAtOf, holdsLease, isOver, isResting, type Driven, type RunnerEvent } from './driven.ts';
+import { drivenFrom, dueAtOf, holdsLease, isOver, isResting, tidingsOf } from './driven.ts';
+import type { Driven, RunnerEvent } from './driven.ts';
 import { fold, needsSave, refuseAll, settleAll, WOKEN, type Decide, type Folded, type Posted } from './fold.ts';
 import { Performer } from './perform.ts';
 import type { Clock, Lease, Store, Stored, Transport } from './ports.ts';
@@ -352,10 +353,9 @@ export class Driver {
     settleAll(batch, folded);
     if (isOver(transaction)) this.#options.waiters.tell(transaction, 'end');
     if (driven.isDropped) return;
+    for (const tiding of tidingsOf(transaction, folded.abandoned)) this.#options.onEvent(tiding);
     if (isFinal(transaction.status)) {
       this.#forget(driven);
-      const durationMs = (transaction.finishedAt ?? transaction.createdAt) - transaction.createdAt;
-      this.#options.onEvent({ kind: 'finished', transaction, durationMs });
     } else if (!this.#isStopping) {
       this.#performer.perform(driven, folded.effects);
       if (!isResting(driven)) return;

@@ -4,14 +4,17 @@ import type { Instant } from '../contract/transaction.ts';
 import type { Decision } from '../engine/decision.ts';
 import type { Effect } from '../engine/effect.ts';
 import type { Event } from '../engine/event.ts';
-import type { GlobalTransaction } from '../engine/global-transaction.ts';
+import type { Branch, GlobalTransaction } from '../engine/global-transaction.ts';
 import { opensActions } from '../engine/branches/steps.ts';
 import type { Durability } from './ports.ts';
-import { refusedByRule, tooManyBranches } from './refusals.ts';
+import { refusedByRule, tooLarge, tooManyBranches } from './refusals.ts';
 import type { Outcome } from './runner.ts';
 
 /** The function that judges; `decide` of the engine. */
 export type Decide = (state: GlobalTransaction, event: Event, now: Instant) => Decision;
+
+/** What participants and runs may make one transaction grow to: it is in memory and written anew with each decision. Characters. */
+const CHARACTERS_MAX = 16 * 1024 * 1024;
 
 /** An event in a mailbox. One that somebody waits for has `settle`, which is called once. */
 export interface Posted {
@@ -36,6 +39,8 @@ export interface Folded {
   readonly refused: readonly (CodedError | undefined)[];
   /** `soon` when only branches have got on, so that forgetting it costs no more than a repeated call. */
   readonly durability: Durability;
+  /** Branches that were given up. */
+  readonly abandoned: readonly Branch[];
 }
 
 /** Takes the events in their order. No intermediate state is ever shown to anybody. */
@@ -50,24 +55,58 @@ export function fold(
   let effects: readonly Effect[] = [];
   let durability: Durability = 'soon';
   const refused: (CodedError | undefined)[] = [];
+  const abandoned: Branch[] = [];
   for (const { event } of batch) {
     const wanted = decide(next, event, now);
-    const overflows = sizeOf(wanted.next) > Math.max(branchesMax, sizeOf(next));
-    const decision = overflows ? decide(next, { kind: 'woken' }, now) : wanted;
+    const overflow = overflowOf(next, wanted.next, event, branchesMax);
+    const decision = overflow === undefined ? wanted : decide(next, { kind: 'woken' }, now);
     const isProgress = event.kind === 'replied' || event.kind === 'woken';
     const isExpendable = isProgress && decision.next.status === next.status && !opensActions(next, decision.next);
     if (decision.next !== next && !isExpendable) durability = 'now';
-    if (overflows) refused.push(tooManyBranches(next.gid, branchesMax));
-    else refused.push(decision.refused && refusedByRule(decision.refused));
+    refused.push(overflow ?? (decision.refused && refusedByRule(decision.refused)));
+    if (event.kind === 'replied' && event.result !== 'success') abandoned.push(...abandonedBy(next, decision.next));
     next = decision.next;
     effects = decision.effects;
   }
-  return { next, effects, refused, durability };
+  return { next, effects, refused, durability, abandoned };
+}
+
+/** Why a transaction may not grow from `before` to `after`; undefined when it may. */
+function overflowOf(
+  before: GlobalTransaction,
+  after: GlobalTransaction,
+  { kind }: Event,
+  branchesMax: number,
+): CodedError | undefined {
+  if (after === before) return undefined;
+  if (countOf(after) > Math.max(branchesMax, countOf(before))) return tooManyBranches(before.gid, branchesMax);
+  const isGrowing = kind === 'enlist' || kind === 'step';
+  return isGrowing && charactersOf(after) > CHARACTERS_MAX ? tooLarge(before.gid, CHARACTERS_MAX) : undefined;
 }
 
 /** Branches and recorded steps: what grows with what participants send. */
-function sizeOf({ branches, progress }: GlobalTransaction): number {
-  return branches.length + (progress?.length ?? 0);
+function countOf({ branches, progress, steps }: GlobalTransaction): number {
+  return branches.length + (progress?.length ?? 0) + (steps?.length ?? 0);
+}
+
+/** What steps and the requests of branches take, as far as it can be much. */
+function charactersOf({ branches, steps = [] }: GlobalTransaction): number {
+  let sum = 0;
+  for (const { step, data } of steps) sum += step.length + data.length;
+  for (const { payload, requests } of branches) {
+    sum += payload?.length ?? 0;
+    for (const { headers = {}, body = '' } of Object.values(requests ?? {})) {
+      sum += body.length;
+      for (const [name, value] of Object.entries(headers)) sum += name.length + value.length;
+    }
+  }
+  return sum;
+}
+
+function abandonedBy(before: GlobalTransaction, after: GlobalTransaction): readonly Branch[] {
+  return after.branches.filter(
+    ({ status }, index) => status === 'abandoned' && before.branches[index]?.status !== 'abandoned',
+  );
 }
 
 /** Whether the decision is to be written before it is performed. `before` is the state that it was made on. */

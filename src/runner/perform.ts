@@ -96,18 +96,21 @@ function isDue({ due }: Driven, { branch, operation, before }: CallEffect, now: 
 }
 
 function callOf(transaction: GlobalTransaction, branch: Branch, operation: Operation, url: string): BranchCall {
-  const { gid, mode, requestTimeoutMs: timeoutMs, protocol, headers, name } = transaction;
-  const { payload, isNative } = branch;
+  const { gid, mode, protocol, headers, name } = transaction;
+  const { payload, isNative, results } = branch;
+  const request = branch.requests?.[operation];
   return {
     gid,
     mode,
     branch: branch.id,
     operation,
     url,
-    timeoutMs,
+    timeoutMs: branch.requestTimeoutMs ?? transaction.requestTimeoutMs,
     ...(protocol === undefined || isNative === true ? {} : { protocol }),
     ...(headers === undefined ? {} : { headers }),
     ...(payload === undefined ? {} : { payload }),
     ...(name === undefined ? {} : { name }),
+    ...(request === undefined ? {} : { request }),
+    ...(results === undefined ? {} : { results }),
   };
 }

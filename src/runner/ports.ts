@@ -1,4 +1,5 @@
 /** What the runner needs from outside, with the laws that every implementation keeps. Types only. */
+import type { OperationRequest, ResultRules } from '../contract/messages.ts';
 import type {
   BranchId,
   CallResult,
@@ -128,6 +129,10 @@ export interface BranchCall {
   readonly payload?: string;
   /** The name of the workflow, for its callback. */
   readonly name?: string;
+  /** In the native way: what is sent in place of a POST of `{}`. */
+  readonly request?: OperationRequest;
+  /** In the native way over HTTP: what the statuses of the answer mean, if not what they mean to all. */
+  readonly results?: ResultRules;
 }
 
 /** The only source of time. `at` calls once at or after the instant; the returned function cancels. */

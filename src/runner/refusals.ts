@@ -1,11 +1,17 @@
 /** Why the runner itself does not do what was asked: the errors that callers get to see. */
 import { CodedError } from '../contract/errors.ts';
 import type { Gid } from '../contract/transaction.ts';
+import { hasNoRuns } from '../engine/branches/runs.ts';
 import type { Refusal } from '../engine/decision.ts';
 
 /** What `decide` refused. */
 export function refusedByRule(refusal: Refusal): CodedError {
   return new CodedError(refusal.code, refusal.message, { hint: refusal.hint });
+}
+
+/** Somebody asks for the runs of a transaction that is no workflow in a mesh. */
+export function noRuns(gid: Gid): CodedError {
+  return refusedByRule(hasNoRuns(gid));
 }
 
 /** The store did not answer, or answered with an error: whether the write counts is not known. */
@@ -46,8 +52,18 @@ export function tooManyTransactions(limit: number): CodedError {
 
 export function tooManyBranches(gid: Gid, limit: number): CodedError {
   return new CodedError('TOO_MANY_BRANCHES', `transaction ${gid} has ${limit} branches, the most that it may have`, {
-    hint: 'let fewer databases and services take part, or raise limits.branches',
+    hint: 'let fewer databases and services take part, record fewer steps (each counts like a branch), or raise limits.branches',
   });
+}
+
+export function tooLarge(gid: Gid, limit: number): CodedError {
+  return new CodedError(
+    'TOO_MANY_BRANCHES',
+    `transaction ${gid} would keep more than ${limit} characters of requests and steps`,
+    {
+      hint: 'record less, and let operations be called with less: what a step needs later can stay in a database',
+    },
+  );
 }
 
 export function shuttingDown(): CodedError {

@@ -3,13 +3,14 @@ import { hash } from 'node:crypto';
 import { assert } from '../platform/assert.ts';
 import type { Log } from '../platform/log.ts';
 import type { CodedError } from '../contract/errors.ts';
-import type { BeginRequest, EnlistRequest } from '../contract/messages.ts';
+import type { AbortRequest, BeginRequest, EnlistRequest, StepRequest, SubmitRequest } from '../contract/messages.ts';
 import type { NewTransaction } from '../contract/new-transaction.ts';
 import { isFinal, type Gid, type Instant } from '../contract/transaction.ts';
 import { begin, requestIdentity } from '../engine/begin.ts';
 import { decide } from '../engine/decide.ts';
 import type { Event } from '../engine/event.ts';
-import type { GlobalTransaction } from '../engine/global-transaction.ts';
+import { termsOf, type GlobalTransaction } from '../engine/global-transaction.ts';
+import { superseded } from '../engine/branches/runs.ts';
 import { start } from '../engine/start.ts';
 import { Claimer } from './claim.ts';
 import { isOver, type RunnerEvent } from './driven.ts';
@@ -20,6 +21,7 @@ import type { Clock, ListFilter, Store, Transport } from './ports.ts';
 import {
   gidConflict,
   gidUnknown,
+  refusedByRule,
   shuttingDown,
   storeFailed,
   tooManyBranches,
@@ -27,13 +29,14 @@ import {
 } from './refusals.ts';
 import type { Outcome, Runner } from './runner.ts';
 import { type Waiter, Waiters } from './waiters.ts';
+import { runOf } from './view.ts';
 import { watch } from './watch.ts';
 
 export interface RunnerOptions {
   readonly store: Store;
   readonly transport: Transport;
   readonly clock: Clock;
-  /** Makes a gid for a begin that brings none. */
+  /** Makes a gid for a begin that brings none. What it makes is unique, so the requests for runs are told apart by it too. */
   readonly newGid: () => Gid;
   /**
    * Who this coordinator is to the others on the same store. A name that is the same after a restart lets it go on with its
@@ -95,7 +98,7 @@ class CoordinatorRunner implements Runner {
     if (this.#isFull && request.gid === undefined) return refused(tooManyTransactions(limits.unfinished));
     const gid = request.gid ?? newGid();
     const now = clock.now();
-    const transaction = begin(request, gid, hash('sha256', requestIdentity(request), 'base64url'), now);
+    const transaction = begin(request, gid, hashOf(requestIdentity(request)), now);
     return this.#insert(transaction, now);
   }
 
@@ -105,7 +108,7 @@ class CoordinatorRunner implements Runner {
     if (this.#isStopping) return refused(shuttingDown());
     if (steps.length > limits.branches) return refused(tooManyBranches(gid, limits.branches));
     const now = clock.now();
-    const transaction = start(request, status, hash('sha256', `${mode} ${identity}`, 'base64url'), now);
+    const transaction = start(request, status, hashOf(`${mode} ${identity}`), now);
     const inserted = await this.#insert(transaction, now);
     if (!inserted.ok || inserted.value.created || status === 'prepared') return inserted;
     const known = inserted.value.transaction;
@@ -174,21 +177,39 @@ class CoordinatorRunner implements Runner {
     }
   }
 
-  async enlist(gid: Gid, { kind, resource, operations }: EnlistRequest): ReturnType<Runner['enlist']> {
-    if (this.#isStopping) return refused(shuttingDown());
-    const outcome = await this.#driver.request(gid, { kind: 'enlist', branch: { kind, resource, operations } });
+  async enlist(gid: Gid, request: EnlistRequest): ReturnType<Runner['enlist']> {
+    const { kind, resource, operations, requests, run } = request;
+    const terms = termsOf(request);
+    const hashed = requests === undefined ? {} : { hash: hashOf(JSON.stringify([operations, terms])) };
+    const branch = { kind, resource, operations, ...terms, ...hashed };
+    const outcome = await this.happen(gid, { kind: 'enlist', branch, ...ofRun(run) });
     if (!outcome.ok) return outcome;
-    const branch = outcome.value.branches.find((candidate) => candidate.resource === resource);
-    assert(branch !== undefined, `what was enlisted in ${gid} is one of its branches`);
-    return { ok: true, value: { gid, branchId: branch.id, sequence: branch.sequence } };
+    const enlisted = outcome.value.branches.find((candidate) => candidate.resource === resource);
+    assert(enlisted !== undefined, `what was enlisted in ${gid} is one of its branches`);
+    return { ok: true, value: { gid, branchId: enlisted.id, sequence: enlisted.sequence } };
   }
 
-  submit(gid: Gid): Promise<Outcome<GlobalTransaction>> {
-    return this.happen(gid, { kind: 'submit' });
+  async run(gid: Gid): ReturnType<Runner['run']> {
+    const id = this.#options.newGid();
+    const outcome = await this.happen(gid, { kind: 'resume', id });
+    if (!outcome.ok) return outcome;
+    // Two requests that come together are decided together: each sees the state after both, and only one has the newest run.
+    if (outcome.value.run?.id !== id) return refused(refusedByRule(superseded(outcome.value, undefined)));
+    const run = runOf(outcome.value);
+    assert(run !== undefined, `${gid} has the run that has just begun`);
+    return { ok: true, value: run };
   }
 
-  abort(gid: Gid, request: { readonly reason?: string }): Promise<Outcome<GlobalTransaction>> {
-    return this.happen(gid, { kind: 'abort', reason: request.reason ?? 'aborted by request' });
+  step(gid: Gid, { run, step, data }: StepRequest): Promise<Outcome<GlobalTransaction>> {
+    return this.happen(gid, { kind: 'step', run, step: { step, data } });
+  }
+
+  submit(gid: Gid, { run }: SubmitRequest = {}): Promise<Outcome<GlobalTransaction>> {
+    return this.happen(gid, { kind: 'submit', ...ofRun(run) });
+  }
+
+  abort(gid: Gid, { reason = 'aborted by request', run }: AbortRequest): Promise<Outcome<GlobalTransaction>> {
+    return this.happen(gid, { kind: 'abort', reason, ...ofRun(run) });
   }
 
   retry(gid: Gid): Promise<Outcome<GlobalTransaction>> {
@@ -254,6 +275,14 @@ class CoordinatorRunner implements Runner {
     const isOurs = (asked: Gid): boolean => this.#driver.peek(asked) !== undefined;
     watch(gid, over, { ...this.#options, waiters: this.#waiters, decide: judge, isOurs });
   }
+}
+
+function hashOf(text: string): string {
+  return hash('sha256', text, 'base64url');
+}
+
+function ofRun(run: number | undefined): { readonly run?: number } {
+  return run === undefined ? {} : { run };
 }
 
 function refused(error: CodedError): { readonly ok: false; readonly error: CodedError } {

@@ -1,5 +1,13 @@
 /** The coordinator's verbs, as HTTP and gRPC call them. Implemented by `run.ts`. */
-import type { AbortRequest, BeginRequest, EnlistAnswer, EnlistRequest } from '../contract/messages.ts';
+import type {
+  AbortRequest,
+  BeginRequest,
+  EnlistAnswer,
+  EnlistRequest,
+  RunAnswer,
+  StepRequest,
+  SubmitRequest,
+} from '../contract/messages.ts';
 import type { CodedError } from '../contract/errors.ts';
 import type { Gid } from '../contract/transaction.ts';
 import type { NewTransaction } from '../contract/new-transaction.ts';
@@ -11,7 +19,7 @@ import type { ListFilter } from './ports.ts';
 export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: CodedError };
 
 /**
- * Every answer of `begin`, `enlist`, `submit` and `abort` is durable when it is given. Nothing rejects but for defects;
+ * Every answer of `begin`, `enlist`, `run`, `step`, `submit` and `abort` is durable when it is given. Nothing rejects but for defects;
  * a store that fails answers `STORE_FAILED`.
  */
 export interface Runner {
@@ -41,7 +49,11 @@ export interface Runner {
     act: () => Promise<Outcome<GlobalTransaction>>,
   ): Promise<Outcome<GlobalTransaction>>;
   enlist(gid: Gid, request: EnlistRequest): Promise<Outcome<EnlistAnswer>>;
-  submit(gid: Gid): Promise<Outcome<GlobalTransaction>>;
+  /** A new run of a workflow in a mesh, which supersedes all earlier ones. */
+  run(gid: Gid): Promise<Outcome<RunAnswer>>;
+  /** Records a finished step of a run. */
+  step(gid: Gid, request: StepRequest): Promise<Outcome<GlobalTransaction>>;
+  submit(gid: Gid, request?: SubmitRequest): Promise<Outcome<GlobalTransaction>>;
   abort(gid: Gid, request: AbortRequest): Promise<Outcome<GlobalTransaction>>;
   retry(gid: Gid): Promise<Outcome<GlobalTransaction>>;
   read(gid: Gid): Promise<Outcome<GlobalTransaction>>;

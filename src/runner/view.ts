@@ -1,5 +1,5 @@
 /** A transaction as the native APIs show it, over HTTP and over gRPC. */
-import type { BranchView, TransactionView } from '../contract/messages.ts';
+import type { BranchView, CallbackView, RunAnswer, TransactionView } from '../contract/messages.ts';
 import { type Gid, isFinal } from '../contract/transaction.ts';
 import type { Branch, GlobalTransaction } from '../engine/global-transaction.ts';
 import type { ListFilter } from './ports.ts';
@@ -47,22 +47,43 @@ export async function pageOf<View>(
 /** The view of `transaction`: what the contract promises and nothing else of the state. */
 export function viewOf(transaction: GlobalTransaction): TransactionView {
   const { gid, mode, status, createdAt, deadline, finishedAt, reason, initiator, branches } = transaction;
+  const { callback, run, steps } = transaction;
   return {
     gid,
     mode,
     status,
     createdAt,
-    ...(status === 'prepared' ? { deadline } : {}),
+    ...(status === 'prepared' && deadline !== undefined ? { deadline } : {}),
     ...(finishedAt === undefined ? {} : { finishedAt }),
     ...(reason === undefined ? {} : { reason }),
     ...(initiator === undefined ? {} : { initiator }),
     needsAttention: !isFinal(status) && branches.some((branch) => branch.status === 'dirty'),
+    ...(callback === undefined ? {} : { callback: callbackViewOf(callback, status === 'prepared') }),
+    ...(run === undefined ? {} : { run: run.number }),
+    ...(steps === undefined ? {} : { steps: steps.map(({ step }) => step) }),
     branches: branches.map(branchViewOf),
   };
 }
 
+/** The newest run of a workflow in a mesh, with all that its program needs to go on; undefined when the transaction has no runs. */
+export function runOf({ run, callback, steps = [] }: GlobalTransaction): RunAnswer | undefined {
+  if (run === undefined) return undefined;
+  return { run: run.number, ...(callback?.payload === undefined ? {} : { payload: callback.payload }), steps };
+}
+
+function callbackViewOf({ operations, attempts, notBefore, lastError }: Branch, isOpen: boolean): CallbackView {
+  const [url = ''] = operations.workflow ?? operations.msg ?? [];
+  return {
+    operation: operations.workflow === undefined ? 'msg' : 'workflow',
+    url,
+    attempts,
+    ...(notBefore === undefined || !isOpen ? {} : { nextAttemptAt: notBefore }),
+    ...(lastError === undefined ? {} : { lastError }),
+  };
+}
+
 function branchViewOf(branch: Branch): BranchView {
-  const { id, sequence, kind, resource, status, operations, attempts, notBefore, lastError } = branch;
+  const { id, sequence, kind, resource, status, operations, attempts, attemptsMax, notBefore, lastError } = branch;
   return {
     branchId: id,
     sequence,
@@ -71,6 +92,7 @@ function branchViewOf(branch: Branch): BranchView {
     status,
     operations,
     attempts,
+    ...(attemptsMax === undefined ? {} : { attemptsMax }),
     ...(notBefore === undefined || status !== 'prepared' ? {} : { nextAttemptAt: notBefore }),
     ...(lastError === undefined ? {} : { lastError }),
   };

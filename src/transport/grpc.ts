@@ -1,6 +1,6 @@
 /**
- * Calls branches over gRPC as DTM does (dtmsvr, trans_status.go `getURLResult`): the payload is the message's bytes as the
- * initiator encoded them, the identity of the operation goes into the metadata, and what comes back is not looked at.
+ * Calls branches over gRPC: in the native way, and as DTM does (dtmsvr, trans_status.go `getURLResult`). The message's bytes are as
+ * whoever made the branch encoded them, the identity of the operation goes into the metadata, and what comes back is not looked at.
  */
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { type GrpcUrl, parseGrpcUrl } from '../contract/grpc-url.ts';
@@ -57,18 +57,31 @@ function notCalled(reason: string): Promise<Answer> {
   return Promise.resolve({ result: 'unknown', detail: `not called: ${reason}` });
 }
 
+/** In the native way a branch has headers of its own; of binary ones the bytes are in base64, as on the wire. */
+function isNative({ protocol }: BranchCall): boolean {
+  return protocol === undefined;
+}
+
 /** The metadata of a call, or why there can be none. */
 function metadataOf(request: BranchCall): Metadata | string {
   const metadata = new Metadata();
+  const own = isNative(request) ? request.request?.headers : request.headers;
   try {
-    for (const [name, value] of ownHeaders(request.headers)) {
+    for (const [name, value] of ownHeaders(own)) {
       if (/^(?:grpc-|content-type$|user-agent$)/.test(name)) continue;
       // The library lets a colon through, which only the names of HTTP/2 itself may have.
       if (name.startsWith(':')) return `"${name.slice(0, 60)}" is no name of a header`;
-      metadata.set(name, name.endsWith('-bin') ? Buffer.from(value) : value);
+      const bytes = (): Buffer => Buffer.from(value, isNative(request) ? 'base64' : 'utf8');
+      metadata.set(name, name.endsWith('-bin') ? bytes() : value);
     }
   } catch (error) {
     return `a header of the transaction cannot be sent over gRPC: ${String(error)}`.slice(0, DETAIL_CHARACTERS_MAX);
+  }
+  if (isNative(request)) {
+    metadata.set('atomesh-gid', request.gid);
+    metadata.set('atomesh-branch', request.branch);
+    metadata.set('atomesh-op', request.operation);
+    return metadata;
   }
   metadata.set('dtm-gid', request.gid);
   metadata.set('dtm-trans_type', request.mode);
@@ -83,8 +96,13 @@ function headerText(text: string): string {
   return /^[\x20-\x7e]*$/.test(text) ? text : encodeURIComponent(text.toWellFormed());
 }
 
-/** The message's bytes: the payload itself; for the callback of a workflow wrapped into `workflow.WorkflowData`. */
-function messageOf({ operation, payload = '' }: BranchCall): Buffer {
+/**
+ * The message's bytes. In the native way what the operation's request says, by default the empty message; else the payload itself, for
+ * the callback of a workflow wrapped into `workflow.WorkflowData`.
+ */
+function messageOf(call: BranchCall): Buffer {
+  if (isNative(call)) return Buffer.from(call.request?.body ?? '', 'base64');
+  const { operation, payload = '' } = call;
   const data = Buffer.from(payload, 'base64');
   if (operation !== 'workflow' || data.length === 0) return data;
   const length: number[] = [];

@@ -26,11 +26,19 @@ export interface Judge {
   broken(status: number, body: string, reason: string): Answer;
 }
 
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
+type Method = (typeof METHODS)[number];
+
+/** True for the methods that branches may be called with. */
+export function isMethod(text: string): text is Method {
+  return (METHODS as readonly string[]).includes(text);
+}
+
 export interface HttpRequest {
   readonly url: string;
   /** Added to the query that the URL has: `gid=1&op=action`. */
   readonly query?: string;
-  readonly method: 'GET' | 'POST';
+  readonly method: Method;
   /** Names and values in turn. */
   readonly headers: readonly string[];
   readonly body?: string | Buffer;

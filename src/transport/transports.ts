@@ -27,6 +27,7 @@ export function createTransports({ token, ...options }: TransportOptions = {}): 
   const grpc = createGrpcTransport(options);
   const ways: Readonly<Record<Way, Transport>> = {
     native: nativeCalls(caller, token),
+    'native-grpc': grpc,
     none: { call: () => Promise.resolve({ result: 'success' }) },
     http: dtmHttpCalls(caller),
     'json-rpc': jsonRpcCalls(caller),
@@ -42,16 +43,17 @@ export function createTransports({ token, ...options }: TransportOptions = {}): 
 }
 
 /** `none`: nothing is to be called, which succeeds. */
-export type Way = 'native' | 'none' | 'http' | 'json-rpc' | 'grpc';
+export type Way = 'native' | 'native-grpc' | 'none' | 'http' | 'json-rpc' | 'grpc';
 
 /**
  * DTM's rule (dtmsvr, trans_status.go `getURLResult`): the scheme counts more than the protocol of the transaction, so that one
- * transaction can have branches of both kinds. `grpc://` and `grpcs://` are ours.
+ * transaction can have branches of both kinds. `grpc://` and `grpcs://` are ours, and say the same of calls in the native way.
  */
 export function wayOf({ protocol, url }: Pick<BranchCall, 'protocol' | 'url'>): Way {
-  if (protocol === undefined) return 'native';
+  const namesGrpc = /^grpcs?:\/\//i.test(url);
+  if (protocol === undefined) return namesGrpc ? 'native-grpc' : 'native';
   if (url === '') return 'none';
-  if (/^grpcs?:\/\//i.test(url)) return 'grpc';
+  if (namesGrpc) return 'grpc';
   if (protocol === 'json-rpc' && url.includes('method')) return 'json-rpc';
   return protocol === 'http' || /^https?:\/\//i.test(url) ? 'http' : 'grpc';
 }

@@ -10,7 +10,7 @@ export interface WebhookOptions {
 }
 
 export interface WebhooksOptions {
-  /** Told when a branch has been called in vain so often, and each time again after that. */
+  /** Told when a branch has been called in vain so often, and each time again after that; and when one is given up. */
   readonly alert: (WebhookOptions & { readonly after: number }) | undefined;
   /** Told when a transaction has ended. */
   readonly completion: WebhookOptions | undefined;
@@ -23,7 +23,8 @@ export interface Webhooks {
 }
 
 /**
- * The body of an alert is DTM's: `{gid, status, branch, error, retry_count}`, and `op` (svr/trans_status.go:243). That of a
+ * The body of an alert is DTM's: `{gid, status, branch, error, retry_count}`, and `op` (svr/trans_status.go:243), with
+ * `abandoned: true` when a message is given up. That of a
  * completion is `{gid, mode, status, reason, createdAt, finishedAt}`, instants in milliseconds.
  *
  * Deliveries are kept in memory: what is not delivered when the process dies is not. The state itself is always in the API.
@@ -37,6 +38,11 @@ export function openWebhooks({ alert, completion }: WebhooksOptions, log: Log): 
       if (event.kind === 'finished') {
         const { gid, mode, status, reason, createdAt, finishedAt } = event.transaction;
         completions?.add({ gid, mode, status, reason, createdAt, finishedAt }, { gid });
+      } else if (event.kind === 'abandoned') {
+        const { transaction, branch } = event;
+        const { gid, status } = transaction;
+        const { id, lastError: error, attempts: retry_count } = branch;
+        alerts?.add({ gid, status, branch: id, op: 'action', error, retry_count, abandoned: true }, { gid });
       } else if (alerts !== undefined && alert !== undefined && isInVain(event)) {
         const { transaction, branch, operation, result, detail } = event;
         const tries = branch.attempts + 1;

@@ -74,6 +74,41 @@ test('each request for a transaction may go to another coordinator', async (t) =
   t.is((await members.ask(2, '/v1/transactions/nothing/submit', {})).status, 404);
 });
 
+test('each run, step and branch of a workflow may go to another coordinator, and the newest run is the newest everywhere', async (t) => {
+  await using branch = await startTestBranch();
+  await using members = await startMembers([{}, {}, {}]);
+  const callback = { operation: 'workflow', url: branch.url, afterMs: 60_000, payload: 'cmVx' };
+  t.is((await members.ask(0, '/v1/transactions', { gid: 'w', callback })).status, 201);
+  const step = { run: 1, step: 'a', data: 'YQ==' };
+  t.is((await members.ask(1, '/v1/transactions/w/steps', step)).status, 200);
+  const runs = await Promise.all([0, 1, 2].map((member) => members.ask(member, '/v1/transactions/w/runs', {})));
+  const numbers = runs.flatMap(({ status, body }) => (status === 200 ? [(body as { run: number }).run] : []));
+  t.is(new Set(numbers).size, numbers.length, 'no number twice');
+  const newest = Math.max(...numbers);
+  const enlist = {
+    kind: 'msg',
+    resource: 'm',
+    operations: { action: `${branch.url}/send` },
+    requests: { action: { method: 'PUT', headers: { a: 'b' }, body: 'aGk=' } },
+    results: { success: [[200, 200]], failure: [], ongoing: [] },
+    delayMs: 1,
+    attemptsMax: 5,
+    retryIntervalMs: 10,
+    requestTimeoutMs: 1000,
+  };
+  const late = await members.ask(2, '/v1/transactions/w/branches', { ...enlist, run: 1 });
+  t.like(late.body, { error: { code: 'RUN_SUPERSEDED' } });
+  t.is((await members.ask(1, '/v1/transactions/w/branches', { ...enlist, run: newest })).status, 200);
+  t.is((await members.ask(2, '/v1/transactions/w/submit', { run: newest - 1 })).status, 409);
+  t.is((await members.ask(2, '/v1/transactions/w/submit', { run: newest })).status, 200);
+  t.like((await members.ask(1, '/v1/transactions/w?wait=10s')).body, { status: 'succeed' });
+  t.like(branch.requests[0], { method: 'PUT', path: '/send', body: 'hi' });
+  t.like((await members.ask(2, '/v1/transactions/w/steps')).body, {
+    run: newest,
+    steps: [{ step: 'a', data: 'YQ==' }],
+  });
+});
+
 test('transactions of every mode of the DTM protocol go on at any coordinator', async (t) => {
   await using branch = await startTestBranch();
   await using members = await startMembers([{}, {}]);

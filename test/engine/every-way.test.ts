@@ -4,7 +4,7 @@ import { decide } from '../../src/engine/decide.ts';
 import type { Event } from '../../src/engine/event.ts';
 import type { Branch, GlobalTransaction } from '../../src/engine/global-transaction.ts';
 import { goEveryWay, type Situation, type Work } from './every-way.ts';
-import { branchId, happened, participant, started, stepsOf } from './sample.ts';
+import { begunWith, branchId, happened, participant, started, stepsOf } from './sample.ts';
 
 /** Whatever is astray arrives in the end as well. */
 function isLeftAlone({ state, work }: Situation): boolean {
@@ -59,6 +59,41 @@ for (const mode of ['tcc', 'xa'] as const) {
     t.log(`${situations} situations, ${ends.length} ends`);
   });
 }
+
+const MESSAGE = happened(begunWith('msg'), [
+  { kind: 'enlist', branch: participant('mail', 'msg') },
+  { kind: 'enlist', branch: participant('stock', 'tcc') },
+]);
+
+/** Delivered and confirmed exactly when the initiator's local transaction has committed; else cancelled, and never delivered. */
+function isAsCommitted({ state, work }: Situation): boolean {
+  const isGood = state.status === 'succeed';
+  const isDone = isGood ? work['02']?.confirmed === true : work['02']?.undone === true;
+  return isDone && (work['01']?.done ?? false) === isGood && (work['00']?.done ?? false) === isGood;
+}
+
+test('a message in a mesh ends as its initiator’s local transaction, whatever way it goes, and always can', (t) => {
+  const requests: readonly Event[] = [{ kind: 'retry' }];
+  const { situations, ends, stuck } = goEveryWay({
+    first: MESSAGE,
+    requests,
+    wasDone: ['02'],
+    hasLocalTransaction: true,
+  });
+  t.deepEqual(stuck.slice(0, 1), []);
+  t.deepEqual(ends.filter((end) => !isAsCommitted(end)).slice(0, 1), []);
+  t.deepEqual([...new Set(ends.map(({ state }) => state.status))].sort(), ['failed', 'succeed']);
+  t.log(`${situations} situations, ${ends.length} ends`);
+});
+
+test('a message in a mesh that takes silence of its initiator for a no is found', (t) => {
+  const judge: typeof decide = (state, event, now) => {
+    const isSilence = event.kind === 'replied' && event.operation === 'msg' && event.result === 'unknown';
+    return decide(state, isSilence ? { ...event, result: 'failure' } : event, now);
+  };
+  const { ends } = goEveryWay({ first: MESSAGE, requests: [], wasDone: ['02'], hasLocalTransaction: true, judge });
+  t.true(ends.some((end) => !isAsCommitted(end)));
+});
 
 /** Wrong sagas: the search must see that they are. */
 const WRONG: Readonly<Record<string, typeof decide>> = {

@@ -4,7 +4,7 @@
  *
  * What a coordinator forgets when it dies are its calls. Those go astray: they may still arrive, once each, at any time.
  */
-import { isFinal, type BranchId, type Operation } from '../../src/contract/transaction.ts';
+import { INITIATOR, isFinal, type BranchId, type Operation } from '../../src/contract/transaction.ts';
 import { decide } from '../../src/engine/decide.ts';
 import type { Event } from '../../src/engine/event.ts';
 import type { Branch, GlobalTransaction } from '../../src/engine/global-transaction.ts';
@@ -27,6 +27,8 @@ export interface Journey {
   readonly first: GlobalTransaction;
   /** What clients ask, at any time and any number of times. */
   readonly requests: readonly Event[];
+  /** The initiator of a message commits its local transaction at any time, or is asked before that, and submits or aborts accordingly. */
+  readonly hasLocalTransaction?: boolean;
   /** Branches whose first phase is done. */
   readonly wasDone?: readonly string[];
   /** The engine's own unless a wrong one is to be found. */
@@ -60,7 +62,8 @@ const NOTHING: Work = { done: false, undone: false, confirmed: false };
  * Goes every way. Throws at the first step that breaks a promise: an outcome that changes, or work that an outcome forbids. What must
  * hold of the ends is for the caller to say.
  */
-export function goEveryWay({ first, requests, wasDone = [], judge = decide }: Journey): Ways {
+export function goEveryWay(journey: Journey): Ways {
+  const { first, requests, wasDone = [], judge = decide, hasLocalTransaction = false } = journey;
   const work = Object.fromEntries(wasDone.map((id) => [id, { ...NOTHING, done: true }]));
   const happen = (situation: Situation, event: Event): Situation => afterEvent(situation, event, judge);
   const start = happen({ state: first, isLate: false, inFlight: [], astray: [], work }, { kind: 'woken' });
@@ -69,7 +72,9 @@ export function goEveryWay({ first, requests, wasDone = [], judge = decide }: Jo
   const open = [start];
   for (let situation = open.pop(); situation !== undefined; situation = open.pop()) {
     const from = keyOf(situation);
-    for (const next of nextOf(situation, requests, happen)) {
+    const asked = hasLocalTransaction ? [...requests, ...initiatorsWord(situation)] : requests;
+    const later = hasLocalTransaction ? committedLocally(situation) : [];
+    for (const next of [...nextOf(situation, asked, happen), ...later]) {
       const key = keyOf(next);
       before.set(key, [...(before.get(key) ?? []), from]);
       if (known.has(key)) continue;
@@ -90,6 +95,20 @@ export function goEveryWay({ first, requests, wasDone = [], judge = decide }: Jo
   }
   const stuck = [...known].filter(([key]) => !reaching.has(key)).map(([, situation]) => situation);
   return { situations: known.size, ends, stuck };
+}
+
+/** What an initiator that knows how its local transaction ended tells the coordinator. */
+function initiatorsWord({ work }: Situation): readonly Event[] {
+  const local = work[INITIATOR] ?? NOTHING;
+  if (local.done) return [{ kind: 'submit' }];
+  return local.undone ? [{ kind: 'abort', reason: 'r' }] : [];
+}
+
+/** Whoever has asked before has made sure that it does not commit any more. */
+function committedLocally(situation: Situation): readonly Situation[] {
+  const local = situation.work[INITIATOR] ?? NOTHING;
+  if (local.done || local.undone) return [];
+  return [{ ...situation, work: { ...situation.work, [INITIATOR]: { ...local, done: true } } }];
 }
 
 function keyOf(situation: Situation): string {
@@ -139,6 +158,8 @@ function perform(
     result: 'success',
   });
   switch (operation) {
+    case 'msg':
+      return known.done ? { work, result: 'success' } : { ...changed({ ...known, undone: true }), result: 'failure' };
     case 'action':
       return known.undone ? { work, result: 'failure' } : changed({ ...known, done: true });
     case 'confirm':
@@ -173,13 +194,15 @@ function afterEvent(situation: Situation, event: Event, judge: typeof decide): S
 /** Tries and pauses aside, so that there is an end of situations. */
 function withoutCounts(state: GlobalTransaction): GlobalTransaction {
   const { reason: _, finishedAt, retries, ...rest } = state;
-  const branches = state.branches.map((branch): Branch => {
+  const withoutTries = (branch: Branch): Branch => {
     const { notBefore: __, lastError: ___, ...kept } = branch;
     return { ...kept, attempts: 0 };
-  });
+  };
+  const { callback } = state;
   return {
     ...rest,
-    branches,
+    branches: state.branches.map(withoutTries),
+    ...(callback === undefined ? {} : { callback: withoutTries(callback) }),
     ...(finishedAt === undefined ? {} : { finishedAt: state.createdAt }),
     ...(retries === undefined || state.retryLimit === undefined ? {} : { retries }),
   };

@@ -1,4 +1,5 @@
 /** Transactions to decide about. */
+import type { BeginRequest } from '../../src/contract/messages.ts';
 import type { NewStep, NewTransaction } from '../../src/contract/new-transaction.ts';
 import type { BranchId, BranchKind, Gid, GlobalStatus, Instant, Operation } from '../../src/contract/transaction.ts';
 import { begin } from '../../src/engine/begin.ts';
@@ -33,6 +34,13 @@ export function participant(resource: string, kind: BranchKind = 'undo', host: s
 /** A begun transaction. */
 export function begun(): GlobalTransaction {
   return begin({ timeoutMs: TIMEOUT_MS }, 'g' as Gid, 'hash', T0);
+}
+
+/** A mesh whose initiator is asked, as a message or as a workflow, 5,000 ms after its begin or its last sign of life. */
+export function begunWith(operation: 'msg' | 'workflow', wanted: Partial<BeginRequest> = {}): GlobalTransaction {
+  const callback = { operation, url: CALLBACK.url, afterMs: 5000, payload: 'cmVxdWVzdA==' };
+  const deadline = operation === 'msg' ? {} : { timeoutMs: TIMEOUT_MS };
+  return begin({ ...deadline, callback, ...wanted }, 'g' as Gid, 'hash', T0);
 }
 
 /** A transaction of another mode, as its initiator begins it at `T0`. */

@@ -64,10 +64,10 @@ for (const mode of MODES) {
   test(`${mode}: requests and successes that come twice change nothing the second time`, (t) => {
     checkLives(mode, ({ event, decision, now }) => {
       // A call of a workflow is a try whatever it answers: only the program itself says how it ended.
-      const isTry = event.kind === 'replied' && (event.result !== 'success' || mode === 'workflow');
+      const isTry = event.kind === 'replied' && (event.result !== 'success' || event.operation === 'workflow');
       if (isTry || event.kind === 'resume') return;
       const again = decide(decision.next, event, now);
-      const isSign = mode === 'workflow' && event.kind === 'record';
+      const isSign = mode === 'workflow' ? event.kind === 'record' : event.kind === 'step' || event.kind === 'enlist';
       if (isSign) must(JSON.stringify(again.next) === JSON.stringify(decision.next), 'recorded twice');
       else must(again.next === decision.next, 'changed by a repetition');
       if (decision.refused === undefined) must(again.refused === undefined, 'refused by a repetition');
@@ -221,3 +221,50 @@ for (const mode of ['mesh', 'tcc', 'xa'] as const) {
     t.pass();
   });
 }
+
+test('mesh: of a workflow only the newest run records, enlists and ends, and what is recorded stays', (t) => {
+  checkLives('mesh', ({ before, event, decision: { next, refused } }) => {
+    for (const [index, step] of (before.steps ?? []).entries()) must(next.steps?.[index] === step, 'a step changed');
+    const newest = before.run?.number;
+    if (newest === undefined) return must(next.run === undefined && next.steps === undefined, 'runs of no workflow');
+    must([newest, newest + 1].includes(next.run?.number ?? 0), 'runs were passed over');
+    const isEnd = before.status === 'prepared' && next.status === 'submitted';
+    must(!isEnd || (event.kind === 'submit' && event.run === newest), 'ended by something else than its newest run');
+    if (!('run' in event) || event.run === undefined || isFinal(before.status)) return;
+    must(
+      (refused?.code === 'RUN_SUPERSEDED') === event.run < newest,
+      `run ${event.run} of ${newest}: ${refused?.code}`,
+    );
+  });
+  t.pass();
+});
+
+test('mesh: what a message is decided to be is what its initiator said, or somebody who asked for it', (t) => {
+  checkLives('mesh', ({ before, event, decision: { next } }) => {
+    if (before.callback?.operations.msg === undefined || before.status !== 'prepared') return;
+    const isAnswer = event.kind === 'replied' && event.operation === 'msg' && event.branch === before.callback.id;
+    const outcome = outcomeOf(next);
+    const isCommit = event.kind === 'submit' || (isAnswer && event.result === 'success');
+    const isRollback = event.kind === 'abort' || (isAnswer && event.result === 'failure');
+    must(outcome !== 'commit' || isCommit, 'committed by nobody');
+    must(outcome !== 'rollback' || isRollback, 'rolled back by nobody');
+  });
+  t.pass();
+});
+
+test('mesh: a message is not delivered before its delay, and given up exactly when it was tried as often as wished', (t) => {
+  checkLives('mesh', ({ decision: { next, effects }, now }) => {
+    for (const branch of next.branches) {
+      const { id, status, attempts, attemptsMax, delayMs } = branch;
+      const isCalled = effects.some((effect) => effect.kind === 'call' && effect.branch === id);
+      must(!isCalled || attempts < (attemptsMax ?? Infinity), 'called once too often');
+      must(
+        (status === 'abandoned') === (status !== 'succeed' && attempts === attemptsMax),
+        `${status} after ${attempts}`,
+      );
+      const isHeld = delayMs !== undefined && attempts === 0 && next.status === 'submitted' && isCalled;
+      must(!isHeld || (branch.notBefore ?? Infinity) <= now, 'delivered too early');
+    }
+  });
+  t.pass();
+});

@@ -6,8 +6,8 @@ import { decide } from '../../src/engine/decide.ts';
 import type { Decision } from '../../src/engine/decision.ts';
 import type { Effect } from '../../src/engine/effect.ts';
 import type { Event } from '../../src/engine/event.ts';
-import type { GlobalTransaction } from '../../src/engine/global-transaction.ts';
-import { begun, branchId, CALLBACK, participant, started, stepsOf, T0 } from './sample.ts';
+import type { GlobalTransaction, Terms } from '../../src/engine/global-transaction.ts';
+import { begun, begunWith, branchId, CALLBACK, participant, started, stepsOf, T0 } from './sample.ts';
 
 export const MODES: readonly Mode[] = ['mesh', 'saga', 'tcc', 'xa', 'msg', 'workflow'];
 
@@ -42,6 +42,39 @@ const operation = fc.constantFrom<Operation>(
 const words = fc.constantFrom('x', 'y');
 const ended = fc.constantFrom('succeed' as const, 'failed' as const);
 
+const run = fc.integer({ min: 1, max: 4 });
+const terms: fc.Arbitrary<Terms> = fc.record(
+  {
+    delayMs: fc.integer({ min: 0, max: 9000 }),
+    attemptsMax: fc.integer({ min: 1, max: 4 }),
+    retryIntervalMs: fc.integer({ min: 10, max: 5000 }),
+  },
+  { requiredKeys: [] },
+);
+
+/** What happens to meshes with runs, and branches on terms of their own. */
+const meshOnly: fc.Arbitrary<Event> = fc.oneof(
+  fc.nat(9).map((id): Event => ({ kind: 'resume', id: `request ${id}` })),
+  fc
+    .tuple(run, fc.constantFrom('s1', 's2', 's3'), words)
+    .map(([run, step, data]): Event => ({ kind: 'step', run, step: { step, data } })),
+  run.map((run): Event => ({ kind: 'submit', run })),
+  run.map((run): Event => ({ kind: 'abort', reason: 'r', run })),
+  fc
+    .tuple(
+      fc.option(run, { nil: undefined }),
+      fc.constantFrom('m', 'n'),
+      fc.constantFrom('msg', 'tcc'),
+      terms,
+      fc.option(words, { nil: undefined }),
+    )
+    .map(([run, resource, kind, wished, hash]): Event => {
+      const requests = hash === undefined ? {} : { hash, requests: { action: { method: 'PUT', body: hash } } };
+      const branch = { ...participant(resource, kind), ...wished, ...requests };
+      return { kind: 'enlist', branch, ...(run === undefined ? {} : { run }) };
+    }),
+);
+
 /** Events from outside; stray answers are among them. */
 const outside: fc.Arbitrary<Event> = fc.oneof(
   fc.constantFrom<Event>(
@@ -64,6 +97,7 @@ const outside: fc.Arbitrary<Event> = fc.oneof(
     .tuple(id, fc.constantFrom('action', 'rollback'), ended, words)
     .map(([branch, operation, status, data]): Event => ({ kind: 'record', step: { branch, operation, status, data } })),
   ended.map((status): Event => ({ kind: 'conclude', status })),
+  { weight: 4, arbitrary: meshOnly },
 );
 
 const happening: fc.Arbitrary<Happening> = fc.oneof(
@@ -102,7 +136,7 @@ const request: fc.Arbitrary<Partial<NewTransaction>> = fc.record(
 
 /** A transaction of the mode, as it is begun. */
 export function begunAs(mode: Mode): fc.Arbitrary<GlobalTransaction> {
-  if (mode === 'mesh') return fc.constant(begun());
+  if (mode === 'mesh') return fc.constantFrom(begun(), begunWith('msg'), begunWith('workflow'));
   return fc
     .tuple(request, fc.constantFrom('prepared', 'submitted'))
     .map(([{ order, steps = [], ...wanted }, status]) => {

@@ -5,8 +5,8 @@ import test from 'ava';
 import { listenGrpc } from '../../src/grpc/server.ts';
 import { openLog } from '../../src/platform/log.ts';
 import { startGrpcBranch } from '../transport/calls.ts';
-import { NOTHING_KNOWN, RecordingService, serve, serveRunner } from './served.ts';
-import { until } from '../coordinator/started.ts';
+import { askAt, NOTHING_KNOWN, RecordingService, serve, serveRunner } from './served.ts';
+import { startTestCoordinator, until } from '../coordinator/started.ts';
 
 const steps = JSON.stringify([{ action: 'a:1/p.S/Do', compensate: 'a:1/p.S/Undo' }, { action: null }, {}]);
 
@@ -222,6 +222,22 @@ test('a saga runs over gRPC from its submit to its branches, and its state can b
   t.like(message.branches[0], { branch_id: '01', kind: 'saga', status: 'succeed', attempts: 1, last_error: '' });
   t.deepEqual(message.branches[0].operations.action, { urls: [url] });
   t.true(message.created_at > 1.7e12 && message.finished_at >= message.created_at);
+});
+
+test('of a workflow in a mesh the state tells over gRPC what it tells over HTTP', async (t) => {
+  await using coordinator = await startTestCoordinator();
+  using asker = askAt(new URL(coordinator.grpcUrl ?? '').host);
+  const callback = { operation: 'workflow', url: 'grpc://127.0.0.1:1/a.B/C', afterMs: 60_000 };
+  await coordinator.ask('POST', '/v1/transactions', { gid: 'w', callback });
+  await coordinator.ask('POST', '/v1/transactions/w/steps', { run: 1, step: 'first', data: '' });
+  await coordinator.ask('POST', '/v1/transactions/w/runs', {});
+  const message = { kind: 'msg', resource: 'm', operations: { action: 'http://127.0.0.1:1/' }, attemptsMax: 3 };
+  await coordinator.ask('POST', '/v1/transactions/w/branches', message);
+  const told = (await asker.ask('Query', { gid: 'w' })).message;
+  t.like(told, { mode: 'mesh', status: 'prepared', run: 2, steps: ['first'] });
+  t.like(told.callback, { operation: 'workflow', url: callback.url, attempts: 0, last_error: '' });
+  t.true(told.callback.next_attempt_at > told.created_at);
+  t.like(told.branches[0], { kind: 'msg', attempts_max: 3 });
 });
 
 test('a saga whose branch refuses is rolled back, and its submit answers ABORTED with the reason', async (t) => {

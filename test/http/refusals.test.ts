@@ -43,7 +43,7 @@ const REFUSED: readonly (readonly [title: string, path: string, body: unknown, c
     '/v1/transactions/g/submit',
     { now: true },
     'BAD_REQUEST',
-    /"now": unknown field, known are none/,
+    /"now": unknown field, known are run/,
   ],
   ['a long reason', '/v1/transactions/g/abort', { reason: 'x'.repeat(1001) }, 'BAD_REQUEST', /^reason/],
   ['no kind', '/v1/transactions/g/branches', { ...BRANCH, kind: undefined }, 'BAD_REQUEST', /^kind: missing/],
@@ -146,7 +146,7 @@ test('what is not there is 404 with a list of what is, and a wrong method 405 wi
   const wrong = await coordinator.ask('DELETE', '/v1/transactions/g');
   t.deepEqual([wrong.status, wrong.body.error.code, wrong.headers.get('allow')], [405, 'METHOD_NOT_ALLOWED', 'GET']);
   t.is((await coordinator.ask('PUT', '/v1/transactions', {})).headers.get('allow'), 'POST, GET');
-  for (const verb of ['submit', 'abort', 'retry', 'branches']) {
+  for (const verb of ['submit', 'abort', 'retry', 'branches', 'runs']) {
     const answer = await coordinator.ask('GET', `/v1/transactions/g/${verb}`);
     t.deepEqual([answer.status, answer.headers.get('allow')], [405, 'POST'], 'no GET changes state');
   }

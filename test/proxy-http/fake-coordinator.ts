@@ -4,6 +4,7 @@ import type {
   AbortRequest,
   BeginRequest,
   EnlistAnswer,
+  RunAnswer,
   TransactionList,
   TransactionView,
 } from '../../src/contract/messages.ts';
@@ -89,6 +90,15 @@ export class FakeCoordinator implements CoordinatorClient {
   }
 
   enlist(): Promise<EnlistAnswer> {
+    return Promise.reject(new CodedError('INTERNAL', 'not used here'));
+  }
+  runs(): Promise<RunAnswer> {
+    return Promise.reject(new CodedError('INTERNAL', 'not used here'));
+  }
+  step(): Promise<void> {
+    return Promise.reject(new CodedError('INTERNAL', 'not used here'));
+  }
+  steps(): Promise<RunAnswer> {
     return Promise.reject(new CodedError('INTERNAL', 'not used here'));
   }
   retry(): Promise<TransactionView> {

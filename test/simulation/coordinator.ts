@@ -20,10 +20,13 @@ const SILENT: Log = {
   child: () => SILENT,
 };
 
+/** What an application does: a mode, or a mesh with a callback. */
+export type Story = Mode | 'mesh message' | 'mesh workflow';
+
 /** How a wrong variant gets in: through the runner's own parameters. */
 export interface Variant {
-  /** Initiators of this mode only. */
-  readonly only?: Mode;
+  /** Applications that do only this. */
+  readonly only?: Story;
   readonly decide?: Decide;
   readonly store?: (store: Store) => Store;
   readonly transport?: (transport: Transport) => Transport;

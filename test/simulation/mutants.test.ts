@@ -1,6 +1,7 @@
 import test from 'ava';
 import { GENERAL_MUTANTS } from './mutants/general.ts';
 import { INITIATED_MUTANTS } from './mutants/initiated.ts';
+import { MESH_MUTANTS } from './mutants/mesh.ts';
 import { SAGA_MUTANTS } from './mutants/saga.ts';
 import { TWO_PHASE_MUTANTS } from './mutants/two-phase.ts';
 import { simulate } from './world.ts';
@@ -13,6 +14,7 @@ const MUTANTS = [
   ...SAGA_MUTANTS.map((mutant) => ({ ...mutant, only: 'saga' as const })),
   ...TWO_PHASE_MUTANTS,
   ...INITIATED_MUTANTS,
+  ...MESH_MUTANTS,
 ];
 
 for (const { wrong, only, variant } of MUTANTS) {

@@ -212,6 +212,7 @@ export class SimulatedStore {
       if (known?.branch === step.branch && known.operation === step.operation && known.status === step.status) continue;
       history.violated('S25 replay', `${next.gid} forgot how step ${step.branch} ${step.operation} ended`);
     }
+    this.#checkRuns(before, next);
     if (isDecision && next.reason === 'deadline passed') history.count('rolled back by the deadline');
     if (outcomeOf(next) === 'undecided' && (next.retries ?? 0) > (next.retryLimit ?? Infinity)) {
       history.violated('retry limit', `${next.gid} goes on after ${next.retries} tries in vain`);
@@ -225,6 +226,23 @@ export class SimulatedStore {
       }
     }
     if (isFinal(next.status)) onFinal(next);
+  }
+
+  /** The steps of a workflow in a mesh say themselves which run has recorded them. */
+  #checkRuns(before: GlobalTransaction, next: GlobalTransaction): void {
+    const { history } = this.#options;
+    if ((next.run?.number ?? 0) < (before.run?.number ?? 0)) {
+      history.violated('S29 newest run', `${next.gid} forgot its newest run`);
+    }
+    for (const [index, { step, data }] of (before.steps ?? []).entries()) {
+      const known = next.steps?.[index];
+      if (known?.step === step && known.data === data) continue;
+      history.violated('S25 replay', `${next.gid} forgot step ${step}`);
+    }
+    for (const { step, data } of next.steps?.slice(before.steps?.length ?? 0) ?? []) {
+      if (Number.parseInt(data, 10) >= (before.run?.number ?? 0)) continue;
+      history.violated('S29 newest run', `step ${step} of ${next.gid} was recorded by an older run: ${data}`);
+    }
   }
 
   #claimDue(now: number, lease: Lease, limit: number, ownUntil: number = Infinity): readonly Stored[] {

@@ -1,16 +1,18 @@
 /** A world with a seed: coordinators, a store, participants, clients, and a bad day. */
-import { isFinal, type CallResult, type Gid, type Mode } from '../../src/contract/transaction.ts';
+import { isFinal, type CallResult, type Gid } from '../../src/contract/transaction.ts';
 import { needsAttention } from '../../src/engine/status.ts';
 import type { Peers } from '../../src/runner/peers.ts';
 import type { Outcome, Runner } from '../../src/runner/runner.ts';
 import { CallChecks } from './checks/calls.ts';
 import { checkEnd, checkFinal, isLeftToOperator, type Scene } from './checks/end.ts';
 import { Ledger } from './checks/ledger.ts';
-import { Life, type Variant } from './coordinator.ts';
+import { Life, type Story, type Variant } from './coordinator.ts';
 import { drawFaults, FAULT_KINDS, type FaultKind, type Faults } from './faults.ts';
 import { History, type Violation } from './history.ts';
 import { Initiator } from './initiators/initiator.ts';
 import { runMesh } from './initiators/mesh.ts';
+import { runMeshMessage } from './initiators/mesh-message.ts';
+import { runMeshWorkflow } from './initiators/mesh-workflow.ts';
 import { runMessage } from './initiators/message.ts';
 import { runSaga } from './initiators/saga.ts';
 import { runTwoPhase } from './initiators/two-phase.ts';
@@ -27,15 +29,28 @@ const PEACE = Object.fromEntries(FAULT_KINDS.map((kind) => [kind, 0])) as Faults
 const HEALING_MS = 180_000;
 
 /** What applications do; those of a mesh are the most. */
-const INITIATORS: Readonly<Record<Mode, (initiator: Initiator) => Promise<void>>> = {
+const INITIATORS: Readonly<Record<Story, (initiator: Initiator) => Promise<void>>> = {
   mesh: runMesh,
   saga: runSaga,
   tcc: (initiator) => runTwoPhase(initiator, 'tcc'),
   xa: (initiator) => runTwoPhase(initiator, 'xa'),
   msg: runMessage,
   workflow: runWorkflow,
+  'mesh message': runMeshMessage,
+  'mesh workflow': runMeshWorkflow,
 };
-const MODES: readonly Mode[] = ['mesh', 'mesh', 'saga', 'saga', 'tcc', 'xa', 'msg', 'workflow'];
+const STORIES: readonly Story[] = [
+  'mesh',
+  'mesh',
+  'mesh message',
+  'mesh workflow',
+  'saga',
+  'saga',
+  'tcc',
+  'xa',
+  'msg',
+  'workflow',
+];
 
 export interface Run {
   readonly hash: string;
@@ -195,9 +210,9 @@ export class World {
 
   async #initiate(name: string): Promise<void> {
     const { random, time } = this;
-    const mode = this.#variant.only ?? random.pick(MODES);
+    const story = this.#variant.only ?? random.pick(STORIES);
     await time.sleep(random.between(0, 2000));
-    await INITIATORS[mode](new Initiator(this, name));
+    await INITIATORS[story](new Initiator(this, name));
   }
 
   #bringUp(index: number): Life {

@@ -11,6 +11,8 @@ import { AUTHORITY, CERTIFICATE, KEY } from './certificates.ts';
 
 const CASES: readonly (readonly [protocol: Protocol | undefined, url: string, Way])[] = [
   [undefined, 'http://a/b', 'native'],
+  [undefined, 'grpc://a:1/p.S/M', 'native-grpc'],
+  [undefined, 'GRPCS://a:1/p.S/M', 'native-grpc'],
   ['http', '', 'none'],
   ['http', 'http://a/b', 'http'],
   ['http', 'HTTPS://a/b', 'http'],

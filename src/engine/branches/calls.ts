@@ -37,15 +37,13 @@ export function tried(branch: Branch): Branch {
 }
 
 /**
- * The branch after an answer that was no success: `ongoing` is asked again at the transaction's own interval, anything else with
+ * The branch after an answer that was no success: `ongoing` is asked again at its own or the transaction's interval, anything else with
  * growing pauses. `failure` too, where the decision stands and a branch cannot change it.
  */
 export function triedInVain(state: GlobalTransaction, branch: Branch, reply: Reply, now: Instant): Branch {
   const next = { ...tried(branch), lastError: errorText(reply) };
-  const pauseMs =
-    reply.result === 'ongoing'
-      ? state.retryIntervalMs
-      : backoffMs(state.gid, branch.id, next.attempts, state.retryIntervalMs);
+  const firstMs = branch.retryIntervalMs ?? state.retryIntervalMs;
+  const pauseMs = reply.result === 'ongoing' ? firstMs : backoffMs(state.gid, branch.id, next.attempts, firstMs);
   return { ...next, notBefore: (now + pauseMs) as Instant };
 }
 
@@ -54,7 +52,7 @@ export function errorText(reply: Reply): string {
   return (reply.detail ?? `answered ${reply.result}`).slice(0, ERROR_CHARACTERS_MAX).toWellFormed();
 }
 
-/** The state in which every unfinished branch, a dirty one too, may be called at once. */
+/** The state in which every unfinished branch, a dirty one too, may be called at once; not a message before its time. */
 export function askedAgain(state: GlobalTransaction): GlobalTransaction {
   const { callback } = state;
   if (!state.branches.some(waits) && (callback === undefined || !waits(callback))) return state;
@@ -63,7 +61,8 @@ export function askedAgain(state: GlobalTransaction): GlobalTransaction {
 }
 
 function waits(branch: Branch): boolean {
-  return branch.status === 'dirty' || branch.notBefore !== undefined;
+  const isHeld = branch.delayMs !== undefined && branch.attempts === 0;
+  return branch.status === 'dirty' || (branch.notBefore !== undefined && !isHeld);
 }
 
 function askable(branch: Branch): Branch {

@@ -5,30 +5,32 @@ import { branchIdOf } from './id.ts';
 import { DEADLINE_REASON, isOverdue } from '../deadline.ts';
 import { isCommitted, isRolledBack, notInThisMode, type Decision, type Refusal, type Step } from '../decision.ts';
 import type { Event, NewBranch } from '../event.ts';
-import type { Branch, GlobalTransaction } from '../global-transaction.ts';
+import { termsOf, type Branch, type GlobalTransaction } from '../global-transaction.ts';
 import { reasonText } from '../reason.ts';
 import { requiredOperations } from '../operations.ts';
 import { answered, decided, dueEffects, type Ordering } from './phase-two.ts';
 import { STATUS_RULES } from '../status.ts';
 
-/** Replicas of one participant that are remembered per operation; the oldest makes room. */
+/** Replicas of one participant that are remembered per operation, and enlistments that were replaced; the oldest makes room. */
 export const ALTERNATIVES_MAX = 8;
 
-/**
- * The rules of such a mode. Time comes first: an undecided transaction past its deadline is rolled back before the event is
- * looked at.
- */
+/** The rules of such a mode. */
 export function decideEnrolled(
   ordering: Ordering,
 ): (before: GlobalTransaction, event: Event, now: Instant) => Decision {
   return (before, event, now) => {
-    const state = isOverdue(before, now) ? rolledBack(before, DEADLINE_REASON, now) : before;
-    const step = take(state, event, now);
+    const step = takeEnrolled(inTime(before, now), event, now);
     return { ...step, effects: dueEffects(step.next, ordering, now) };
   };
 }
 
-function take(state: GlobalTransaction, event: Event, now: Instant): Step {
+/** Time comes first: an undecided transaction past its deadline is rolled back before an event is looked at. */
+export function inTime(state: GlobalTransaction, now: Instant): GlobalTransaction {
+  return isOverdue(state, now) ? rolledBack(state, DEADLINE_REASON, now) : state;
+}
+
+/** What an event makes of a state in whose time it has come. */
+export function takeEnrolled(state: GlobalTransaction, event: Event, now: Instant): Step {
   switch (event.kind) {
     case 'enlist':
       return enlist(state, event.branch);
@@ -79,7 +81,7 @@ function enlist(state: GlobalTransaction, wanted: NewBranch): Step {
   const index = state.branches.findIndex((branch) => isSame(branch, wanted));
   const known = state.branches[index];
   if (known === undefined) return { next: { ...state, branches: [...state.branches, newBranch(state, wanted)] } };
-  const branch = withAlternatives(known, wanted);
+  const branch = wanted.requests === undefined ? withAlternatives(known, wanted) : replaced(known, wanted);
   return { next: branch === known ? state : { ...state, branches: state.branches.with(index, branch) } };
 }
 
@@ -97,6 +99,13 @@ function enlistRefusal(state: GlobalTransaction, wanted: NewBranch): Refusal | u
       code: 'BAD_REQUEST',
       message: `branch "${wanted.resource}" of kind ${wanted.kind} has no URL for ${missing.join(' and ')}`,
       hint: `give operations ${requiredOperations(wanted.kind).join(' and ')}; without them it could not be finished`,
+    };
+  }
+  if (wanted.kind !== 'msg' && (wanted.delayMs !== undefined || wanted.attemptsMax !== undefined)) {
+    return {
+      code: 'BAD_REQUEST',
+      message: `branch "${wanted.resource}" is of kind ${wanted.kind}, which is neither delayed nor given up`,
+      hint: 'leave delayMs and attemptsMax out; only branches of kind msg may have them',
     };
   }
   const known = state.branches.find((branch) => isSame(branch, wanted));
@@ -119,19 +128,18 @@ function enlistRefusal(state: GlobalTransaction, wanted: NewBranch): Refusal | u
 
 function newBranch(state: GlobalTransaction, wanted: NewBranch): Branch {
   const sequence = state.branches.length + 1;
-  const operations: Partial<Record<Operation, readonly string[]>> = {};
-  // An empty URL is how an initiator says that there is nothing to do.
-  for (const [operation, url] of entries(wanted.operations)) if (url !== '') operations[operation] = [url];
   return {
     id: wanted.id ?? freeId(state, sequence),
     sequence,
     kind: wanted.kind,
     resource: wanted.resource,
-    operations,
+    operations: urlsOf(wanted),
+    ...termsOf(wanted),
     status: 'prepared',
     attempts: 0,
     ...(wanted.id === undefined && state.protocol !== undefined ? { isNative: true } : {}),
     ...(wanted.payload === undefined ? {} : { payload: wanted.payload }),
+    ...(wanted.hash === undefined ? {} : { hash: wanted.hash }),
   };
 }
 
@@ -154,6 +162,30 @@ function isRepeated(branch: Branch, wanted: NewBranch): boolean {
     branch.payload === wanted.payload &&
     entries(wanted.operations).every(([operation, url]) => (branch.operations[operation]?.[0] ?? '') === url)
   );
+}
+
+/**
+ * Whoever says what is sent has learned more of the branch: what it said before may lack what an answer had to say. So what was
+ * replaced does not come back: it is a repetition that took long, or a later run of a workflow that does not know the answer yet.
+ */
+function replaced(known: Branch, wanted: NewBranch): Branch {
+  const { hash: last, replaced: earlier = [] } = known;
+  const { hash } = wanted;
+  if (hash !== undefined && (hash === last || earlier.includes(hash))) return known;
+  return {
+    ...known,
+    operations: urlsOf(wanted),
+    ...termsOf(wanted),
+    ...(hash === undefined ? {} : { hash }),
+    ...(last === undefined ? {} : { replaced: [...earlier, last].slice(-ALTERNATIVES_MAX) }),
+  };
+}
+
+function urlsOf(wanted: NewBranch): Branch['operations'] {
+  const operations: Partial<Record<Operation, readonly string[]>> = {};
+  // An empty URL is how an initiator says that there is nothing to do.
+  for (const [operation, url] of entries(wanted.operations)) if (url !== '') operations[operation] = [url];
+  return operations;
 }
 
 /** The branch itself when it knows every URL already. */

@@ -13,9 +13,10 @@ export type Ordering = Readonly<Record<'commit' | 'rollback', 'parallel' | 'reve
 /** The state after the decision to commit (`submitted`) or to roll back (`aborting`); already final when no branch has to be asked. */
 export function decided(state: GlobalTransaction, status: 'submitted' | 'aborting', now: Instant): GlobalTransaction {
   const outcome = STATUS_RULES[status].outcome;
-  const branches = state.branches.map((branch) => {
+  const branches = state.branches.map((branch): Branch => {
     const operation = operationFor(branch.kind, outcome);
-    return operation === undefined || !hasUrl(branch, operation) ? { ...branch, status: 'succeed' as const } : branch;
+    if (operation === undefined || !hasUrl(branch, operation)) return { ...branch, status: 'succeed' };
+    return branch.delayMs === undefined ? branch : { ...branch, notBefore: (now + branch.delayMs) as Instant };
   });
   return finishedIfOver({ ...state, status, branches }, now);
 }
@@ -24,7 +25,7 @@ export function decided(state: GlobalTransaction, status: 'submitted' | 'abortin
 export function answered(state: GlobalTransaction, reply: Reply, now: Instant): GlobalTransaction {
   const index = state.branches.findIndex(({ id }) => id === reply.branch);
   const branch = state.branches[index];
-  if (branch === undefined || branch.status === 'succeed') return state;
+  if (branch === undefined || isFinished(branch)) return state;
   if (operationFor(branch.kind, STATUS_RULES[state.status].outcome) !== reply.operation) return state;
   if (branch.status === 'dirty' && reply.result !== 'success') return state;
   const next = afterAnswer(state, branch, reply, now);
@@ -37,13 +38,20 @@ function afterAnswer(state: GlobalTransaction, branch: Branch, reply: Reply, now
   if (reply.result === 'dirty' && state.status === 'aborting') {
     return { ...tried(branch), lastError: errorText(reply), status: 'dirty' };
   }
+  if (branch.attemptsMax !== undefined && branch.attempts + 1 >= branch.attemptsMax) {
+    return { ...tried(branch), lastError: errorText(reply), status: 'abandoned' };
+  }
   // The decision stands, so a branch's `failure` cannot change it: like DTM, ask again until it is done.
   return triedInVain(state, branch, reply, now);
 }
 
+function isFinished({ status }: Branch): boolean {
+  return status === 'succeed' || status === 'abandoned';
+}
+
 /** The state, final when every branch has been finished. */
 export function finishedIfOver(state: GlobalTransaction, now: Instant): GlobalTransaction {
-  if (!state.branches.every(({ status }) => status === 'succeed')) return state;
+  if (!state.branches.every(isFinished)) return state;
   return { ...state, status: state.status === 'submitted' ? 'succeed' : 'failed', finishedAt: now };
 }
 

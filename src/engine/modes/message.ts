@@ -4,6 +4,7 @@
  */
 import { INITIATOR, type Instant } from '../../contract/transaction.ts';
 import { askedAgain, callEffects, tried, triedInVain, type Reply } from '../branches/calls.ts';
+import { checked } from '../branches/initiator.ts';
 import { isCommitted, isRolledBack, notInThisMode, type Decision, type Step } from '../decision.ts';
 import type { Effect } from '../effect.ts';
 import type { Event } from '../event.ts';
@@ -52,7 +53,12 @@ function notSent(state: GlobalTransaction, reason: string, now: Instant): Global
 }
 
 function answered(state: GlobalTransaction, reply: Reply, now: Instant): GlobalTransaction {
-  if (reply.branch === INITIATOR) return checked(state, reply, now);
+  if (reply.branch === INITIATOR) {
+    return checked(state, reply, now, {
+      committed: (next) => submitted(next, now),
+      rolledBack: (next, detail = '') => notSent(next, detail, now),
+    });
+  }
   const index = state.branches.findIndex(({ id }) => id === reply.branch);
   const branch = state.branches[index];
   if (branch === undefined || branch.status !== 'prepared' || state.status !== 'submitted') return state;
@@ -62,15 +68,6 @@ function answered(state: GlobalTransaction, reply: Reply, now: Instant): GlobalT
   }
   const done = { ...tried(branch), status: 'succeed' as const };
   return withoutEmptySteps({ ...state, branches: state.branches.with(index, done) }, now);
-}
-
-/** The initiator has said how its local transaction ended. */
-function checked(state: GlobalTransaction, reply: Reply, now: Instant): GlobalTransaction {
-  const { callback } = state;
-  if (callback === undefined || state.status !== 'prepared' || reply.operation !== 'msg') return state;
-  if (reply.result === 'success') return submitted({ ...state, callback: tried(callback) }, now);
-  if (reply.result === 'failure') return notSent({ ...state, callback: tried(callback) }, reply.detail ?? '', now);
-  return { ...state, callback: triedInVain(state, callback, reply, now) };
 }
 
 function withoutEmptySteps(state: GlobalTransaction, now: Instant): GlobalTransaction {

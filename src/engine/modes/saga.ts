@@ -3,7 +3,7 @@ import type { Instant } from '../../contract/transaction.ts';
 import { askedAgain, callEffects, errorText, tried, triedInVain, type DueCall, type Reply } from '../branches/calls.ts';
 import { finishedIfOver } from '../branches/phase-two.ts';
 import { actionEffects, hasUrl, isReached, passEmptyActions, predecessorsOf } from '../branches/steps.ts';
-import { isPastDeadline } from '../deadline.ts';
+import { isPastDeadline, withDeadline } from '../deadline.ts';
 import { isRolledBack, isUnderWay, notInThisMode, type Decision, type Step } from '../decision.ts';
 import type { Effect } from '../effect.ts';
 import type { Event } from '../event.ts';
@@ -167,18 +167,4 @@ function blockingOf(state: GlobalTransaction): number[] {
     for (const before of predecessorsOf(state, index)) blocking[before] = (blocking[before] ?? 0) + 1;
   }
   return blocking;
-}
-
-/**
- * No action is begun from the deadline on. It counts while calls are under way too, so there is always a wake for it unless an
- * earlier one comes first.
- */
-function withDeadline(effects: readonly Effect[], deadline: Instant): readonly Effect[] {
-  let wakeAt = deadline;
-  const calls: Effect[] = [];
-  for (const effect of effects) {
-    if (effect.kind === 'call') calls.push({ ...effect, before: deadline });
-    else if (effect.at < wakeAt) wakeAt = effect.at;
-  }
-  return [...calls, { kind: 'wake', at: wakeAt }];
 }

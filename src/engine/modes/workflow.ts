@@ -4,6 +4,7 @@
  */
 import { INITIATOR, type Instant } from '../../contract/transaction.ts';
 import { askedAgain, callEffects, triedInVain, type Reply } from '../branches/calls.ts';
+import { alive } from '../branches/initiator.ts';
 import { isCommitted, isRolledBack, notInThisMode, type Decision, type Refusal, type Step } from '../decision.ts';
 import type { Effect } from '../effect.ts';
 import type { Event } from '../event.ts';
@@ -19,6 +20,8 @@ export function decideWorkflow(state: GlobalTransaction, event: Event, now: Inst
 function take(state: GlobalTransaction, event: Event, now: Instant): Step {
   switch (event.kind) {
     case 'resume':
+      // Runs with numbers are those of a mesh.
+      if (event.id !== undefined) return { next: state, refused: notInThisMode(state, 'runs') };
       return { next: alive(state, now) };
     case 'record':
       return record(state, event.step, now);
@@ -33,16 +36,6 @@ function take(state: GlobalTransaction, event: Event, now: Instant): Step {
     default:
       return { next: state, refused: notInThisMode(state, event.kind) };
   }
-}
-
-/** The program gives a sign of life: it runs, and must not be run a second time beside itself. */
-function alive(state: GlobalTransaction, now: Instant): GlobalTransaction {
-  const { callback } = state;
-  if (callback === undefined || state.status !== 'prepared') return state;
-  return {
-    ...state,
-    callback: { ...callback, notBefore: (now + (state.silenceMs ?? state.retryIntervalMs)) as Instant },
-  };
 }
 
 function record(state: GlobalTransaction, step: Progress, now: Instant): Step {

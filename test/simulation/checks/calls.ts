@@ -115,6 +115,9 @@ export class CallChecks {
     if (known !== undefined && this.#isCurrent(gid) && isDone(known, operation)) {
       history.violated('L3 bounded retry', `${name} was called, and the store knows that it is done`);
     }
+    if (known !== undefined && known.attempts >= (known.attemptsMax ?? Infinity)) {
+      history.violated('L3 bounded retry', `${name} was called more often than its sender wished`);
+    }
     if (transaction?.mode === 'saga' && operation === 'action' && !isReached(transaction, branch)) {
       history.violated('S7 log before act', `${name} was called, and a recovery would not compensate it`);
     }
@@ -149,23 +152,27 @@ export class CallChecks {
     if (transaction?.holdUntil !== undefined && operation === 'action' && this.#isCurrent(gid)) {
       if (now < transaction.holdUntil) history.violated('delay', `${name} was called before its time`);
     }
-    const isTimed = mode === 'saga' && operation === 'action' && transaction?.deadline !== undefined;
+    const known = transaction?.branches.find(({ id }) => id === branch);
+    const isHeld = known?.delayMs !== undefined && known.attempts === 0 && this.#isCurrent(gid);
+    if (isHeld && now < (known.notBefore ?? now)) history.violated('delay', `${name} was called before its time`);
+    const isBounded = (mode === 'saga' && operation === 'action') || (mode === 'mesh' && operation === 'workflow');
+    const isTimed = isBounded && transaction?.deadline !== undefined;
     if (isTimed && this.#isCurrent(gid) && now >= transaction.deadline) {
       history.violated('deadline', `${name} was called after the deadline`);
     }
     const last = this.#ended.get(gid)?.get(`${operation} ${branch}`);
     if (last === undefined || store.disturbed.has(gid)) return;
-    if (last.result === 'success' && mode !== 'workflow') {
+    if (last.result === 'success' && operation !== 'workflow') {
       history.violated('L3 bounded retry', `${name} was called after its success`);
     }
-    if (now - last.at < (transaction?.retryIntervalMs ?? 0) / 2) {
+    if (now - last.at < (known?.retryIntervalMs ?? transaction?.retryIntervalMs ?? 0) / 2) {
       history.violated('L3 bounded retry', `${name} was called ${now - last.at} ms after an answer ${last.result}`);
     }
   }
 }
 
 function isDone({ status, action }: Branch, operation: Operation): boolean {
-  return status === 'succeed' || (operation === 'action' && action !== undefined);
+  return status === 'succeed' || status === 'abandoned' || (operation === 'action' && action !== undefined);
 }
 
 /** Every action before this one is known to have succeeded. */

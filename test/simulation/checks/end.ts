@@ -34,8 +34,8 @@ export function checkFinal(transaction: GlobalTransaction, scene: Scene): void {
   for (const branch of branches) {
     const participant = participantOf(scene.participants, branch);
     if (participant === undefined) continue;
-    const fault =
-      mode === 'mesh' ? meshFault(transaction, participant) : branchFault(transaction, branch, participant, scene);
+    const isUndo = mode === 'mesh' && branch.kind === 'undo';
+    const fault = isUndo ? undoFault(transaction, participant) : branchFault(transaction, branch, participant, scene);
     if (fault === undefined) continue;
     scene.history.violated(
       'S3 atomic outcome',
@@ -44,7 +44,7 @@ export function checkFinal(transaction: GlobalTransaction, scene: Scene): void {
   }
 }
 
-function meshFault({ gid, status }: GlobalTransaction, participant: Participant): string | undefined {
+function undoFault({ gid, status }: GlobalTransaction, participant: Participant): string | undefined {
   const { committed, fenced } = participant.state(gid);
   return (status === 'succeed' ? committed : fenced) ? undefined : 'has not done it';
 }
@@ -56,13 +56,18 @@ function branchFault(
   { ledger }: Scene,
 ): string | undefined {
   const state = participant.branches.state(gid, branch.id);
-  switch (mode) {
+  if (branch.status === 'abandoned') {
+    return branch.attempts === branch.attemptsMax ? undefined : `was given up after ${branch.attempts} tries`;
+  }
+  switch (mode === 'mesh' ? branch.kind : mode) {
     case 'tcc':
       if (status === 'succeed') return isIdle(branch, 'confirm') || state?.confirmed ? undefined : 'is not confirmed';
       return isIdle(branch, 'cancel') || state?.undone ? undefined : 'is not cancelled';
     case 'xa':
       return (status === 'succeed' ? state?.confirmed : state?.undone) ? undefined : 'is left prepared';
     case 'saga':
+      // In a mesh the initiator acts itself, and answers for it.
+      if (mode === 'mesh') return status === 'succeed' || state?.undone ? undefined : 'is not compensated';
       if (status === 'succeed') return isIdle(branch, 'action') || state?.effect === 1 ? undefined : 'has not acted';
       if (isIdle(branch, 'compensate') || !ledger.isAsked(gid, branch.id, 'action')) return undefined;
       return state?.undone ? undefined : 'may have acted and is not compensated';
@@ -86,8 +91,9 @@ export function checkEnd(store: SimulatedStore, scene: Scene): void {
     const { transaction } = stored;
     if (isFinal(transaction.status)) {
       history.count(situationOf(transaction));
+      if (transaction.branches.some(({ status }) => status === 'abandoned')) history.count('message given up');
       // What came late has changed nothing.
-      if (transaction.mode !== 'mesh') checkFinal(transaction, scene);
+      checkFinal(transaction, scene);
     } else if (isLeftToOperator(transaction, participants)) history.count('dirty branch left to the operator');
     else
       history.violated('L1 progress', `${transaction.gid} is still ${transaction.status} long after everything works`);
@@ -99,11 +105,13 @@ export function checkEnd(store: SimulatedStore, scene: Scene): void {
   }
 }
 
-function situationOf({ mode, status, reason }: GlobalTransaction): Situation {
+function situationOf({ mode, status, reason, callback, run }: GlobalTransaction): Situation {
   if (reason === STOPPED_REASON) return 'stopped by an operator';
   const isGood = status === 'succeed';
   switch (mode) {
     case 'mesh':
+      if (run !== undefined) return isGood ? 'workflow of a mesh succeeded' : 'workflow of a mesh failed';
+      if (callback !== undefined) return isGood ? 'message of a mesh delivered' : 'message of a mesh not sent';
       return isGood ? 'committed' : 'rolled back';
     case 'saga':
       return isGood ? 'saga succeeded' : 'saga compensated';

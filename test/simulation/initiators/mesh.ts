@@ -5,15 +5,19 @@ import { requestIdentity } from '../../../src/engine/begin.ts';
 import type { GlobalTransaction } from '../../../src/engine/global-transaction.ts';
 import type { Participant } from '../participants/participant.ts';
 import type { Initiator } from './initiator.ts';
+import { drawRoute, makeCall } from './routes.ts';
 
 /** One application's global transaction, from begin to whatever end it takes. */
 export async function runMesh(initiator: Initiator): Promise<void> {
   const { world } = initiator;
   const { random } = world;
-  const gid = await begin(initiator);
+  const gid = await beginMesh(initiator, { timeoutMs: random.between(500, 6000) });
   if (gid === undefined) return;
   const participants = world.participants.filter(() => random.chance(0.6));
-  const joined = await Promise.all(participants.map((participant) => join(initiator, gid, participant)));
+  const called = Array.from({ length: random.chance(0.4) ? random.between(1, 3) : 0 }, async (_, index) => {
+    return (await makeCall(initiator, gid, drawRoute(initiator, `call ${index}`))) === 'success';
+  });
+  const joined = await Promise.all([...participants.map((each) => join(initiator, gid, each)), ...called]);
   if (world.happens('client falls silent')) return;
   const isGood = joined.every((landed) => landed);
   if (isGood && world.happens('submit and abort race'))
@@ -23,15 +27,16 @@ export async function runMesh(initiator: Initiator): Promise<void> {
   if (random.chance(0.5)) await initiator.waitForEnd(gid);
 }
 
-async function begin(initiator: Initiator): Promise<Gid | undefined> {
+/** Begins it as `wanted`; undefined when it does not know whether the coordinator has it. */
+export async function beginMesh(initiator: Initiator, wanted: BeginRequest): Promise<Gid | undefined> {
   const { world, name } = initiator;
   const { random, history } = world;
   const request: BeginRequest = {
     ...(random.chance(0.6) ? { gid: name as Gid } : {}),
-    timeoutMs: random.between(500, 6000),
     retryIntervalMs: random.between(20, 150),
     requestTimeoutMs: random.between(100, 500),
     initiator: name,
+    ...wanted,
   };
   const outcome = await initiator.repeat(
     (runner) => runner.begin(request),
@@ -46,7 +51,7 @@ async function begin(initiator: Initiator): Promise<Gid | undefined> {
   if (outcome?.ok !== true) return undefined;
   const { gid } = outcome.value.transaction;
   if (world.happens('begin comes again with another request')) {
-    const other = { ...request, gid, timeoutMs: 7000 };
+    const other = { ...request, gid, retryIntervalMs: 7000 };
     await initiator.repeat(
       (runner) => runner.begin(other),
       () => {
@@ -95,7 +100,7 @@ async function join(initiator: Initiator, gid: Gid, participant: Participant): P
 function transactionRequest(transaction: GlobalTransaction): Partial<BeginRequest> {
   const { createdAt, deadline, retryIntervalMs, requestTimeoutMs, initiator } = transaction;
   return {
-    timeoutMs: (deadline ?? createdAt) - createdAt,
+    ...(deadline === undefined ? {} : { timeoutMs: deadline - createdAt }),
     retryIntervalMs,
     requestTimeoutMs,
     ...(initiator === undefined ? {} : { initiator }),

@@ -59,7 +59,7 @@ async function withLocalTransaction(
 }
 
 /** S26: delivered exactly when the local transaction has committed. */
-function checkMessage({ world }: Initiator, gid: Gid, { isCommitted }: LocalTransaction): void {
+export function checkMessage({ world }: Initiator, gid: Gid, { isCommitted }: LocalTransaction): void {
   const status = world.store.rows().get(gid)?.stored.transaction.status;
   if (status === (isCommitted ? 'succeed' : 'failed')) return;
   world.history.violated(
@@ -69,7 +69,7 @@ function checkMessage({ world }: Initiator, gid: Gid, { isCommitted }: LocalTran
 }
 
 /** The initiator's database: whoever comes first, the commit or the question, decides by the barrier row. */
-class LocalTransaction {
+export class LocalTransaction {
   readonly #initiator: Initiator;
   #row: 'none' | 'committed' | 'rolled back' = 'none';
 

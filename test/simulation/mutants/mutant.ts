@@ -1,16 +1,16 @@
 /** How a coordinator is made wrong: through the parameters of the runner, so that nothing of it knows of this. */
-import type { Instant, Mode } from '../../../src/contract/transaction.ts';
+import type { Instant } from '../../../src/contract/transaction.ts';
 import { decide } from '../../../src/engine/decide.ts';
 import type { Decision } from '../../../src/engine/decision.ts';
 import type { Event } from '../../../src/engine/event.ts';
 import type { GlobalTransaction } from '../../../src/engine/global-transaction.ts';
 import type { Store, Transport } from '../../../src/runner/ports.ts';
-import type { Variant } from '../coordinator.ts';
+import type { Story, Variant } from '../coordinator.ts';
 
 export interface Mutant {
   readonly wrong: string;
-  /** The mode that it is wrong about; absent: any. */
-  readonly only?: Mode;
+  /** What it is wrong about; absent: anything. */
+  readonly only?: Story;
   /** A fresh one for each seed: some remember things. */
   readonly variant: () => Variant;
 }

@@ -27,7 +27,7 @@ interface LocalState {
 
 export class Participant {
   readonly name: string;
-  /** What it does in every mode but mesh. */
+  /** What it does in every mode but mesh, and in a mesh for branches that are no row images. */
   readonly branches: BarrierBranches;
   readonly #history: History;
   readonly #states = new Map<Gid, LocalState>();
@@ -54,7 +54,8 @@ export class Participant {
 
   /** Does what a branch call asks. Whatever was done before is not done again. */
   perform({ gid, mode, branch, operation }: Asked): CallResult {
-    if (mode !== 'mesh') return this.branches.perform(gid, branch, operation);
+    const isUndo = mode === 'mesh' && (operation === 'commit' || operation === 'rollback');
+    if (!isUndo) return this.branches.perform(gid, branch, operation);
     const state = this.#of(gid);
     const result = operation === 'commit' ? this.#commit(gid, state) : this.#rollback(gid, state);
     this.#history.note(`${this.name} did ${operation} of ${gid}: ${result}`);
