@@ -7,7 +7,7 @@ import { Agent, createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { createProxyServer } from 'http-proxy';
 import { openActiveRequests } from '../proxy/binding/active-requests.ts';
-import { startInbound } from '../proxy/http/inbound.ts';
+import { startInbound } from '../proxy/inbound/inbound.ts';
 import { openHttpMetrics } from '../proxy/http/metrics.ts';
 import { sidecarOptions } from '../proxy/options.ts';
 import { connectCoordinator } from '../src/client/connect.ts';

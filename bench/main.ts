@@ -8,13 +8,14 @@ import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { coordinatorPart } from './coordinator.ts';
+import { grpcPart } from './grpc.ts';
 import { httpPart } from './http.ts';
 import type { Part, Result, Wishes } from './measure.ts';
 import { modesPart } from './modes/modes.ts';
 import { restartPart } from './restart.ts';
 import { sqlPart } from './sql.ts';
 
-const PARTS: readonly Part[] = [coordinatorPart, modesPart, restartPart, httpPart, sqlPart];
+const PARTS: readonly Part[] = [coordinatorPart, modesPart, restartPart, httpPart, grpcPart, sqlPart];
 
 const { only, json, transactions } = parseArgs({
   options: { only: { type: 'string' }, json: { type: 'string' }, transactions: { type: 'string' } },

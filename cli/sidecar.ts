@@ -1,21 +1,30 @@
 /** `atomesh sidecar`: runs the sidecar of one service until it is told to stop. */
 import { Command } from 'commander';
 import type { SidecarOptions } from '../proxy/options.ts';
+import type { Sidecar } from '../proxy/proxy.ts';
 import type { Address } from '../src/platform/option-types.ts';
 import { openLog } from '../src/platform/log.ts';
 import { sidecarConfig } from './options.ts';
+import { openLauncher } from './run/channel.ts';
+import { authorityOf, factsOf, type SidecarPorts } from './run/facts.ts';
 import { type Listener, serve } from './serve.ts';
 
 export const sidecarCommand: Command = new Command('sidecar')
   .description('run the sidecar of one service')
   .requiredOption('-c, --config <file>', 'its options')
   .action(async ({ config }: { config: string }) => {
+    const launcher = openLauncher();
     const { options, warnings } = sidecarConfig(config);
     const log = openLog('sidecar', options.log.level);
     for (const { message, ...where } of warnings) log.warn(where, message);
     // Loaded here so that the other commands start without it.
     const { startSidecar } = await import('../proxy/proxy.ts');
-    process.exitCode = await serve(() => startSidecar(options, log), {
+    const start = async (): Promise<Sidecar> => {
+      const sidecar = await startSidecar(options, log);
+      launcher.ready(factsOf(options, sidecar.ports));
+      return sidecar;
+    };
+    process.exitCode = await serve(start, {
       log,
       graceMs: options.shutdown.grace,
       listeners: listenersOf(options),
@@ -33,14 +42,6 @@ function listenersOf({ inbound, outbound, control, admin, databases }: SidecarOp
   ];
 }
 
-/** The ports that are listened on; they differ from the options where those say 0. */
-interface SidecarPorts {
-  readonly inbound?: number;
-  readonly outbound?: number;
-  /** By the name of the database. */
-  readonly databases: Readonly<Record<string, number>>;
-}
-
 /** `atomesh sidecar ready: inbound 0.0.0.0:9700, orders 127.0.0.1:15432 → postgres://db:5432/orders`. */
 function readyLine(options: SidecarOptions, ports: SidecarPorts): string {
   const parts = [
@@ -54,5 +55,5 @@ function readyLine(options: SidecarOptions, ports: SidecarPorts): string {
 }
 
 function at({ host, port }: Address, bound: number | undefined): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${bound ?? port}`;
+  return authorityOf({ host, port: bound ?? port });
 }

@@ -25,7 +25,12 @@ export function checkSidecar(options: SidecarOptions): Findings {
     { path: ['admin', 'listen'], address: options.admin.listen },
     ...options.databases.map((database, index) => ({ path: ['databases', index, 'listen'], address: database.listen })),
   ];
-  const faults = [...sameNames(options), ...sameAddresses(listeners)];
+  const faults = [
+    ...sameNames(options),
+    ...sameAddresses(listeners),
+    ...barrierFaults(options),
+    ...beginFaults(options),
+  ];
   if (options.inbound === undefined && options.outbound === undefined && options.databases.length === 0) {
     faults.push({
       path: [],
@@ -84,6 +89,34 @@ export function checkCoordinator({ listen, grpc, token, branchToken, branches }:
     });
   }
   return { faults: sameAddresses(listeners), warnings };
+}
+
+/** The database of `inbound.barrier` must exist. */
+function barrierFaults({ inbound, databases }: SidecarOptions): Finding[] {
+  const name = inbound?.barrier;
+  if (name === undefined || name === 'off' || databases.some((database) => database.name === name)) return [];
+  const names = databases.map((database) => database.name).join(', ');
+  const expected = names === '' ? 'a database under databases' : `one of ${names}, or off`;
+  return [{ path: ['inbound', 'barrier'], message: `there is no database ${name}`, expected }];
+}
+
+function beginFaults({ inbound, databases }: SidecarOptions): Finding[] {
+  const hasBarrier = databases.length > 0 && inbound?.barrier !== 'off';
+  return (inbound?.transactions ?? []).flatMap(({ begin }, index): Finding[] => {
+    const path = ['inbound', 'transactions', index, 'begin'];
+    if (begin.message && begin.workflow) {
+      return [
+        {
+          path: [...path, 'workflow'],
+          message: 'the transaction is a message already',
+          expected: 'message or workflow',
+        },
+      ];
+    }
+    if (!begin.message || hasBarrier) return [];
+    const message = 'a message follows a local transaction, and there is no database that could say how it ended';
+    return [{ path: [...path, 'message'], message, expected: 'an entry under databases, and inbound.barrier not off' }];
+  });
 }
 
 interface Listener {

@@ -21,17 +21,21 @@ const REFERENCE = /\$\$\{|\$\{([^}]*)(\}?)/g;
 const REFERENCES_MAX = 20;
 const FORMS = '${env:NAME} or ${file:/path}; write $${ for a plain ${';
 
-/** Expands all references in `text`, or says what is wrong with each that cannot be. */
-export function expand(text: string, strings: Strings): Expanded {
+/**
+ * Expands all references in `text`, or says what is wrong with each that cannot be. In a text that is a template itself
+ * (`isTemplate`), everything else that begins with `${` or `$${` is left to the template, and what is put in has no placeholders.
+ */
+export function expand(text: string, strings: Strings, isTemplate: boolean = false): Expanded {
   const problems: Problem[] = [];
   let references = 0;
   const expanded = text.replace(REFERENCE, (whole: string, inside: string | undefined, end: string) => {
+    if (isTemplate && !/^(?:env|file):/.test(inside ?? '')) return whole;
     if (inside === undefined) return '${';
     references += 1;
     if (references > REFERENCES_MAX) return whole;
     const found =
       end === '}' ? lookUp(inside, strings) : { message: 'a reference is not closed with "}"', expected: FORMS };
-    if (typeof found === 'string') return found;
+    if (typeof found === 'string') return isTemplate ? found.replaceAll('${', '$${') : found;
     problems.push(found);
     return whole;
   });

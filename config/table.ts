@@ -27,6 +27,14 @@ export function isSecret(schema: z.core.$ZodType): boolean {
   return isWrapper(def) ? isSecret(def.innerType) : false;
 }
 
+/** True when texts of `schema` are templates: `${…}` in them may mean something that only a request can say. */
+export function isTemplate(schema: z.core.$ZodType): boolean {
+  if (z.globalRegistry.get(schema)?.['format'] === 'atomesh-template') return true;
+  const { def } = schema._zod as z.core.$ZodTypes['_zod'];
+  if (def.type === 'pipe') return isTemplate(def.in);
+  return isWrapper(def) && isTemplate(def.innerType);
+}
+
 function inside(schema: z.core.$ZodType, step: string | number): z.core.$ZodType | undefined {
   const { def } = bare(schema)._zod as z.core.$ZodTypes['_zod'];
   if (def.type === 'object') return Object.hasOwn(def.shape, step) ? def.shape[String(step)] : undefined;

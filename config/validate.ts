@@ -4,7 +4,7 @@ import { expand } from './expand.ts';
 import { type ConfigFault, type Path, pathText, printable } from './fault.ts';
 import { nearest } from './nearest.ts';
 import type { Strings } from './strings.ts';
-import { isSecret, knownNames, tableAt } from './table.ts';
+import { isSecret, isTemplate, knownNames, tableAt } from './table.ts';
 import { keyPlaceAt, nodeAt, type TreeNode } from './tree.ts';
 
 export type Validated<T> =
@@ -60,14 +60,14 @@ class ValueReader {
   }
 
   #text(text: string, node: TreeNode, path: Path): string {
-    const expanded = expand(text, this.#strings);
+    const schema = tableAt(this.#table, path);
+    const expanded = expand(text, this.#strings, schema !== undefined && isTemplate(schema));
     const place = { file: this.#file, ...node.place, path: pathText(path) };
     if (expanded.kind === 'failed') {
       this.unknown.add(place.path);
       this.faults.push(...expanded.problems.map((problem) => ({ ...place, ...problem })));
       return text;
     }
-    const schema = tableAt(this.#table, path);
     if (!expanded.hasReferences && schema !== undefined && isSecret(schema)) {
       this.warnings.push({
         ...place,
@@ -119,21 +119,26 @@ function explainIssue(subject: Subject, issue: z.core.$ZodIssue, base: Path): re
 }
 
 /**
- * A union in these tables is a choice between mappings by their one name. The alternative whose name was written is the
- * one that was meant; when none was, the names are what is missing.
+ * A union in these tables is a choice between mappings by their one name, or between a text and a mapping. The alternative whose name
+ * was written is the one that was meant; when none was, the names are what is missing.
  */
 function explainUnion(subject: Subject, issue: z.core.$ZodIssueInvalidUnion, path: Path): readonly ConfigFault[] {
   const meant = issue.errors.find((issues) => {
     return issues.every((inner) => inner.path.length > 0 && nodeAt(subject.tree, [...path, inner.path[0] as string]));
   });
   if (meant !== undefined) return meant.flatMap((inner) => explainIssue(subject, inner, path));
+  const node = nodeAt(subject.tree, path);
+  const own = ownPhrase(issue);
+  if (own !== undefined && node?.kind !== 'map') return [wrongValue(subject, path, own)];
   const schema = tableAt(subject.table, path);
   const known = schema === undefined ? [] : knownNames(schema);
-  const node = nodeAt(subject.tree, path);
   const expected = `exactly one of ${known.join(', ')}`;
   if (node?.kind !== 'map') return [wrongValue(subject, path, `options: ${expected}`)];
   const strangers = [...node.entries.keys()].filter((name) => !known.includes(name));
   if (strangers.length > 0) return strangers.map((name) => unknownName(subject, path, name));
+  const [mapping, another] = issue.errors.filter((issues) => issues.every((inner) => inner.path.length > 0));
+  if (mapping !== undefined && another === undefined)
+    return mapping.flatMap((inner) => explainIssue(subject, inner, path));
   return [faultAt(subject, path, { message: 'the choice is not clear', expected })];
 }
 

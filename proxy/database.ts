@@ -3,9 +3,12 @@ import type { CoordinatorClient } from '../src/client/coordinator-client.ts';
 import type { Gid, Instant } from '../src/contract/transaction.ts';
 import { at, now } from '../src/platform/clock.ts';
 import type { Log } from '../src/platform/log.ts';
-import type { FinishOperation } from './branch/control-server.ts';
+import type { ServedTraces } from './binding/from-sql-comment.ts';
+import type { Barrier } from './branch/barrier.ts';
+import type { FinishOperation } from './branch/control-target.ts';
 import { createEnlistment } from './branch/enlist.ts';
 import type { Finisher } from './branch/finish.ts';
+import { createBarrier } from './postgres/barrier.ts';
 import { createFinisher } from './postgres/finish.ts';
 import { createLockHolders } from './branch/lock-holders.ts';
 import type { SqlMetrics } from './metrics.ts';
@@ -13,6 +16,7 @@ import type { DatabaseOptions } from './options.ts';
 import { startPostgresListener } from './postgres/listener.ts';
 import { createPlanner } from './postgres/plan.ts';
 import { phaseTwoConnection } from './postgres/upstream.ts';
+import { resourceOf, type UndoBranch } from './sql/work.ts';
 
 export interface Database {
   readonly name: string;
@@ -20,12 +24,18 @@ export interface Database {
   readonly resource: string;
   readonly port: number;
   readonly finisher: Finisher;
-  /** A second phase is about to begin: `wait` while a local transaction of the gid is still open here. */
-  beforeFinish(gid: Gid, operation: FinishOperation): Promise<'go' | 'wait'>;
+  /** The barrier of the service's operations; absent when another database carries it. */
+  readonly barrier?: Barrier;
+  /** A second phase is about to begin: `wait` while a local transaction of the branch is still open here. */
+  beforeFinish(gid: Gid, operation: FinishOperation, run?: number): Promise<'go' | 'wait'>;
   /** A second phase has taken effect. */
-  finished(gid: Gid): void;
+  finished(gid: Gid, run?: number): void;
+  /** Deletes the traces of what ended more than `olderThanMs` ago. Rejects when the database cannot be asked. */
+  cleanUp(olderThanMs: number): Promise<void>;
   /** Stops accepting sessions; those in a transaction may go on for `graceMs`. */
   closeListener(graceMs: number): Promise<void>;
+  /** Ends the connections of the second phase and of the barrier, once what is under way on them has ended. */
+  close(): Promise<void>;
 }
 
 export interface DatabaseParts {
@@ -35,7 +45,9 @@ export interface DatabaseParts {
   /** The base URL of the control listener, as the coordinator sees it. */
   readonly controlUrl: string;
   readonly coordinator: CoordinatorClient;
-  readonly gidOfTrace: (traceId: string) => Gid | undefined;
+  readonly traces: ServedTraces;
+  /** It has the rows of the service's operations. */
+  readonly carriesBarrier: boolean;
   readonly metrics: SqlMetrics;
   readonly log: Log;
 }
@@ -47,17 +59,20 @@ const OPEN_CHECK_MS = 10;
 export async function startDatabase(parts: DatabaseParts): Promise<Database> {
   const { options, coordinator, log } = parts;
   const resource = `${parts.service}/${options.name}`;
-  const operationUrl = (operation: string): string =>
-    `${parts.controlUrl}/v1/services/${parts.service}/databases/${options.name}/${operation}`;
+  const operationUrl = (operation: string, run: number | undefined): string =>
+    `${parts.controlUrl}/v1/services/${parts.service}/databases/${options.name}/${operation}${run === undefined ? '' : `?run=${run}`}`;
+  const branchOf = (gid: Gid, run: number | undefined): UndoBranch => ({ gid, resource: resourceOf(resource, run) });
   const finisher = createFinisher({ connection: phaseTwoConnection(options), log });
   const enlistment = createEnlistment({
     coordinator,
     kind: 'undo',
-    resource,
-    operations: { commit: operationUrl('commit'), rollback: operationUrl('rollback') },
-    open: (gid) => finisher.open(gid, resource),
-    discard: (gid) => finisher.discard(gid, resource),
+    operationsOf: ({ run }) => ({ commit: operationUrl('commit', run), rollback: operationUrl('rollback', run) }),
+    open: (branch) => finisher.open(branch.gid, branch.resource),
+    discard: (branch) => finisher.discard(branch.gid, branch.resource),
   });
+  const barrier = parts.carriesBarrier
+    ? createBarrier({ connection: phaseTwoConnection(options), coordinator, log })
+    : undefined;
   const holders = createLockHolders(coordinator);
   const listener = await startPostgresListener({
     database: options,
@@ -66,8 +81,9 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     statementBytesMax: parts.limits.statement,
     enlistment,
     holders,
-    createPlanner: () => createPlanner({ mode: options.mode, maxRows: options.maxRows }),
-    gidOfTrace: parts.gidOfTrace,
+    createPlanner: () =>
+      createPlanner({ mode: options.mode, maxRows: options.maxRows, carriesBarrier: parts.carriesBarrier }),
+    traces: parts.traces,
     count: (event) => parts.metrics.count(options.name, event),
     log,
   });
@@ -77,16 +93,25 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     resource,
     port: listener.port,
     finisher,
-    async beforeFinish(gid, operation) {
-      enlistment.forget(gid);
-      if (operation === 'rollback') listener.abandon(gid);
-      return (await localTransactionsEnd(() => listener.isOpen(gid))) ? 'go' : 'wait';
+    ...(barrier === undefined ? {} : { barrier }),
+    async beforeFinish(gid, operation, run) {
+      const branch = branchOf(gid, run);
+      enlistment.forget(branch);
+      if (operation === 'rollback') listener.abandon(branch);
+      return (await localTransactionsEnd(() => listener.isOpen(branch))) ? 'go' : 'wait';
     },
-    finished(gid) {
-      enlistment.forget(gid);
+    finished(gid, run) {
+      enlistment.forget(branchOf(gid, run));
       holders.released(gid);
     },
+    async cleanUp(olderThanMs) {
+      await finisher.cleanUp(olderThanMs);
+      await barrier?.cleanUp(olderThanMs);
+    },
     closeListener: (graceMs) => listener.close(graceMs),
+    async close() {
+      await Promise.all([finisher.close(), barrier?.close()]);
+    },
   };
 }
 

@@ -1,8 +1,6 @@
 /** Counts of the database listeners. */
 import { Counter, Gauge, type Registry } from '../src/platform/metrics.ts';
-
-/** What happens to statements of sessions that belong to a global transaction, and to connections. */
-export type SqlEvent = 'captured' | 'refused' | 'passed' | 'protocol-error';
+import type { SqlEvent } from './sql/event.ts';
 
 /** The metrics of all database listeners of one sidecar. */
 export interface SqlMetrics {
@@ -17,8 +15,14 @@ export function openSqlMetrics(registry: Registry): SqlMetrics {
   const watched = new Map<string, () => number>();
   const statements = new Counter({
     name: 'atomesh_sql_statements_total',
-    help: 'Statements inside global transactions: captured, refused, or passed because they change nothing; and broken connections',
+    help: 'Statements inside global transactions: captured, entered (changes of an operation behind its barrier), refused, or passed because they change nothing; and broken connections',
     labelNames: ['database', 'event'],
+    registers: [registry],
+  });
+  const unattributed = new Counter({
+    name: 'atomesh_sql_unattributed_total',
+    help: 'Texts of statements that named no global transaction while a request of one was being served',
+    labelNames: ['database'],
     registers: [registry],
   });
   const sessions: Gauge<'database'> = new Gauge({
@@ -34,7 +38,9 @@ export function openSqlMetrics(registry: Registry): SqlMetrics {
   return {
     count(database, event) {
       const key = `${database} ${event}`;
-      const child = children.get(key) ?? statements.labels({ database, event });
+      const child =
+        children.get(key) ??
+        (event === 'unattributed' ? unattributed.labels({ database }) : statements.labels({ database, event }));
       children.set(key, child);
       child.inc();
     },

@@ -10,6 +10,7 @@ import {
   pattern,
   secret,
 } from '../src/platform/option-types.ts';
+import { outboundRoute, resultRules, statuses } from './routes/route-options.ts';
 
 /** `METHOD /path` with `*` for one segment and a trailing `/**` for the rest; METHOD may be `*`. */
 const routeMatch = pattern(
@@ -21,7 +22,27 @@ const transactionRoute = z.strictObject({
   match: routeMatch.describe('The requests that begin a global transaction'),
   begin: z
     .strictObject({
-      timeout: duration.prefault('60s').describe('After this long without an answer the transaction is rolled back'),
+      message: z
+        .boolean()
+        .default(false)
+        .describe(
+          "A two-phase message: what the request's local transaction has committed decides, whatever the answer",
+        ),
+      workflow: z
+        .boolean()
+        .default(false)
+        .describe('The request is stored, and sent again after a crash; calls that were answered are not repeated'),
+      timeout: duration
+        .prefault('60s')
+        .describe(
+          'After this long without an answer the transaction is rolled back; of a message, its local transaction is looked at',
+        ),
+      rerunAfter: duration
+        .prefault('10s')
+        .describe('Of a workflow: after this long without a sign of life the request is sent again'),
+      commitOn: statuses
+        .prefault(['2xx'])
+        .describe('The statuses of the application that commit; any other rolls back'),
       wait: z
         .enum(['decided', 'finished'])
         .default('decided')
@@ -33,6 +54,12 @@ const transactionRoute = z.strictObject({
 const inbound = z.strictObject({
   listen: address.prefault('0.0.0.0:9700').describe('Where requests for the application arrive'),
   target: httpUrl.describe('The application'),
+  protocol: z
+    .enum(['auto', 'http1', 'h2c'])
+    .default('auto')
+    .describe(
+      'What the application speaks: the version that the caller speaks (auto), HTTP/1, or HTTP/2 without upgrade',
+    ),
   trustGid: z
     .boolean()
     .default(true)
@@ -41,6 +68,12 @@ const inbound = z.strictObject({
     .array(transactionRoute)
     .default([])
     .describe('Requests that begin a global transaction; the first match counts'),
+  barrier: pattern(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'the name of one of databases, or off')
+    .optional()
+    .describe('The database in which branch operations change rows, each once; by default the first; off: none'),
+  results: resultRules
+    .optional()
+    .describe("What the application's statuses for branch operations mean, where they do not mean what they say"),
   timeout: duration.prefault('300s').describe('How long the application may take to begin its answer'),
 });
 
@@ -53,6 +86,10 @@ const outbound = z.strictObject({
     )
     .default({})
     .describe('Names for plain base URLs: http://127.0.0.1:9701/<name>/…'),
+  routes: z
+    .array(outboundRoute)
+    .default([])
+    .describe('Calls that become branches of their global transaction; the first match counts'),
   timeout: duration.prefault('300s').describe('How long another service may take to begin its answer'),
 });
 
@@ -98,6 +135,10 @@ const database = z.strictObject({
     .min(1)
     .default(10_000)
     .describe('Most rows that one statement inside a global transaction may change'),
+  stripComments: z
+    .boolean()
+    .default(false)
+    .describe('Take comments that carry a gid or a trace off before a statement goes on to the database'),
 });
 
 export const sidecarOptions = z.strictObject({
@@ -144,6 +185,11 @@ export const sidecarOptions = z.strictObject({
   limits: z
     .strictObject({
       header: byteSize.prefault('16KiB').describe('Largest request head'),
+      body: byteSize
+        .prefault('1MiB')
+        .describe(
+          'Largest body that is kept: of calls that a branch route, a message or a workflow stores, and of their answers',
+        ),
       sessions: z.int().min(1).default(10_000).describe('Most database sessions'),
       statement: byteSize
         .prefault('64MiB')

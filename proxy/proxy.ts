@@ -1,16 +1,20 @@
 /** The sidecar, composed in the order in which a request meets its parts: inbound, the application, outbound, the database, the second phase. */
 import { connectCoordinator } from '../src/client/connect.ts';
-import type { Gid, Instant } from '../src/contract/transaction.ts';
+import { CodedError } from '../src/contract/errors.ts';
+import type { Instant } from '../src/contract/transaction.ts';
 import { at, now } from '../src/platform/clock.ts';
 import type { Log } from '../src/platform/log.ts';
 import { openMetrics } from '../src/platform/metrics.ts';
 import { openActiveRequests } from './binding/active-requests.ts';
+import type { ServedTraces } from './binding/from-sql-comment.ts';
 import { startControlServer } from './branch/control-server.ts';
 import { startDatabase, type Database } from './database.ts';
 import { startAdmin, type Readiness } from './http/admin.ts';
-import { startInbound } from './http/inbound.ts';
+import { startInbound } from './inbound/inbound.ts';
+import { checkMessage } from './inbound/begin-message.ts';
+import { openDesks, type Desks } from './desks.ts';
 import { openHttpMetrics } from './http/metrics.ts';
-import { startOutbound } from './http/outbound.ts';
+import { startOutbound } from './outbound/outbound.ts';
 import { openSqlMetrics } from './metrics.ts';
 import type { SidecarOptions } from './options.ts';
 import { loadParser } from './postgres/parse.ts';
@@ -51,7 +55,14 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
     ...(options.coordinator.token === undefined ? {} : { token: options.coordinator.token }),
   });
   const activeRequests = openActiveRequests();
+  const traces: ServedTraces = {
+    markOf: (traceId) => activeRequests.markOf(traceId, now()),
+    get size() {
+      return activeRequests.size;
+    },
+  };
   const databases = new Map<string, Database>();
+  let desks: Desks | undefined;
   let isDraining = false;
 
   const { listen, token, advertise } = options.control;
@@ -60,8 +71,15 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
     address: listen,
     ...(token === undefined ? {} : { token }),
     databases,
-    beforeFinish: async (name, gid, operation) => (await databases.get(name)?.beforeFinish(gid, operation)) ?? 'go',
-    onFinished: (name, gid) => databases.get(name)?.finished(gid),
+    beforeFinish: async (name, gid, operation, run) =>
+      (await databases.get(name)?.beforeFinish(gid, operation, run)) ?? 'go',
+    onFinished: (name, gid, _operation, run) => databases.get(name)?.finished(gid, run),
+    ...(options.inbound === undefined
+      ? {}
+      : {
+          checkMessage: async (gid) => await checkMessage(opened(desks).message, gid),
+          runWorkflow: async (gid) => await opened(desks).workflow.run(gid),
+        }),
     log,
     metrics: registry,
   });
@@ -74,7 +92,8 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
       limits: options.limits,
       controlUrl,
       coordinator,
-      gidOfTrace: (traceId: string): Gid | undefined => activeRequests.gidOf(traceId, now()),
+      traces,
+      carriesBarrier: database.name === (options.inbound?.barrier ?? options.databases[0]?.name),
       metrics: sqlMetrics,
       log,
     });
@@ -87,10 +106,21 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
     metrics: httpMetrics,
     log,
   };
-  const outbound = options.outbound && (await startOutbound({ ...shared, options: options.outbound }));
+  desks =
+    options.inbound && openDesks({ ...shared, options, inbound: options.inbound, controlUrl, coordinator, databases });
+  const journal = desks?.journal;
+  const outbound =
+    options.outbound &&
+    (await startOutbound({
+      ...shared,
+      options: options.outbound,
+      service: options.service,
+      coordinator,
+      ...(journal === undefined ? {} : { journal }),
+    }));
   const inbound =
     options.inbound &&
-    (await startInbound({ ...shared, options: options.inbound, service: options.service, coordinator }));
+    (await startInbound({ ...shared, ...desks, options: options.inbound, service: options.service, coordinator }));
   const checks = async (): Promise<Readiness> => {
     const ok = await coordinator.ready();
     return { ok, detail: { coordinator: ok ? 'ready' : `not reachable at ${options.coordinator.url}` } };
@@ -110,17 +140,23 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
       isDraining = true;
       stopCleaning();
       // The application may need its database and other services until its last request is answered.
-      await inbound?.close(graceMs);
+      await Promise.all([inbound?.close(graceMs), desks?.workflow.close(graceMs)]);
       await Promise.all([
         outbound?.close(graceMs),
         ...[...databases.values()].map((database) => database.closeListener(graceMs)),
       ]);
       await control.close(graceMs);
-      await Promise.all([...databases.values()].map((database) => database.finisher.close()));
+      await Promise.all([...databases.values()].map((database) => database.close()));
       await Promise.all([admin.close(0), coordinator.close()]);
     },
     failed: new Promise(() => undefined),
   };
+}
+
+/** The control listener is there first, because its port is part of what the others say. */
+function opened(desks: Desks | undefined): Desks {
+  if (desks !== undefined) return desks;
+  throw new CodedError('SHUTTING_DOWN', 'this sidecar is starting', { retry: 'safe' });
 }
 
 /** Removes old tombstones now and then, until stopped. */
@@ -128,7 +164,7 @@ function everyCleanUp(databases: readonly Database[], log: Log): () => void {
   let cancel = (): void => undefined;
   const arm = (): void => {
     cancel = at((now() + CLEAN_UP_MS) as Instant, () => {
-      void Promise.all(databases.map((database) => database.finisher.cleanUp(TOMBSTONE_MS)))
+      void Promise.all(databases.map((database) => database.cleanUp(TOMBSTONE_MS)))
         .catch((error: unknown) =>
           log.warn({ err: error }, 'old branch states could not be deleted; trying again later'),
         )

@@ -88,7 +88,7 @@ function whole(row: TextRow, name: string): bigint {
 }
 
 /** All rows of all tables in the schema public. */
-async function dump(url: string): Promise<string> {
+export async function dump(url: string): Promise<string> {
   const tables = await query(
     url,
     `select c.relname as name, quote_ident(c.relname) as quoted

@@ -10,7 +10,9 @@ import { until } from './until.ts';
 export interface ProcessDefinition {
   /** For people, and the name of the log file. */
   readonly name: string;
-  /** The arguments of `node`. */
+  /** What is run; `node` unless it says otherwise. */
+  readonly program?: string;
+  /** The arguments of the program. */
   readonly command: readonly string[];
   /** The whole environment of the process, beside PATH. */
   readonly environment: Readonly<Record<string, string>>;
@@ -81,7 +83,7 @@ class Member implements ManagedProcess {
   async start(signal?: AbortSignal): Promise<void> {
     const log = openSync(this.#logFile, 'a', 0o600);
     // A session of its own: Ctrl-C goes to the parent alone, which ends its children in order.
-    const child = spawn(process.execPath, this.#definition.command, {
+    const child = spawn(this.#definition.program ?? process.execPath, this.#definition.command, {
       cwd: this.#folder,
       env: { PATH: process.env['PATH'], ...this.#definition.environment },
       stdio: ['ignore', log, log],

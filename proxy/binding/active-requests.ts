@@ -1,24 +1,25 @@
 /**
- * Which global transaction a trace belongs to, for as long as a request of it is being served here. The SQL listener binds
- * a statement that carries only a `traceparent` by it, the outbound listener a call.
+ * Which mark a trace stands for, for as long as a request of it is being served here. The SQL listener binds a statement that
+ * carries only a `traceparent` by it, the outbound listener a call.
  */
-import type { Gid, Instant } from '../../src/contract/transaction.ts';
+import { markText, type Instant, type Mark } from '../../src/contract/transaction.ts';
 
-/** A map from trace id to gid with counted references. Every use says what time it is. */
+/** A map from trace id to mark with counted references. Every use says what time it is. */
 export interface ActiveRequests {
   /**
-   * Notes that a request of this trace belongs to `gid`. The returned function, called any number of times, takes it back.
+   * Notes that a request of this trace is served under `mark`. The returned function, called any number of times, takes it back.
    * Undefined when the map is full: the request must be refused, because its statements could not be told apart.
    */
-  add(traceId: string, gid: Gid, now: Instant): (() => void) | undefined;
-  /** The gid of the trace; undefined when it is not known, or when the trace carries two gids at once. */
-  gidOf(traceId: string, now: Instant): Gid | undefined;
+  add(traceId: string, mark: Mark, now: Instant): (() => void) | undefined;
+  /** The mark of the trace; undefined when it is not known, or when the trace has two different ones at once. */
+  markOf(traceId: string, now: Instant): Mark | undefined;
   /** Traces that are held now, expired ones included until they are swept. */
   readonly size: number;
 }
 
 interface Trace {
-  readonly requests: Map<Gid, number>;
+  /** By the text of their mark. */
+  readonly requests: Map<string, { readonly mark: Mark; count: number }>;
   usedAt: Instant;
 }
 
@@ -43,33 +44,34 @@ export function openActiveRequests(tracesMax: number = 20_000, expiryMs: number 
     }
   }
 
-  function remove(traceId: string, trace: Trace, gid: Gid): void {
-    const count = trace.requests.get(gid) ?? 0;
-    if (count > 1) trace.requests.set(gid, count - 1);
-    else trace.requests.delete(gid);
+  function remove(traceId: string, trace: Trace, text: string): void {
+    const requests = trace.requests.get(text);
+    if (requests !== undefined) requests.count -= 1;
+    if (requests?.count === 0) trace.requests.delete(text);
     if (trace.requests.size === 0 && traces.get(traceId) === trace) traces.delete(traceId);
   }
 
   return {
-    add(traceId, gid, now) {
+    add(traceId, mark, now) {
       sweep(now);
-      const trace = traces.get(traceId) ?? { requests: new Map<Gid, number>(), usedAt: now };
+      const trace: Trace = traces.get(traceId) ?? { requests: new Map(), usedAt: now };
       if (!traces.has(traceId) && traces.size >= tracesMax) return undefined;
-      trace.requests.set(gid, (trace.requests.get(gid) ?? 0) + 1);
+      const text = markText(mark);
+      trace.requests.set(text, { mark, count: (trace.requests.get(text)?.count ?? 0) + 1 });
       touch(traceId, trace, now);
       let isHeld = true;
       return () => {
-        if (isHeld) remove(traceId, trace, gid);
+        if (isHeld) remove(traceId, trace, text);
         isHeld = false;
       };
     },
-    gidOf(traceId, now) {
+    markOf(traceId, now) {
       sweep(now);
       const trace = traces.get(traceId);
       if (trace === undefined) return undefined;
       touch(traceId, trace, now);
-      const [gid, another] = trace.requests.keys();
-      return another === undefined ? gid : undefined;
+      const [one, another] = trace.requests.values();
+      return another === undefined ? one?.mark : undefined;
     },
     get size() {
       return traces.size;

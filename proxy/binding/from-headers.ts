@@ -1,10 +1,10 @@
 /** Which global transaction an HTTP message belongs to, and how a message is marked as belonging to one. */
-import type { IncomingHttpHeaders } from 'node:http';
 import {
   BAGGAGE_KEY,
   BRANCH_HEADER,
-  gidFromBaggage,
-  gidFromTracestate,
+  GID_HEADER,
+  markFromBaggage,
+  markFromTracestate,
   newTraceparent,
   OPERATION_HEADER,
   parseTraceparent,
@@ -14,29 +14,32 @@ import {
   withoutTracestate,
   withTracestate,
 } from '../../src/contract/propagation.ts';
-import { parseGid, type Gid } from '../../src/contract/transaction.ts';
+import { markText, parseMark, type Gid, type Mark } from '../../src/contract/transaction.ts';
 import type { SidecarOptions } from '../options.ts';
 
 /** What the headers say. `fault`: they name a gid that is none, or two different ones; the text is for the caller. */
 export type HeaderBinding =
   | { readonly kind: 'none' }
-  | { readonly kind: 'bound'; readonly gid: Gid }
+  | { readonly kind: 'bound'; readonly mark: Mark }
   | { readonly kind: 'fault'; readonly message: string };
 
-/** Reads and writes the carriers of a gid. Header lists are flat: name, value, name, value, … as `rawHeaders` has them. */
+/** Reads and writes the carriers of a mark. Header lists are flat: name, value, name, value, … as `rawHeaders` has them. */
 export interface Carriers {
-  /** A quick look: false when no carrier can be there. */
-  mayBeIn(headers: IncomingHttpHeaders): boolean;
+  /** A quick look: false when no carrier can be there, and no header that names a branch. */
+  mayBeIn(headers: readonly string[]): boolean;
   /**
-   * The gid of the message: the configured header, its aliases, tracestate, baggage. An empty header counts as absent
+   * The mark of the message: the configured header, its aliases, tracestate, baggage. An empty header counts as absent
    * (programs that copy a header often send it empty); what does not parse in tracestate or baggage counts as absent too.
+   * From `outside`, a mark says nothing but its gid: what somebody else serves is not what is served here. From `inside`, the
+   * application, a bare gid beside a mark of the same gid is a carrier that it has set itself: the mark counts.
    */
-  read(headers: readonly string[]): HeaderBinding;
+  read(headers: readonly string[], from: 'inside' | 'outside'): HeaderBinding;
   /**
-   * The same headers with `gid` in all carriers (header, tracestate, baggage), and with a `traceparent`: a new one when there
-   * is none or not exactly one valid, because tracing SDKs drop a tracestate that comes without. `traceId` is that of the result.
+   * The same headers with `mark` in all carriers (header, aliases that are there, tracestate, baggage), and with a `traceparent`: a
+   * new one when there is none or not exactly one valid, because tracing SDKs drop a tracestate that comes without. `traceId` is
+   * that of the result.
    */
-  set(headers: readonly string[], gid: Gid): { readonly headers: string[]; readonly traceId: string };
+  set(headers: readonly string[], mark: Mark): { readonly headers: string[]; readonly traceId: string };
   /** The same headers without any carrier of ours, and without the headers that name a branch. */
   strip(headers: readonly string[]): string[];
 }
@@ -44,40 +47,40 @@ export interface Carriers {
 /** `newId` makes 16 random hexadecimal digits. */
 export function openCarriers(propagation: SidecarOptions['propagation'], newId: () => string): Carriers {
   const header = propagation.header.toLowerCase();
-  const aliases = propagation.aliases.map((alias) => alias.toLowerCase()).filter((alias) => alias !== header);
+  // The coordinator's own calls carry the usual name, whatever the services here have agreed on.
+  const names = [...propagation.aliases, GID_HEADER].map((alias) => alias.toLowerCase());
+  const aliases = new Set(names.filter((alias) => alias !== header));
   const explicit = new Set([header, ...aliases]);
   const ours = new Set([...explicit, BRANCH_HEADER, OPERATION_HEADER]);
+  const lengths = new Set([...ours, 'tracestate', 'baggage'].map((name) => name.length));
 
   return {
     mayBeIn(headers) {
-      if (headers[header] !== undefined) return true;
-      for (const alias of aliases) if (headers[alias] !== undefined) return true;
-      return (
-        listHas(headers['tracestate'], `${TRACESTATE_KEY}=`) ||
-        listHas(headers['baggage'], BAGGAGE_KEY) ||
-        headers[BRANCH_HEADER] !== undefined ||
-        headers[OPERATION_HEADER] !== undefined
-      );
+      for (let index = 0; index + 1 < headers.length; index += 2) {
+        const name = headers[index] ?? '';
+        // Most names of a usual head are told apart by their length.
+        if (lengths.has(name.length) && isCarrier(name.toLowerCase(), headers[index + 1] ?? '', ours)) return true;
+      }
+      return false;
     },
 
-    read(headers) {
-      const found = new Map<Gid, string>();
+    read(headers, from) {
+      const found: Found[] = [];
       for (const [name, value] of pairs(headers)) {
         if (!explicit.has(name) || value === '') continue;
-        const gid = parseGid(value);
-        if (gid === undefined) return { kind: 'fault', message: `the header ${name} does not carry a gid` };
-        if (!found.has(gid)) found.set(gid, name);
+        const mark = parseMark(value);
+        if (mark === undefined) return { kind: 'fault', message: `the header ${name} does not carry a gid` };
+        found.push({ place: name, mark });
       }
-      const fromTracestate = gidFromTracestate(listOf(headers, 'tracestate') ?? '');
-      if (fromTracestate !== undefined && !found.has(fromTracestate)) found.set(fromTracestate, 'tracestate');
-      const fromBaggage = gidFromBaggage(listOf(headers, 'baggage') ?? '');
-      if (fromBaggage !== undefined && !found.has(fromBaggage)) found.set(fromBaggage, 'baggage');
-      if (found.size > 1) return { kind: 'fault', message: `${[...found.values()].join(' and ')} name different gids` };
-      const [gid] = found.keys();
-      return gid === undefined ? { kind: 'none' } : { kind: 'bound', gid };
+      const fromTracestate = markFromTracestate(listOf(headers, 'tracestate') ?? '');
+      if (fromTracestate !== undefined) found.push({ place: 'tracestate', mark: fromTracestate });
+      const fromBaggage = markFromBaggage(listOf(headers, 'baggage') ?? '');
+      if (fromBaggage !== undefined) found.push({ place: 'baggage', mark: fromBaggage });
+      return agreed(found, from);
     },
 
-    set(headers, gid) {
+    set(headers, mark) {
+      const text = markText(mark);
       const result: string[] = [];
       const parents: string[] = [];
       for (let index = 0; index + 1 < headers.length; index += 2) {
@@ -85,17 +88,18 @@ export function openCarriers(propagation: SidecarOptions['propagation'], newId: 
         const value = headers[index + 1] ?? '';
         const lower = name.toLowerCase();
         if (lower === 'traceparent') parents.push(value);
+        else if (aliases.has(lower)) result.push(name, value === '' ? '' : text);
         else if (lower !== header && lower !== 'tracestate' && lower !== 'baggage') result.push(name, value);
       }
       const [only = '', second] = parents;
       const parent = second === undefined ? parseTraceparent(only) : undefined;
       const traceId = parent?.traceId ?? newId() + newId();
       const tracestate = parent === undefined ? undefined : listOf(headers, 'tracestate');
-      result.push(header, gid);
+      result.push(header, text);
       result.push('traceparent', parent === undefined ? newTraceparent(traceId, newId()) : only);
       // W3C Trace Context §3.3: a tracestate without a valid traceparent means nothing, so only ours starts the new trace.
-      result.push('tracestate', withTracestate(tracestate, gid));
-      result.push('baggage', withBaggage(listOf(headers, 'baggage'), gid));
+      result.push('tracestate', withTracestate(tracestate, mark));
+      result.push('baggage', withBaggage(listOf(headers, 'baggage'), mark));
       return { headers: result, traceId };
     },
 
@@ -104,9 +108,50 @@ export function openCarriers(propagation: SidecarOptions['propagation'], newId: 
 }
 
 /** The trace id of the message when it has exactly one valid `traceparent`. */
-export function traceIdOf(headers: IncomingHttpHeaders): string | undefined {
-  const value = headers['traceparent'];
-  return typeof value === 'string' ? parseTraceparent(value)?.traceId : undefined;
+export function traceIdOf(headers: readonly string[]): string | undefined {
+  let only: string | undefined;
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    const name = headers[index] ?? '';
+    if (name.length !== 11 || name.toLowerCase() !== 'traceparent') continue;
+    if (only !== undefined) return undefined;
+    only = headers[index + 1] ?? '';
+  }
+  return only === undefined ? undefined : parseTraceparent(only)?.traceId;
+}
+
+/** The values of the header `wanted` (in lower case), in their order. */
+export function valuesOf(headers: readonly string[], wanted: string): string[] {
+  return [...pairs(headers)].filter(([name]) => name === wanted).map(([, value]) => value);
+}
+
+/** A mark, and the carrier that it came in. */
+interface Found {
+  readonly place: string;
+  readonly mark: Mark;
+}
+
+function agreed(found: readonly Found[], from: 'inside' | 'outside'): HeaderBinding {
+  const gids = new Map<Gid, string>();
+  const operations = new Map<string, Found>();
+  for (const one of found) {
+    if (!gids.has(one.mark.gid)) gids.set(one.mark.gid, one.place);
+    if (one.mark.operation !== undefined && !operations.has(markText(one.mark)))
+      operations.set(markText(one.mark), one);
+  }
+  if (gids.size > 1) return { kind: 'fault', message: `${[...gids.values()].join(' and ')} name different gids` };
+  const [gid] = gids.keys();
+  if (gid === undefined) return { kind: 'none' };
+  if (from === 'outside') return { kind: 'bound', mark: { gid } };
+  const [whole, another] = operations.values();
+  if (whole === undefined) return { kind: 'bound', mark: { gid } };
+  if (another === undefined) return { kind: 'bound', mark: whole.mark };
+  return { kind: 'fault', message: `${whole.place} and ${another.place} name different operations` };
+}
+
+function isCarrier(name: string, value: string, ours: ReadonlySet<string>): boolean {
+  if (name === 'tracestate') return value.includes(`${TRACESTATE_KEY}=`);
+  if (name === 'baggage') return value.includes(BAGGAGE_KEY);
+  return ours.has(name);
 }
 
 function withoutCarriers(headers: readonly string[], ours: ReadonlySet<string>): string[] {
@@ -123,13 +168,9 @@ function withoutCarriers(headers: readonly string[], ours: ReadonlySet<string>):
   return result;
 }
 
-function listHas(value: string | string[] | undefined, text: string): boolean {
-  return value !== undefined && value.includes(text);
-}
-
 /** All lines of a list header as one list, in their order (RFC 9110 §5.3), or undefined when there is none. */
 function listOf(headers: readonly string[], wanted: string): string | undefined {
-  const values = [...pairs(headers)].filter(([name]) => name === wanted).map(([, value]) => value);
+  const values = valuesOf(headers, wanted);
   return values.length === 0 ? undefined : values.join(',');
 }
 

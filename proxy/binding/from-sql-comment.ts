@@ -1,50 +1,52 @@
 /**
- * The gid that a statement carries in a comment: an `atomesh_gid='…'` pair, or through a trace (`tracestate`, `traceparent`), in
+ * The mark that a statement carries in a comment: an `atomesh_gid='…'` pair, or through a trace (`tracestate`, `traceparent`), in
  * the form of sqlcommenter (https://google.github.io/sqlcommenter/spec/): `key='value'` pairs, URL-encoded, joined by commas.
- * Only the comment that leads and the one that ends the text are read, so that a literal can never name a gid.
+ * Only the comment that leads and the one that ends the text are read, so that a literal can never name one.
  */
-import { gidFromTracestate, parseTraceparent } from '../../src/contract/propagation.ts';
-import { parseGid, type Gid } from '../../src/contract/transaction.ts';
+import { markFromTracestate, parseTraceparent } from '../../src/contract/propagation.ts';
+import { parseMark, type Mark } from '../../src/contract/transaction.ts';
 
-export type CommentGid =
-  | { readonly kind: 'gid'; readonly gid: Gid; readonly source: 'comment' | 'tracestate' | 'traceparent' }
+export type CommentMark =
+  | { readonly kind: 'mark'; readonly mark: Mark }
   | { readonly kind: 'malformed'; readonly text: string };
+
+/** The marks of the traces whose requests are being served here. */
+export interface ServedTraces {
+  /** The mark of a trace; undefined when it is not known, or when the trace has two at once. */
+  markOf(traceId: string): Mark | undefined;
+  /** How many there are. */
+  readonly size: number;
+}
 
 const PAIR = /([A-Za-z_][A-Za-z0-9_.-]*)\s*[=:]\s*(?:'((?:[^'\\]|\\.)*)'|([^\s,'*]+))/g;
 
-/** The gid that the comments of `sql` name, if any. `gidOfTrace` knows the trace ids that arrived with a gid. */
-export function gidFromSqlComment(
-  sql: string,
-  gidOfTrace: (traceId: string) => Gid | undefined,
-): CommentGid | undefined {
+/** The mark that the comments of `sql` name, if any. */
+export function markFromSqlComment(sql: string, traces: ServedTraces): CommentMark | undefined {
   for (const comment of [trailingComment(sql), leadingComment(sql)]) {
-    const found = comment === undefined ? undefined : fromPairs(readPairs(comment), gidOfTrace);
+    const found = comment === undefined ? undefined : fromPairs(readPairs(comment), traces);
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
-/** The gid of a `traceparent` text, as some agents put it into `application_name`. */
-export function gidFromTraceparent(text: string, gidOfTrace: (traceId: string) => Gid | undefined): Gid | undefined {
+/** The mark of a `traceparent` text, as some agents put it into `application_name`. */
+export function markFromTraceparent(text: string, traces: ServedTraces): Mark | undefined {
   const parent = parseTraceparent(text);
-  return parent === undefined ? undefined : gidOfTrace(parent.traceId);
+  return parent === undefined ? undefined : traces.markOf(parent.traceId);
 }
 
-function fromPairs(
-  pairs: ReadonlyMap<string, string>,
-  gidOfTrace: (traceId: string) => Gid | undefined,
-): CommentGid | undefined {
+function fromPairs(pairs: ReadonlyMap<string, string>, traces: ServedTraces): CommentMark | undefined {
   const named = pairs.get('atomesh_gid') ?? pairs.get('atomesh.gid');
   if (named !== undefined) {
-    const gid = parseGid(named);
-    return gid === undefined ? { kind: 'malformed', text: named } : { kind: 'gid', gid, source: 'comment' };
+    const mark = parseMark(named);
+    return mark === undefined ? { kind: 'malformed', text: named } : { kind: 'mark', mark };
   }
   const state = pairs.get('tracestate');
-  const fromState = state === undefined ? undefined : gidFromTracestate(state);
-  if (fromState !== undefined) return { kind: 'gid', gid: fromState, source: 'tracestate' };
   const parent = pairs.get('traceparent');
-  const fromParent = parent === undefined ? undefined : gidFromTraceparent(parent, gidOfTrace);
-  return fromParent === undefined ? undefined : { kind: 'gid', gid: fromParent, source: 'traceparent' };
+  const mark =
+    (state === undefined ? undefined : markFromTracestate(state)) ??
+    (parent === undefined ? undefined : markFromTraceparent(parent, traces));
+  return mark === undefined ? undefined : { kind: 'mark', mark };
 }
 
 function readPairs(comment: string): ReadonlyMap<string, string> {

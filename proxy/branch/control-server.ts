@@ -1,22 +1,26 @@
 /**
- * The listener that the coordinator calls for the second phase: `POST /v1/services/{service}/databases/{name}/commit`
- * and `…/rollback`. The service is part of the path because an address may lead to the wrong sidecar, which would know nothing of the
- * branch and could take that for success.
+ * The listener that the coordinator calls. The service is part of the path because an address may lead to the wrong sidecar, which
+ * would know nothing of the branch and could take that for success.
+ *
+ * | `POST /v1/services/{service}/…` | what is asked |
+ * | --- | --- |
+ * | `databases/{name}/commit`, `…/rollback` | the second phase of a branch; `?run=N`: of the branch of that run of a workflow |
+ * | `messages/check` | how the local transaction of a message ended: 200 committed, 409 rolled back |
+ * | `workflows/run` | to run a workflow again: 200 it is decided, 425 it runs |
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CodedError, errorBody, httpStatusOf } from '../../src/contract/errors.ts';
-import { parseBranchId, parseGid, type Gid, type Instant } from '../../src/contract/transaction.ts';
+import { INITIATOR, parseBranchId, parseGid, type Gid, type Instant } from '../../src/contract/transaction.ts';
 import { at, monotonicSeconds, now } from '../../src/platform/clock.ts';
 import { bearerCheck } from '../../src/platform/bearer.ts';
 import type { Log } from '../../src/platform/log.ts';
 import { Counter, DURATION_SECONDS, Histogram, type Registry } from '../../src/platform/metrics.ts';
 import type { Address, Secret } from '../../src/platform/option-types.ts';
 import type { FinishResult } from './finish.ts';
-
-/** What ends an undo branch. */
-export type FinishOperation = 'commit' | 'rollback';
+import { resourceOf } from '../sql/work.ts';
+import { readTarget, type ControlTarget, type FinishOperation } from './control-target.ts';
 
 export interface FinishableDatabase {
   /** The name of the branch's participant at the coordinator: `<service>/<database>`. */
@@ -35,9 +39,18 @@ export interface ControlServerOptions {
   readonly token?: Secret;
   readonly databases: ReadonlyMap<string, FinishableDatabase>;
   /** `wait`: local transactions of the branch are still under way here; the coordinator is told to ask again. */
-  readonly beforeFinish?: (database: string, gid: Gid, operation: FinishOperation) => Promise<'go' | 'wait'>;
+  readonly beforeFinish?: (
+    database: string,
+    gid: Gid,
+    operation: FinishOperation,
+    run: number | undefined,
+  ) => Promise<'go' | 'wait'>;
+  /** Says how the local transaction of a message ended; rejects with a `CodedError` while nobody knows. Absent: no route begins messages. */
+  readonly checkMessage?: (gid: Gid) => Promise<'committed' | 'rolled-back'>;
+  /** Runs a workflow again, unless it runs here or is decided. Rejects with a `CodedError` when it cannot. Absent: no route begins workflows. */
+  readonly runWorkflow?: (gid: Gid) => Promise<'decided' | 'running'>;
   /** Called once a branch has ended, before the coordinator is answered. */
-  readonly onFinished: (database: string, gid: Gid, operation: FinishOperation) => void;
+  readonly onFinished: (database: string, gid: Gid, operation: FinishOperation, run: number | undefined) => void;
   readonly log: Log;
   readonly metrics: Registry;
 }
@@ -50,7 +63,6 @@ export interface ControlServer {
 
 const BODY_BYTES_MAX = 64 * 1024;
 const CALLS_MAX = 1_000;
-const PATH = /^\/v1\/services\/([a-z0-9][a-z0-9._-]{0,62})\/databases\/([a-z0-9][a-z0-9_-]{0,62})\/(commit|rollback)$/;
 
 /** Starts the listener. Rejects when the address cannot be bound. */
 export async function startControlServer(options: ControlServerOptions): Promise<ControlServer> {
@@ -102,6 +114,7 @@ function handler(options: ControlServerOptions, calls: ReadonlySet<unknown>): Ha
       await drain(request);
       if (calls.size > CALLS_MAX) throw new CodedError('SHUTTING_DOWN', 'too many calls at once', { retry: 'safe' });
       const call = readCall(request, options, mayCall);
+      if (call.kind !== 'finish') return send(response, ...(await asInitiator(call, options)));
       const result = await finish(call, options);
       const labels = { database: call.name, operation: call.operation };
       count.inc({ ...labels, result: result.result });
@@ -113,12 +126,16 @@ function handler(options: ControlServerOptions, calls: ReadonlySet<unknown>): Ha
   };
 }
 
-interface Call {
+interface FinishCall {
+  readonly kind: 'finish';
   readonly name: string;
   readonly database: FinishableDatabase;
   readonly gid: Gid;
   readonly operation: FinishOperation;
+  readonly run: number | undefined;
 }
+
+type Call = FinishCall | { readonly kind: 'check' | 'run'; readonly gid: Gid };
 
 function readCall(
   request: IncomingMessage,
@@ -130,33 +147,67 @@ function readCall(
       hint: 'Give the coordinator the token of this control listener.',
     });
   }
-  const [, service, name, operation] = PATH.exec((request.url ?? '').split('?')[0] ?? '') ?? [];
-  if (name === undefined || operation === undefined) {
+  const target = readTarget(request.url ?? '');
+  if (target === undefined) {
     throw new CodedError('NOT_FOUND', 'no such path', {
-      hint: 'POST /v1/services/{service}/databases/{name}/commit or /rollback',
+      hint: 'POST /v1/services/{service}/databases/{name}/commit or /rollback, …/messages/check, …/workflows/run',
     });
   }
   if (request.method !== 'POST') throw new CodedError('METHOD_NOT_ALLOWED', 'only POST is allowed here');
-  const gid = parseGid(header(request, 'atomesh-gid'));
-  if (gid === undefined) throw new CodedError('BAD_GID', 'the header atomesh-gid is missing or malformed');
-  if (parseBranchId(header(request, 'atomesh-branch')) === undefined) {
-    throw new CodedError('BAD_REQUEST', 'the header atomesh-branch is missing or malformed');
-  }
-  if (header(request, 'atomesh-op') !== operation) {
-    throw new CodedError('BAD_REQUEST', 'the header atomesh-op does not agree with the path');
-  }
-  if (service !== options.service) {
-    throw new CodedError('BRANCH_UNKNOWN', `this is the sidecar of ${options.service}, not of ${service}`, {
-      hint: `Set control.advertise of the sidecar of ${service} to the address at which the coordinator reaches it.`,
+  const gid = readHead(request, target);
+  if (target.service !== options.service) {
+    throw new CodedError('BRANCH_UNKNOWN', `this is the sidecar of ${options.service}, not of ${target.service}`, {
+      hint: `Set control.advertise of the sidecar of ${target.service} to the address at which the coordinator reaches it.`,
     });
   }
+  if (target.kind !== 'finish') return { kind: target.kind, gid };
+  const { name, operation, run } = target;
   const database = options.databases.get(name);
   if (database === undefined) {
     throw new CodedError('BRANCH_UNKNOWN', `this sidecar has no database ${name}`, {
       hint: 'Configure the database again under this name until its branches have ended.',
     });
   }
-  return { name, database, gid, operation: operation === 'commit' ? 'commit' : 'rollback' };
+  return { kind: 'finish', name, database, gid, operation, run };
+}
+
+/** The gid, when the headers agree with the path on what is asked of whom. */
+function readHead(request: IncomingMessage, target: ControlTarget): Gid {
+  const gid = parseGid(header(request, 'atomesh-gid'));
+  if (gid === undefined) throw new CodedError('BAD_GID', 'the header atomesh-gid is missing or malformed');
+  const branch = parseBranchId(header(request, 'atomesh-branch'));
+  const isOfInitiator = target.kind !== 'finish';
+  if (branch === undefined || (isOfInitiator && branch !== INITIATOR)) {
+    throw new CodedError('BAD_REQUEST', 'the header atomesh-branch is missing or malformed');
+  }
+  if (header(request, 'atomesh-op') !== OPERATION_OF[target.kind === 'finish' ? target.operation : target.kind]) {
+    throw new CodedError('BAD_REQUEST', 'the header atomesh-op does not agree with the path');
+  }
+  return gid;
+}
+
+const OPERATION_OF = { commit: 'commit', rollback: 'rollback', check: 'msg', run: 'workflow' } as const;
+
+/** What is answered in the name of the application that began the transaction. */
+async function asInitiator(
+  { kind, gid }: Exclude<Call, FinishCall>,
+  { checkMessage, runWorkflow }: ControlServerOptions,
+): Promise<readonly [status: number, body: object]> {
+  if (kind === 'check') {
+    if (checkMessage === undefined)
+      throw notConfigured('messages', 'a database and a route with begin: { message: true }');
+    const ended = await checkMessage(gid);
+    return ended === 'committed' ? [200, { result: 'SUCCESS' }] : [409, { result: 'FAILURE' }];
+  }
+  if (runWorkflow === undefined) throw notConfigured('workflows', 'a route with begin: { workflow: true }');
+  const ran = await runWorkflow(gid);
+  return ran === 'decided' ? [200, { result: 'SUCCESS' }] : [425, { result: 'ONGOING', detail: 'a run is under way' }];
+}
+
+function notConfigured(what: string, missing: string): CodedError {
+  return new CodedError('BRANCH_UNKNOWN', `this sidecar has no ${what}`, {
+    hint: `Configure ${missing} again until the transactions that were begun with it have ended.`,
+  });
 }
 
 function header(request: IncomingMessage, name: string): string {
@@ -164,15 +215,24 @@ function header(request: IncomingMessage, name: string): string {
   return typeof value === 'string' ? value : '';
 }
 
-/** In constant time, whatever the lengths: digests are compared. */
-async function finish(call: Call, options: ControlServerOptions): Promise<FinishResult> {
-  const { name, gid, operation, database } = call;
-  if ((await options.beforeFinish?.(name, gid, operation)) === 'wait') {
+async function finish(call: FinishCall, options: ControlServerOptions): Promise<FinishResult> {
+  const { name, gid, operation, database, run } = call;
+  if ((await options.beforeFinish?.(name, gid, operation, run)) === 'wait') {
     return { result: 'ongoing', detail: 'a local transaction of the branch is still open' };
   }
-  const result = await database.finisher[operation](gid, database.resource);
-  if (result.result === 'success') options.onFinished(name, gid, operation);
+  const resource = resourceOf(database.resource, run);
+  const result = settled(call, await database.finisher[operation](gid, resource));
+  if (result.result === 'success') options.onFinished(name, gid, operation, run);
+  if (result.ended !== undefined) {
+    options.log.error({ gid, resource, operation, ended: result.ended }, 'the branch has already ended the other way');
+  }
   return result;
+}
+
+/** What an interrupted run of a workflow had changed was undone before the next one began: with it, nothing is left to commit. */
+function settled({ operation, run }: FinishCall, result: FinishResult): FinishResult {
+  const isUndoneRun = run !== undefined && operation === 'commit' && result.ended === 'rolled back';
+  return isUndoneRun ? { result: 'success', detail: `run ${run} was interrupted and undone` } : result;
 }
 
 /** The body says nothing that the headers do not; it is read so that the connection can be used again. */
@@ -185,7 +245,7 @@ async function drain(request: IncomingMessage): Promise<void> {
   }
 }
 
-function answer(response: ServerResponse, call: Call, result: FinishResult): void {
+function answer(response: ServerResponse, call: FinishCall, result: FinishResult): void {
   const about = `${call.operation} of ${call.gid} in ${call.name}`;
   switch (result.result) {
     case 'success':

@@ -15,6 +15,8 @@ export interface FinishResult {
   readonly result: CallResult;
   readonly detail?: string;
   readonly dirt?: Dirt;
+  /** How the branch has ended long before, where that contradicts what is asked now; `result` is `unknown` then. */
+  readonly ended?: 'committed' | 'rolled back';
 }
 
 /** Carries out decisions. Every method may be called again with the same arguments and then answers the same. Never rejects. */

@@ -1,14 +1,42 @@
-/** Answers that the sidecar makes itself: an `ErrorBody`, marked so that nobody takes them for the application's. */
+/** Answers that the sidecar makes itself, and the errors among them: an `ErrorBody`, marked so that nobody takes it for the application's. */
 import type { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { CodedError, errorBody, httpStatusOf } from '../../src/contract/errors.ts';
 import { ERROR_SOURCE_HEADER } from '../../src/contract/propagation.ts';
+import type { OwnAnswer } from './admission.ts';
 
 /** Answers with `error`. `headers`: further ones, as a flat list. Does nothing when the head of an answer has gone out. */
 export function sendError(response: ServerResponse, error: CodedError, headers: readonly string[] = []): void {
   if (response.headersSent || response.destroyed) return;
+  const answer = errorAnswer(error, headers);
+  response.writeHead(answer.status, [...answer.headers]);
+  response.end(answer.body);
+}
+
+/** `error` as an answer with further headers. `status`: where another says more than the one of its code. */
+export function errorAnswer(
+  error: CodedError,
+  headers: readonly string[] = [],
+  status: number = statusOf(error),
+): OwnAnswer {
   const body = Buffer.from(JSON.stringify(errorBody(error)));
-  response.writeHead(statusOf(error), [...errorHeaders(body), ...headers]);
+  return { status, headers: [...errorHeaders(body), ...headers], body };
+}
+
+/** Answers with `answer`; `closing` when the connection cannot be used again. Does nothing when the head of an answer has gone out. */
+export function sendAnswer(response: ServerResponse, answer: OwnAnswer, closing: boolean): void {
+  if (response.headersSent || response.destroyed) return;
+  const { status, body } = answer;
+  const headers = closing ? [...answer.headers, 'connection', 'close'] : [...answer.headers];
+  const isFramed = headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === 'content-length');
+  if (!isFramed && status !== 204 && status !== 304) headers.push('content-length', String(body.byteLength));
+  try {
+    response.writeHead(status, headers);
+  } catch (cause) {
+    // A recorded answer may have a head that node does not write.
+    const error = new CodedError('UPSTREAM_UNREACHABLE', 'The head of the answer is not valid HTTP/1.1', { cause });
+    return sendError(response, error, closing ? ['connection', 'close'] : []);
+  }
   response.end(body);
 }
 
@@ -41,6 +69,50 @@ export class HeadTooLarge extends CodedError {
       hint: 'Send fewer or shorter headers, or raise limits.header',
     });
   }
+}
+
+/** For a body that a route needs and that is too long to be kept, whatever version of HTTP it comes by. */
+export function bodyTooLarge(bytesMax: number): CodedError {
+  return new CodedError('BODY_TOO_LARGE', `The body of this request is to be kept, and longer than ${bytesMax} bytes`, {
+    hint: 'Send less, or raise limits.body of the sidecar',
+  });
+}
+
+/** What the client is told when a request that was sent on got no answer because of `cause`. */
+export function unansweredError(cause: Error): CodedError {
+  if (cause instanceof CodedError) return cause;
+  const code = codeOf(cause);
+  if (code === 'UND_ERR_HEADERS_TIMEOUT') {
+    return new CodedError('UPSTREAM_TIMEOUT', 'The answer did not begin in time', {
+      retry: 'ask',
+      hint: 'The request may have taken effect. Raise the timeout of the listener if the work takes this long',
+      cause,
+    });
+  }
+  if (/^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$/.test(code)) {
+    return new CodedError('UPSTREAM_UNREACHABLE', `No connection could be made (${code})`, {
+      retry: 'safe',
+      hint: 'The request was not delivered. Check that the target runs and listens where the configuration says',
+      cause,
+    });
+  }
+  const detail = code === '' ? cause.message : code;
+  return new CodedError('UPSTREAM_UNREACHABLE', `The connection broke before an answer came (${detail})`, {
+    retry: 'ask',
+    hint: 'The request may have taken effect; look before you repeat it',
+    cause,
+  });
+}
+
+/** A gate never rejects; if one does, that must not end the process, and the answer must not pass it. */
+export function notJudged(cause: unknown): CodedError {
+  return new CodedError('INTERNAL', 'It could not be decided about the answer', { retry: 'ask', cause });
+}
+
+/** The code of a system or undici error, empty when it has none; of several addresses that were tried in vain, the first one's. */
+export function codeOf(error: Error): string {
+  const inner: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  return inner instanceof Error && 'code' in inner && typeof inner.code === 'string' ? inner.code : '';
 }
 
 function statusOf(error: CodedError): number {

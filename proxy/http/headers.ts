@@ -3,12 +3,12 @@
  * about where the message ends. What node's parser refuses by itself (both framings, two Content-Length, a bare CR, names
  * that are no token) never gets here; `test/proxy-http/smuggling.test.ts` holds both together.
  */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CodedError } from '../../src/contract/errors.ts';
 import { HeadTooLarge } from './errors.ts';
 
 /** Most header lines of a request. The size of the head is limited besides. */
-const HEADER_LINES_MAX = 200;
+export const HEADER_LINES_MAX = 200;
 
 /** A raw head as undici hands it over (buffers) or node does (strings): name, value, name, value, … */
 export type RawHead = readonly (Buffer | string)[];
@@ -45,6 +45,12 @@ export function requestHeaders(request: IncomingMessage, keepHost: boolean): str
   return result;
 }
 
+/** True when a body follows the head of the request (RFC 9112 §6.3). */
+export function hasBody(request: IncomingMessage): boolean {
+  const length = request.headers['content-length'];
+  return (length !== undefined && length !== '0') || request.headers['transfer-encoding'] !== undefined;
+}
+
 /** The head of an answer, ready to be sent on. */
 export interface AnswerHead {
   readonly headers: string[];
@@ -77,6 +83,25 @@ export function answerHeaders(raw: RawHead, keepTrailer: boolean): AnswerHead | 
 export function withHeaders(headers: readonly string[], added: readonly string[]): string[] {
   const names = new Set(added.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase()));
   return [...without(headers, names), ...added];
+}
+
+/** 100 lets the client send its body; of the others, only 103 says something that a client of ours may use. */
+export function sendInterim(request: IncomingMessage, response: ServerResponse, status: number, raw: RawHead): void {
+  if (request.httpVersionMinor === 0 || response.destroyed) return;
+  if (status === 100 && request.headers.expect !== undefined) response.writeContinue();
+  if (status !== 103) return;
+  const links = trailerFields(raw).filter(([name]) => name.toLowerCase() === 'link');
+  try {
+    response.writeEarlyHints({ link: links.map(([, value]) => value) });
+  } catch {
+    // A hint that node does not accept is left out: hints are optional (RFC 8297 §2).
+  }
+}
+
+/** An event stream may go on for hours: its body is never kept. */
+export function isEndless(headers: readonly string[]): boolean {
+  const index = headers.findIndex((name, place) => place % 2 === 0 && name.toLowerCase() === 'content-type');
+  return index !== -1 && /^text\/event-stream\b/i.test(headers[index + 1] ?? '');
 }
 
 /** Trailer fields that may be sent on, as pairs: those that would change framing or routing may not (RFC 9110 §6.5.1). */

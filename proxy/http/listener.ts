@@ -8,8 +8,9 @@ import { at, monotonicSeconds, now } from '../../src/platform/clock.ts';
 import type { Log } from '../../src/platform/log.ts';
 import type { Address } from '../../src/platform/option-types.ts';
 import { messageRefused, sendError, sendRawError } from './errors.ts';
-import { hasBody, type Exchange, type ExchangeKeeper } from './forward.ts';
+import { hasBody } from './headers.ts';
 import type { Direction, HttpMetrics } from './metrics.ts';
+import { sniff, type Protocol } from './sniff.ts';
 
 /** A listener that runs. */
 export interface Listening {
@@ -23,11 +24,36 @@ export interface Listening {
   close(graceMs: number): Promise<void>;
 }
 
+/** What an exchange tells the listener that it came through. */
+export interface ExchangeKeeper {
+  /** True while the listener closes: then answers say `Connection: close`. */
+  isDraining(): boolean;
+  /** Ties an exchange to its connection: it is told when the client leaves. Every call is followed by one of `release`. */
+  hold(socket: Socket, exchange: Exchange): void;
+  release(socket: Socket, exchange: Exchange): void;
+  /** Answers with an error of our own in place of forwarding, and counts the request out. */
+  refuse(request: IncomingMessage, response: ServerResponse, startedAt: number, error: CodedError): void;
+  /** The request is answered; `status` 0 when the client left before. */
+  ended(request: IncomingMessage, status: number, startedAt: number): void;
+}
+
+/** A request that is being served. */
+export interface Exchange {
+  /** The client's connection is gone. */
+  clientLeft(): void;
+}
+
 /** A listener as its request handler sees it. */
 export interface Listener extends ExchangeKeeper {
   readonly server: Server;
-  /** Counts a request in; every one is followed by one of `ended`. False, with the answer sent, when too many run already. */
+  /** Counts a request in; every one is followed by one of `leave`. Why not, when too many run already. */
+  enter(): CodedError | undefined;
+  /** A request is answered with `status`, or with 0 when the client left before. `startedAt` in monotonic seconds. */
+  leave(method: string, status: number, startedAt: number): void;
+  /** `enter` for HTTP/1, followed by one of `ended`. False, with the answer sent, when too many run already. */
   admit(response: ServerResponse): boolean;
+  /** Serves a paused connection that speaks `protocol`; `first` is what was read of it to find that out. */
+  serve(socket: Socket, protocol: Protocol, first: Buffer): void;
   /** Answers with an error of our own in place of forwarding, and counts the request out. */
   refuse(request: IncomingMessage, response: ServerResponse, startedAt: number, error: CodedError): void;
   /**
@@ -57,6 +83,12 @@ export interface ListenerOptions {
   readonly limits: ListenerLimits;
   onRequest(request: IncomingMessage, response: ServerResponse): void;
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Connections that speak HTTP/2. */
+  readonly http2: {
+    accept(listener: Listener, socket: Socket): void;
+    drain(): void;
+    cut(): void;
+  };
 }
 
 const HEAD_MS = 30_000;
@@ -75,9 +107,11 @@ const REQUESTS_MAX = 10_000;
 /** The server, not listening yet. */
 export function openListener(options: ListenerOptions): Listener {
   const { direction, metrics } = options;
-  const server = openServer(options);
+  const { server, readHttp1 } = openServer(options);
   const exchanges = new Map<Socket, Set<Exchange>>();
   const kept = new Set<Duplex>();
+  /** Connections that have not said yet what they speak. */
+  const unknown = new Set<Socket>();
   let running = 0;
   let isDraining = false;
   const keep = (socket: Duplex): (() => void) => {
@@ -93,28 +127,48 @@ export function openListener(options: ListenerOptions): Listener {
   // A handshake that is refused may leave a socket half open that its client never closes.
   server.on('upgrade', (_request, socket) => void keep(socket));
   server.on('connection', (socket: Socket) => {
-    socket.once('close', () => {
-      const held = exchanges.get(socket);
-      exchanges.delete(socket);
-      for (const exchange of held ?? []) exchange.clientLeft();
+    unknown.add(socket);
+    const forget = (): void => void unknown.delete(socket);
+    socket.once('close', forget);
+    sniff(socket, options.limits.headMs ?? HEAD_MS, (protocol, first) => {
+      socket.off('close', forget);
+      forget();
+      listener.serve(socket, protocol, first);
     });
   });
 
-  return {
+  const listener: Listener = {
     server,
     isDraining: () => isDraining,
-    admit(response) {
-      if (running >= REQUESTS_MAX) {
-        sendError(response, overloaded(), ['connection', 'close']);
-        return false;
-      }
+    enter() {
+      if (running >= REQUESTS_MAX) return overloaded();
       running += 1;
       metrics.started(direction);
-      return true;
+      return undefined;
+    },
+    leave(method, status, startedAt) {
+      running -= 1;
+      metrics.ended(direction, method, status, monotonicSeconds() - startedAt);
+    },
+    admit(response) {
+      const error = this.enter();
+      if (error !== undefined) sendError(response, error, ['connection', 'close']);
+      return error === undefined;
     },
     ended(request, status, startedAt) {
-      running -= 1;
-      metrics.ended(direction, request.method ?? '', status, monotonicSeconds() - startedAt);
+      this.leave(request.method ?? '', status, startedAt);
+    },
+    serve(socket, protocol, first) {
+      if (protocol === 'tls') return refuseTls(socket);
+      socket.unshift(first);
+      if (protocol === 'http2') return options.http2.accept(this, socket);
+      socket.once('close', () => {
+        const held = exchanges.get(socket);
+        exchanges.delete(socket);
+        for (const exchange of held ?? []) exchange.clientLeft();
+      });
+      readHttp1(socket);
+      socket.resume();
     },
     refuse(request, response, startedAt, error) {
       sendError(response, error, isDraining || !request.complete ? ['connection', 'close'] : []);
@@ -149,12 +203,18 @@ export function openListener(options: ListenerOptions): Listener {
         url,
         async close(graceMs) {
           isDraining = true;
-          await closeServer(server, kept, graceMs);
+          for (const socket of unknown) socket.destroy();
+          options.http2.drain();
+          await closeServer(server, graceMs, () => {
+            options.http2.cut();
+            for (const socket of kept) socket.destroy();
+          });
           await onClose();
         },
       };
     },
   };
+  return listener;
 }
 
 /** Has `server` listen at `address`; rejects when it cannot. */
@@ -171,7 +231,11 @@ export async function bind(server: Server, address: Address): Promise<{ readonly
   return { port, url: `http://${host}:${port}` };
 }
 
-function openServer(options: ListenerOptions): Server {
+/** `readHttp1`: node's own reader of connections, which gets those that speak no other protocol. */
+function openServer(options: ListenerOptions): {
+  readonly server: Server;
+  readonly readHttp1: (socket: Socket) => void;
+} {
   const { limits, log } = options;
   const headMs = limits.headMs ?? HEAD_MS;
   const server = createServer({
@@ -188,6 +252,8 @@ function openServer(options: ListenerOptions): Server {
     shouldUpgradeCallback: (request) =>
       request.method === 'GET' && request.headers.upgrade?.toLowerCase() === 'websocket',
   });
+  const readers = server.listeners('connection');
+  server.removeAllListeners('connection');
   server.maxHeadersCount = 0; // node would drop further lines silently; requestHeaders refuses them
   server.maxConnections = CONNECTIONS_MAX;
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
@@ -205,10 +271,21 @@ function openServer(options: ListenerOptions): Server {
   server.on('upgrade', (request, socket, head) => options.onUpgrade(request, socket, head));
   server.on('drop', () => log.warn({ connections: CONNECTIONS_MAX }, 'a connection was refused: too many are open'));
   server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'));
-  return server;
+  const readHttp1 = (socket: Socket): void => {
+    for (const reader of readers) Reflect.apply(reader, server, [socket]);
+  };
+  return { server, readHttp1 };
 }
 
-async function closeServer(server: Server, kept: ReadonlySet<Duplex>, graceMs: number): Promise<void> {
+/** Says with an alert of TLS (RFC 8446 §6: fatal, handshake_failure) that it is not spoken here. */
+function refuseTls(socket: Socket): void {
+  socket.end(Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x28]));
+  socket.resume(); // read on, or the end would be a reset that swallows the alert
+  at((now() + CLOSE_CHECK_MS) as Instant, () => socket.destroy());
+}
+
+/** `cut` ends the connections that node's server does not know, once the grace is over. */
+async function closeServer(server: Server, graceMs: number, cut: () => void): Promise<void> {
   const deadline = now() + graceMs;
   const closed = new Promise<true>((resolve) => server.close(() => resolve(true)));
   do {
@@ -217,7 +294,7 @@ async function closeServer(server: Server, kept: ReadonlySet<Duplex>, graceMs: n
       server.closeIdleConnections();
     } else {
       server.closeAllConnections();
-      for (const socket of kept) socket.destroy();
+      cut();
     }
   } while (!(await Promise.race([closed, pause(CLOSE_CHECK_MS)])));
 }

@@ -12,6 +12,8 @@ import { CodedError } from '../../src/contract/errors.ts';
 export interface TargetGuard {
   /** Why `host` (a name, or an address without brackets) is refused at `port`; undefined when it is not, or not yet. */
   fault(host: string, port: number): CodedError | undefined;
+  /** True when `authority` is the listener's own address: it says nothing about where a request is to go. */
+  isOwn(authority: string): boolean;
   /** Resolves names for connections to `port`, and fails with a `CodedError` when a name means a refused address. */
   lookupFor(port: number): LookupFunction;
 }
@@ -25,6 +27,11 @@ export function openTargetGuard(ownPort: () => number): TargetGuard {
   };
   return {
     fault: (host, port) => (isIP(host) === 0 ? undefined : faultOf(host, port)),
+    isOwn(authority) {
+      const url = parseAuthority('http', authority);
+      if (url === undefined || portOf(url) !== ownPort()) return false;
+      return url.hostname === 'localhost' || (isIP(bareHost(url)) !== 0 && isThisMachine(bareHost(url)));
+    },
     lookupFor: (port) => (host, options, callback) => {
       dnsLookup(host, { ...options, all: true }, (error, addresses) => {
         if (error !== null) return callback(error, '', 0);

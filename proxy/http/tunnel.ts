@@ -1,8 +1,8 @@
 /**
- * CONNECT: many clients tunnel even plain HTTP through a proxy, so the first bytes inside decide. HTTP/1 is served by the
- * same listener, as if it had been asked to forward; TLS, HTTP/2 and everything else goes through blind.
+ * CONNECT: many clients tunnel even plain HTTP through a proxy, so the first bytes inside decide. HTTP/1 and
+ * HTTP/2 are served by the same listener, as if it had been asked to forward; TLS and everything else goes through blind.
  */
-import { METHODS, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { pipeline, type Duplex } from 'node:stream';
 import { CodedError } from '../../src/contract/errors.ts';
@@ -11,6 +11,7 @@ import { at, now } from '../../src/platform/clock.ts';
 import type { Log } from '../../src/platform/log.ts';
 import { sendRawError } from './errors.ts';
 import type { Listener } from './listener.ts';
+import { protocolOf } from './sniff.ts';
 import { bareHost, parseAuthority, portOf, type TargetGuard } from './targets.ts';
 
 export interface Tunnels {
@@ -25,18 +26,6 @@ const SILENCE_MS = 1_000;
 /** A tunnel in which nobody has said anything is given up after this long. */
 const IDLE_MS = 75_000;
 const CONNECT_TIMEOUT_MS = 10_000;
-/** The longest method name; longer than this without a space is not HTTP/1. */
-const METHOD_BYTES_MAX = 24;
-const METHOD_NAMES: ReadonlySet<string> = new Set(METHODS);
-
-/** What the first bytes of a connection are. `more`: too few to tell. */
-export function protocolOf(bytes: Buffer): 'http1' | 'other' | 'more' {
-  const text = bytes.toString('latin1', 0, METHOD_BYTES_MAX + 1);
-  const space = text.indexOf(' ');
-  // "PRI" of the HTTP/2 preface is no method, and a TLS record starts with 0x16.
-  if (space !== -1) return METHOD_NAMES.has(text.slice(0, space)) ? 'http1' : 'other';
-  return /^[A-Z-]*$/.test(text) && text.length <= METHOD_BYTES_MAX ? 'more' : 'other';
-}
 
 export function openTunnels(guard: TargetGuard, log: Log): Tunnels {
   const targets = new WeakMap<Socket, string>();
@@ -67,12 +56,10 @@ export function openTunnels(guard: TargetGuard, log: Log): Tunnels {
       };
       sniff(socket, head, dial, (decision) => {
         release();
-        if (decision.kind === 'http1') {
-          targets.set(socket, url.host);
-          socket.unshift(decision.first);
-          listener.server.emit('connection', socket);
-          socket.resume();
-          return;
+        if (decision.kind === 'served') {
+          // With its port, also the usual one: a tunnel to a host is not a call of the upstream that has its name.
+          targets.set(socket, `${url.hostname}:${portOf(url)}`);
+          return listener.serve(socket, decision.protocol, decision.first);
         }
         listener.detach(request, socket);
         join(socket, decision.upstream, decision.first);
@@ -82,7 +69,7 @@ export function openTunnels(guard: TargetGuard, log: Log): Tunnels {
 }
 
 type Decision =
-  | { readonly kind: 'http1'; readonly first: Buffer }
+  | { readonly kind: 'served'; readonly protocol: 'http1' | 'http2'; readonly first: Buffer }
   /** `first`: what the client has said already. */
   | { readonly kind: 'blind'; readonly first: Buffer; readonly upstream: Socket };
 
@@ -107,9 +94,9 @@ function sniff(socket: Socket, head: Buffer, dial: () => Socket, decided: (decis
     const protocol = protocolOf(first);
     if (protocol === 'more') return;
     stop();
-    if (protocol === 'other') return decided({ kind: 'blind', first, upstream: early ?? dial() });
+    if (protocol === 'tls' || protocol === 'other') return decided({ kind: 'blind', first, upstream: early ?? dial() });
     early?.destroy();
-    decided({ kind: 'http1', first });
+    decided({ kind: 'served', protocol, first });
   };
   const onData = (chunk: Buffer): void => {
     first = Buffer.concat([first, chunk]);

@@ -119,7 +119,7 @@ class PoolFinisher implements Finisher {
       );
       const contrary = new Set(rows[0]?.contrary);
       for (const item of group)
-        item.answer(contrary.has(item.gid) ? this.#contrary(item.gid, 'rolled back') : { result: 'success' });
+        item.answer(contrary.has(item.gid) ? endedOtherwise('rolled back') : { result: 'success' });
     } catch (error) {
       // One branch that is still in use must not hold up the others.
       if (isBusy(error) && group.length > 1) {
@@ -133,7 +133,7 @@ class PoolFinisher implements Finisher {
 
   async rollback(gid: Gid, resource: string): Promise<FinishResult> {
     try {
-      if (!(await this.#fence(gid, resource))) return this.#contrary(gid, 'committed');
+      if (!(await this.#fence(gid, resource))) return endedOtherwise('committed');
       const rows = await this.#restore(gid, resource);
       return { result: 'success', detail: `${rows} rows restored` };
     } catch (error) {
@@ -185,11 +185,6 @@ class PoolFinisher implements Finisher {
     }
   }
 
-  #contrary(gid: string, state: string): FinishResult {
-    this.#log.error({ gid, state }, 'the branch has already ended the other way');
-    return { result: 'unknown', detail: `the branch is already ${state}; the two decisions contradict each other` };
-  }
-
   async cleanUp(olderThanMs: number): Promise<number> {
     const { rowCount } = await this.#pool.query(
       // An active one that no transaction can belong to any more (a deadline is at most 30 days away) was left by a refused branch.
@@ -205,6 +200,14 @@ class PoolFinisher implements Finisher {
   async close(): Promise<void> {
     await this.#pool.end();
   }
+}
+
+function endedOtherwise(ended: 'committed' | 'rolled back'): FinishResult {
+  return {
+    result: 'unknown',
+    detail: `the branch is already ${ended}; the two decisions contradict each other`,
+    ended,
+  };
 }
 
 function codeOf(error: unknown): string {

@@ -1,15 +1,17 @@
 /** Accepts a service's database clients: start-up, cancel requests, and one upstream session for each client session. */
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
-import type { Gid } from '../../src/contract/transaction.ts';
 import { monotonicSeconds, now, at } from '../../src/platform/clock.ts';
 import type { Instant } from '../../src/contract/transaction.ts';
 import type { Log } from '../../src/platform/log.ts';
+import type { ServedTraces } from '../binding/from-sql-comment.ts';
 import type { Enlistment } from '../branch/enlist.ts';
 import type { LockHolders } from '../branch/lock-holders.ts';
 import type { DatabaseOptions } from '../options.ts';
+import type { SqlEvent } from '../sql/event.ts';
 import type { Planner } from '../sql/planner.ts';
 import type { Refusal } from '../sql/statement.ts';
+import { branchKey, type UndoBranch } from '../sql/work.ts';
 import { hangUp } from './relay/hang-up.ts';
 import { relay } from './session/connection.ts';
 import type { OpenSession } from './relay/open-session.ts';
@@ -27,18 +29,18 @@ export interface PostgresListenerOptions {
   readonly enlistment: Enlistment;
   readonly holders: LockHolders;
   readonly createPlanner: () => Planner;
-  readonly gidOfTrace: (traceId: string) => Gid | undefined;
-  readonly count: (what: 'captured' | 'refused' | 'passed' | 'protocol-error') => void;
+  readonly traces: ServedTraces;
+  readonly count: (what: SqlEvent) => void;
   readonly log: Log;
 }
 
 export interface PostgresListener {
   readonly port: number;
   readonly sessions: number;
-  /** True when a session holds a local transaction of `gid` open. */
-  isOpen(gid: Gid): boolean;
-  /** Rolls back the local transactions of `gid`, which was rolled back as a whole. A statement of theirs that runs is cancelled. */
-  abandon(gid: Gid): void;
+  /** True when a session holds a local transaction of the branch open. */
+  isOpen(branch: UndoBranch): boolean;
+  /** Rolls back the local transactions of a branch that is rolled back as a whole. A statement of theirs that runs is cancelled. */
+  abandon(branch: UndoBranch): void;
   /** Stops accepting; sessions may go on for `graceMs`, idle ones are closed at once. */
   close(graceMs: number): Promise<void>;
 }
@@ -145,7 +147,8 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
       lockTimeoutMs: options.database.lockTimeout,
       statementBytesMax: options.statementBytesMax,
       stripsChannelBinding: options.database.tls.mode !== 'disable',
-      gidOfTrace: options.gidOfTrace,
+      stripsComments: options.database.stripComments,
+      traces: options.traces,
       count: options.count,
       log: options.log,
     });
@@ -205,10 +208,10 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
   }
 
   /** A statement that waits for somebody else's lock would keep the whole from being rolled back. */
-  async function cancelRunning(connection: OpenSession, gid: Gid): Promise<void> {
-    const isWanted = (): boolean => connection.gid === gid && connection.isRunningStatement;
+  async function cancelRunning(connection: OpenSession, branch: UndoBranch): Promise<void> {
+    const isWanted = (): boolean => isOf(connection, branch) && connection.isRunningStatement;
     // Between two messages the server takes no notice of a cancel request.
-    for (let left = CANCELS_MAX; left > 0 && connection.gid === gid && !connection.isIdle; left -= 1) {
+    for (let left = CANCELS_MAX; left > 0 && isOf(connection, branch) && !connection.isIdle; left -= 1) {
       if (connection.key !== undefined) {
         await cancel({ kind: 'cancel-request', ...connection.key }, connection, isWanted);
       }
@@ -224,12 +227,12 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
     get sessions() {
       return connections.size;
     },
-    isOpen: (gid) => [...connections].some((connection) => connection.gid === gid && !connection.isIdle),
-    abandon(gid) {
+    isOpen: (branch) => [...connections].some((connection) => isOf(connection, branch) && !connection.isIdle),
+    abandon(branch) {
       for (const connection of connections) {
-        if (connection.gid !== gid) continue;
+        if (!isOf(connection, branch)) continue;
         connection.abandon();
-        void cancelRunning(connection, gid);
+        void cancelRunning(connection, branch);
       }
     },
     async close(graceMs) {
@@ -246,6 +249,10 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
       await closed;
     },
   };
+}
+
+function isOf(connection: OpenSession, branch: UndoBranch): boolean {
+  return connection.branch !== undefined && branchKey(connection.branch) === branchKey(branch);
 }
 
 function pause(ms: number): Promise<void> {

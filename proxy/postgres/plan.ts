@@ -2,16 +2,20 @@
 import { assert } from '../../src/platform/assert.ts';
 import type { Planned, PlannedStatement, Planner, SessionSettings } from '../sql/planner.ts';
 import type { StatementPlan } from '../sql/statement.ts';
+import type { Work } from '../sql/work.ts';
 import { FACTS_SQL, factKey, factsParameters, readFacts, type FunctionFacts, type RelationFacts } from './catalog.ts';
 import { parse, type ParsedStatement } from './parse.ts';
 import { planChange } from './undo/change.ts';
 import { classify, type Class } from './undo/classify.ts';
+import { changeInOperation, inOperation } from './operation/classify.ts';
 import { refuse, refuseAs } from './undo/refusal.ts';
 import { child, relationName, type QualifiedName } from './tree.ts';
 
 export interface PlannerOptions {
-  /** `none`: every change inside a global transaction is refused. */
+  /** `none`: every change that would have to be captured is refused. Inside an operation nothing is captured. */
   readonly mode: 'undo' | 'none';
+  /** This database has the rows of the service's operations: inside them, changes of every other database are refused. */
+  readonly carriesBarrier: boolean;
   /** Most rows that one statement may change. */
   readonly maxRows: number;
 }
@@ -24,6 +28,8 @@ const FACT_AGE_MS_MAX = 60_000;
 const FACTS_MAX = 5_000;
 const PLANS_MAX = 1_000;
 const PLAN_BYTES_MAX = 8 * 1024 * 1024;
+/** In front of a text in the cache: its plans are those inside an operation. No text has this character. */
+const OPERATION = '\0';
 
 /** A planner for one session. `loadParser` of parse.ts must have resolved. */
 export function createPlanner(options: PlannerOptions): Planner {
@@ -53,10 +59,11 @@ class SessionPlanner implements Planner {
     this.#options = options;
   }
 
-  plan(text: string, settings: SessionSettings, nowMs: number): Planned {
+  plan(text: string, settings: SessionSettings, nowMs: number, work: Work['kind']): Planned {
     const unreadable = refuseSettings(settings);
     if (unreadable !== undefined) return whole(text, unreadable);
-    const cached = this.#cached(text, nowMs);
+    const key = work === 'undo' ? text : `${OPERATION}${text}`;
+    const cached = this.#cached(key, nowMs);
     if (cached !== undefined) return cached;
     const parsed = parse(text);
     if (parsed.kind === 'syntax-error') {
@@ -71,18 +78,20 @@ class SessionPlanner implements Planner {
         refuseAs('54001', 'statement too complex', 'Split it, or pass long lists as array parameters.'),
       );
     }
-    const classes = parsed.statements.map(classify);
+    const classes = parsed.statements.map((statement) =>
+      work === 'undo' ? classify(statement) : inOperation(statement, this.#options.carriesBarrier),
+    );
     const needed = this.#needed(parsed.statements, classes, nowMs);
     if (needed !== undefined) return needed;
     const major = Number.parseInt(settings.get('server_version') ?? '', 10);
     const plans = parsed.statements.map((statement, index) => {
       const found = classes[index];
       assert(found !== undefined, 'every statement was classified');
-      const plan = this.#planOne(statement, found, major);
+      const plan = work === 'undo' ? this.#planOne(statement, found, major) : this.#planInOperation(statement, found);
       return { plan, start: statement.start, length: statement.end - statement.start };
     });
-    const planned: Planned = { kind: 'plans', plans: apart(plans, classes) };
-    this.#keep(text, planned, classes, nowMs);
+    const planned: Planned = { kind: 'plans', plans: work === 'undo' ? apart(plans, classes) : plans };
+    this.#keep(key, planned, classes, nowMs);
     return planned;
   }
 
@@ -171,6 +180,14 @@ class SessionPlanner implements Planner {
       );
     }
     return planChange(statement, facts, found.references, { serverMajor, maxRows: this.#options.maxRows });
+  }
+
+  /** What may call a function that changes rows is a change. */
+  #planInOperation(statement: ParsedStatement, found: Class): StatementPlan {
+    if (found.kind === 'plan') return found.plan;
+    return this.#refuseCalls(found) === undefined
+      ? { kind: 'pass' }
+      : changeInOperation(statement.kind, this.#options.carriesBarrier);
   }
 
   #refuseCalls(found: Class): StatementPlan | undefined {

@@ -5,7 +5,7 @@
 
 /** Something that was sent and will be answered, or bytes of our own that take an answer's place in the order. */
 export interface Expected {
-  /** It is answered even after an error: a Sync, a simple query. */
+  /** It is answered even after an error: a Sync. */
   readonly synchronises: boolean;
 }
 
@@ -19,6 +19,8 @@ export interface ExpectedReplies<T extends Expected> {
   done(): void;
   /** The head was answered by an error: it and all that the server will now skip leave the queue, and are returned in order. */
   fail(): readonly T[];
+  /** True when one that fits is waiting. */
+  some(fits: (expected: T) => boolean): boolean;
   readonly size: number;
 }
 
@@ -36,6 +38,7 @@ export function createExpectedReplies<T extends Expected>(): ExpectedReplies<T> 
       queue = queue.slice(end);
       return failed;
     },
+    some: (fits) => queue.some(fits),
     get size() {
       return queue.length;
     },

@@ -1,5 +1,6 @@
 /** Turns the text of a statement into plans. One planner per database session: names mean what that session's search_path says. */
 import type { StatementPlan } from './statement.ts';
+import type { Work } from './work.ts';
 
 export type Planned =
   /** One plan per statement in the text, in order, with the byte range of each in the UTF-8 text. Empty for a text without a statement. */
@@ -19,7 +20,7 @@ export type SessionSettings = ReadonlyMap<string, string>;
 
 /** Pure: no I/O; time comes as an argument (milliseconds on any monotonic clock) so that facts can grow old. */
 export interface Planner {
-  plan(text: string, settings: SessionSettings, nowMs: number): Planned;
+  plan(text: string, settings: SessionSettings, nowMs: number, work: Work['kind']): Planned;
   learn(rows: readonly (readonly (string | null)[])[], nowMs: number): void;
   /** Drops every fact: after SET, RESET, DISCARD, SET ROLE, DDL, or an error that says that a relation is not what was planned for. */
   forget(): void;

@@ -2,9 +2,9 @@
  * The decisions of one database session: to which global transaction it belongs, and what a statement needs before and after
  * it runs. Pure; the wire side performs what is decided here and reports back.
  */
-import type { Gid } from '../../src/contract/transaction.ts';
-import { parseGid } from '../../src/contract/transaction.ts';
+import { markText, parseMark, type Mark } from '../../src/contract/transaction.ts';
 import type { Capture, GidSetting, Refusal, StatementPlan } from './statement.ts';
+import { isCaptured } from './work.ts';
 
 /** Transaction status as the server reports it: idle, in a transaction block, in a failed block. */
 export type BlockStatus = 'idle' | 'open' | 'failed';
@@ -12,22 +12,25 @@ export type BlockStatus = 'idle' | 'open' | 'failed';
 interface Savepoint {
   readonly name: string;
   /** To whom the session belonged: rolling back to the savepoint undoes what SET has said since. */
-  readonly binding: Pick<SessionState, 'gidOfSession' | 'gidOfSessionBefore' | 'gidOfTransaction' | 'boundLate'>;
+  readonly binding: Pick<SessionState, 'markOfSession' | 'markOfSessionBefore' | 'markOfTransaction' | 'boundLate'>;
 }
 
 export interface SessionState {
   readonly block: BlockStatus;
   /** Set by SET SESSION or at start-up; stays until changed. */
-  readonly gidOfSession: Gid | undefined;
+  readonly markOfSession: Mark | undefined;
   /** What it was before this local transaction changed it, and will be again if that is rolled back. */
-  readonly gidOfSessionBefore: { readonly gid: Gid | undefined } | undefined;
+  readonly markOfSessionBefore: { readonly mark: Mark | undefined } | undefined;
   /** Learned in this local transaction; goes with it. */
-  readonly gidOfTransaction: Gid | undefined;
-  /** True when the local transaction had already begun when its gid became known. */
+  readonly markOfTransaction: Mark | undefined;
+  /** True when the local transaction had already begun when its mark became known. */
   readonly boundLate: boolean;
-  /** True when `branch_state` was entered in this local transaction and no rollback to a savepoint may have undone it. */
+  /**
+   * True when the branch was entered in this local transaction, or the row of the operation written, and nothing that happened to a
+   * savepoint may have undone it.
+   */
   readonly entered: boolean;
-  /** True when this local transaction holds captured changes. */
+  /** True when this local transaction holds captured changes, or changes of an operation. */
   readonly changed: boolean;
   /** True when this local transaction may have locked rows that it has not changed. */
   readonly lockedRows: boolean;
@@ -37,9 +40,9 @@ export interface SessionState {
 /** A session that has just logged in. */
 export const newSession: SessionState = {
   block: 'idle',
-  gidOfSession: undefined,
-  gidOfSessionBefore: undefined,
-  gidOfTransaction: undefined,
+  markOfSession: undefined,
+  markOfSessionBefore: undefined,
+  markOfTransaction: undefined,
   boundLate: false,
   entered: false,
   changed: false,
@@ -47,36 +50,47 @@ export const newSession: SessionState = {
   savepoints: [],
 };
 
-/** The global transaction that the next statement belongs to. */
-export function gidOf(state: SessionState): Gid | undefined {
-  return state.gidOfTransaction ?? state.gidOfSession;
+/** The mark that the next statement is carried out under. */
+export function markOf(state: SessionState): Mark | undefined {
+  return state.markOfTransaction ?? state.markOfSession;
+}
+
+/** True when both are the same mark, or both none. */
+export function isSameMark(one: Mark | undefined, other: Mark | undefined): boolean {
+  if (one === other) return true;
+  return one !== undefined && other !== undefined && markText(one) === markText(other);
 }
 
 /** True when the session belongs to no global transaction, and will not come to belong to one unless it is named. */
 export function isFree(state: SessionState): boolean {
   return (
-    gidOf(state) === undefined &&
-    state.gidOfSessionBefore === undefined &&
-    !state.savepoints.some(({ binding }) => (binding.gidOfTransaction ?? binding.gidOfSession) !== undefined)
+    markOf(state) === undefined &&
+    state.markOfSessionBefore === undefined &&
+    !state.savepoints.some(({ binding }) => (binding.markOfTransaction ?? binding.markOfSession) !== undefined)
   );
 }
 
-/** What happened to a request to bind the session to a gid. */
+function isCapturing(state: SessionState): boolean {
+  const mark = markOf(state);
+  return mark !== undefined && isCaptured(mark);
+}
+
+/** What happened to a request to bind the session to a mark. */
 export type Bound =
   | { readonly kind: 'bound'; readonly state: SessionState }
   | { readonly kind: 'refused'; readonly refusal: Refusal };
 
-/** Binds the local transaction to `gid` (a comment, a trace, SET LOCAL), or the session (`scope: session`). */
-export function bind(state: SessionState, gid: Gid | undefined, scope: 'local' | 'session'): Bound {
-  const current = gidOf(state);
-  if (current === gid) return { kind: 'bound', state };
+/** Binds the local transaction to `mark` (a comment, a trace, SET LOCAL), or the session (`scope: session`). */
+export function bind(state: SessionState, mark: Mark | undefined, scope: 'local' | 'session'): Bound {
+  const current = markOf(state);
+  if (isSameMark(current, mark)) return { kind: 'bound', state };
   if (current !== undefined && state.changed) {
     return {
       kind: 'refused',
       refusal: {
         code: '25000',
-        message: `this local transaction already changed rows for global transaction ${current}`,
-        hint: 'One local transaction belongs to one global transaction: commit or roll back before another gid is named.',
+        message: `this local transaction already changed rows for global transaction ${markText(current)}`,
+        hint: 'One local transaction belongs to one global transaction, and to one operation of it: commit or roll back before another is named.',
       },
     };
   }
@@ -85,32 +99,33 @@ export function bind(state: SessionState, gid: Gid | undefined, scope: 'local' |
     scope === 'session'
       ? {
           ...state,
-          gidOfSession: gid,
-          gidOfSessionBefore: state.gidOfSessionBefore ?? { gid: state.gidOfSession },
-          gidOfTransaction: undefined,
+          markOfSession: mark,
+          markOfSessionBefore: state.markOfSessionBefore ?? { mark: state.markOfSession },
+          markOfTransaction: undefined,
         }
-      : { ...state, gidOfTransaction: gid };
+      : { ...state, markOfTransaction: mark };
   return { kind: 'bound', state: { ...next, boundLate: boundLate || state.boundLate, entered: false } };
 }
 
-/** The gid that a SET names: undefined when it resets the variable. */
-export function gidOfSetting(
+/** The mark that a SET names: undefined when it resets the variable. */
+export function markOfSetting(
   setting: GidSetting,
   parameter: (number: number) => string | undefined,
-): { readonly kind: 'gid'; readonly gid: Gid | undefined } | { readonly kind: 'refused'; readonly refusal: Refusal } {
+):
+  | { readonly kind: 'mark'; readonly mark: Mark | undefined }
+  | { readonly kind: 'refused'; readonly refusal: Refusal } {
   const text = typeof setting.value === 'number' ? parameter(setting.value) : setting.value;
-  if (text === undefined || text === '') return { kind: 'gid', gid: undefined };
-  const gid = parseGid(text);
-  if (gid !== undefined) return { kind: 'gid', gid };
-  return { kind: 'refused', refusal: badGid(text) };
+  if (text === undefined || text === '') return { kind: 'mark', mark: undefined };
+  const mark = parseMark(text);
+  return mark === undefined ? { kind: 'refused', refusal: badMark(text) } : { kind: 'mark', mark };
 }
 
-/** The refusal of a text that is not a gid. */
-export function badGid(text: string): Refusal {
+/** The refusal of a text that is neither a gid nor a gid with an operation. */
+export function badMark(text: string): Refusal {
   return {
     code: '22023',
     message: `"${text.slice(0, 60)}" is not the id of a global transaction`,
-    hint: 'A gid has 1 to 128 characters of A-Za-z0-9._:{}- and is passed on as it came in the atomesh-gid header.',
+    hint: 'A gid has 1 to 128 characters of A-Za-z0-9._:{}- and is passed on as it came in the atomesh-gid header, with what may follow it there.',
   };
 }
 
@@ -128,11 +143,15 @@ export type Admission =
       readonly enter: boolean;
       /** A savepoint around the statement, so that a row lock conflict can be waited for without losing the local transaction. */
       readonly savepoint: boolean;
-      /** Ask whether the local transaction had written before its gid was known. */
+      /** Ask whether the local transaction had written before its mark was known. */
       readonly checkEarlierWrites: boolean;
-    };
+    }
+  /** The row of the operation goes in first. */
+  | { readonly kind: 'enter'; readonly isPlain: boolean; readonly checkEarlierWrites: boolean }
+  /** The row stands: it runs as it came. */
+  | { readonly kind: 'entered'; readonly isPlain: boolean };
 
-/** Decides about one statement of a session that has a gid. */
+/** Decides about one statement of a session that has a mark. */
 export function admit(state: SessionState, plan: StatementPlan): Admission {
   switch (plan.kind) {
     case 'pass':
@@ -144,7 +163,9 @@ export function admit(state: SessionState, plan: StatementPlan): Admission {
       return state.block === 'failed' ? { kind: 'forward' } : { kind: 'set-gid', setting: plan.setting };
     case 'control': {
       const ends = plan.verb === 'commit' || plan.verb === 'commit-and-chain';
-      return ends && state.changed && state.block === 'open' ? { kind: 'commit' } : { kind: 'forward' };
+      return ends && isCapturing(state) && state.changed && state.block === 'open'
+        ? { kind: 'commit' }
+        : { kind: 'forward' };
     }
     case 'capture':
       if (state.block === 'failed') return { kind: 'forward' };
@@ -155,7 +176,19 @@ export function admit(state: SessionState, plan: StatementPlan): Admission {
         savepoint: state.block === 'open',
         checkEarlierWrites: state.block === 'open' && state.boundLate && !state.changed,
       };
+    case 'change': {
+      const { isPlain } = plan;
+      if (state.block === 'failed') return { kind: 'forward' };
+      // Not by the block alone: a pipeline without one is a local transaction up to its Sync.
+      if (state.entered) return { kind: 'entered', isPlain };
+      return { kind: 'enter', isPlain, checkEarlierWrites: state.boundLate && !state.changed };
+    }
   }
+}
+
+/** The state once the row of an operation is on its way: what comes behind it finds it, or is not carried out. */
+export function enteredOperation(state: SessionState): SessionState {
+  return { ...state, entered: true, changed: true };
 }
 
 /** The state after a statement was carried out without an error. */
@@ -166,12 +199,17 @@ export function succeeded(state: SessionState, plan: StatementPlan): SessionStat
   const at = state.savepoints.findLastIndex((savepoint) => savepoint.name === name);
   switch (plan.verb) {
     case 'savepoint': {
-      const { gidOfSession, gidOfSessionBefore, gidOfTransaction, boundLate } = state;
-      const binding = { gidOfSession, gidOfSessionBefore, gidOfTransaction, boundLate };
+      const { markOfSession, markOfSessionBefore, markOfTransaction, boundLate } = state;
+      const binding = { markOfSession, markOfSessionBefore, markOfTransaction, boundLate };
       return { ...state, savepoints: [...state.savepoints, { name, binding }] };
     }
     case 'release':
-      return at < 0 ? state : { ...state, savepoints: state.savepoints.slice(0, at) };
+      // With it goes SET TRANSACTION READ ONLY behind it, under which an operation was let through without its row.
+      return {
+        ...state,
+        entered: state.entered && isCapturing(state),
+        savepoints: at < 0 ? state.savepoints : state.savepoints.slice(0, at),
+      };
     case 'rollback-to': {
       // What was entered may have been undone; entering twice is harmless. `changed` stays: at worst a branch is enlisted that holds nothing.
       const kept = state.savepoints[at];
@@ -208,12 +246,12 @@ export function ready(state: SessionState, block: BlockStatus, isKept = true): S
 }
 
 function ended(state: SessionState, isKept: boolean): SessionState {
-  const { gidOfSession, gidOfSessionBefore: before } = state;
+  const { markOfSession, markOfSessionBefore: before } = state;
   return {
     ...state,
-    gidOfSession: isKept || before === undefined ? gidOfSession : before.gid,
-    gidOfSessionBefore: undefined,
-    gidOfTransaction: undefined,
+    markOfSession: isKept || before === undefined ? markOfSession : before.mark,
+    markOfSessionBefore: undefined,
+    markOfTransaction: undefined,
     boundLate: false,
     entered: false,
     changed: false,

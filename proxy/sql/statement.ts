@@ -51,7 +51,7 @@ export type TransactionVerb =
 export interface GidSetting {
   /** `local`: until the local transaction ends; `session`: until changed. */
   readonly scope: 'local' | 'session';
-  /** The literal gid text, or the number of the parameter (from 1) that carries it; undefined when the variable is reset. */
+  /** The literal text of a mark, or the number of the parameter (from 1) that carries it; undefined when the variable is reset. */
   readonly value: string | number | undefined;
 }
 
@@ -63,4 +63,10 @@ export type StatementPlan =
   | { readonly kind: 'control'; readonly verb: TransactionVerb; readonly name?: string }
   | { readonly kind: 'set-gid'; readonly setting: GidSetting }
   | { readonly kind: 'capture'; readonly capture: Capture }
-  | { readonly kind: 'refuse'; readonly refusal: Refusal };
+  /**
+   * Inside an operation: may change rows, and runs as it came once the row of the barrier is in. `isPlain`: it can neither end a
+   * local transaction by itself nor ask for one of its own, as procedures, DO blocks and VACUUM can.
+   */
+  | { readonly kind: 'change'; readonly isPlain: boolean }
+  /** `isAlways`: it is refused for what it does to the session, and not for want of images. */
+  | { readonly kind: 'refuse'; readonly refusal: Refusal; readonly isAlways?: true };

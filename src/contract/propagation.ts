@@ -1,10 +1,10 @@
 /**
- * How a gid travels in HTTP headers: the names, and the pure reading and writing of each carrier. Nothing here ever rejects:
- * a trace header that does not parse counts as absent.
+ * How a mark (a gid, inside one service with the operation that is being served) travels in HTTP headers: the names, and the
+ * pure reading and writing of each carrier. Nothing here ever rejects: a trace header that does not parse counts as absent.
  */
-import { parseGid, type Gid } from './transaction.ts';
+import { markText, parseMark, type Mark } from './transaction.ts';
 
-/** The default header that carries a gid. */
+/** The default header that carries a gid, or a mark. */
 export const GID_HEADER = 'atomesh-gid';
 /** On answers: `committed` or `rolled-back`; absent when the outcome is not known. */
 export const OUTCOME_HEADER = 'atomesh-outcome';
@@ -14,9 +14,9 @@ export const BRANCH_HEADER = 'atomesh-branch';
 export const OPERATION_HEADER = 'atomesh-op';
 /** On every error that Atomesh itself makes: `sidecar` or `coordinator`. An application's own errors do not have it. */
 export const ERROR_SOURCE_HEADER = 'atomesh-error-source';
-/** Our key in the W3C `tracestate` header; the value is `g:<gid>`. */
+/** Our key in the W3C `tracestate` header; the value is `g:<mark>`. */
 export const TRACESTATE_KEY = 'atomesh';
-/** Our key in the W3C `baggage` header; the value is the percent-encoded gid. */
+/** Our key in the W3C `baggage` header; the value is the percent-encoded mark. */
 export const BAGGAGE_KEY = 'atomesh.gid';
 
 /** W3C Trace Context §3.3.1.1: a tracestate has at most 32 list-members. */
@@ -36,11 +36,11 @@ export interface Traceparent {
 
 /**
  * `value` with our entry leftmost, as W3C Trace Context §3.5 asks of whoever changes an entry. An older entry of ours goes,
- * and so does what does not fit into 32 members, from the right. Every character of a gid is allowed in a tracestate value.
+ * and so does what does not fit into 32 members, from the right. Every character of a mark is allowed in a tracestate value.
  */
-export function withTracestate(value: string | undefined, gid: Gid): string {
+export function withTracestate(value: string | undefined, mark: Mark): string {
   const others = membersOf(value).filter((member) => keyOf(member) !== TRACESTATE_KEY);
-  return [`${TRACESTATE_KEY}=g:${gid}`, ...others.slice(0, TRACESTATE_MEMBERS_MAX - 1)].join(',');
+  return [`${TRACESTATE_KEY}=g:${markText(mark)}`, ...others.slice(0, TRACESTATE_MEMBERS_MAX - 1)].join(',');
 }
 
 /** `value` without our entry; empty when nothing is left. */
@@ -50,19 +50,19 @@ export function withoutTracestate(value: string): string {
     .join(',');
 }
 
-/** The gid in our tracestate entry, or undefined. Fields beside `g:` (separated by `;`) are left to later versions. */
-export function gidFromTracestate(value: string): Gid | undefined {
+/** The mark in our tracestate entry, or undefined. Fields beside `g:` (separated by `;`) are left to later versions. */
+export function markFromTracestate(value: string): Mark | undefined {
   const member = membersOf(value).find((member) => keyOf(member) === TRACESTATE_KEY);
   const field = member
     ?.slice(TRACESTATE_KEY.length + 1)
     .split(';')
     .find((field) => field.startsWith('g:'));
-  return field === undefined ? undefined : parseGid(field.slice(2).trimEnd());
+  return field === undefined ? undefined : parseMark(field.slice(2).trimEnd());
 }
 
 /** `value` with our member first, an older one of ours dropped, cut from the right to the limits of W3C Baggage. */
-export function withBaggage(value: string | undefined, gid: Gid): string {
-  let baggage = `${BAGGAGE_KEY}=${encodeURIComponent(gid)}`;
+export function withBaggage(value: string | undefined, mark: Mark): string {
+  let baggage = `${BAGGAGE_KEY}=${encodeURIComponent(markText(mark))}`;
   let count = 1;
   for (const member of membersOf(value)) {
     if (keyOf(member) === BAGGAGE_KEY) continue;
@@ -80,13 +80,13 @@ export function withoutBaggage(value: string): string {
     .join(',');
 }
 
-/** The gid in our baggage member (properties after `;` are ignored), or undefined. */
-export function gidFromBaggage(value: string): Gid | undefined {
+/** The mark in our baggage member (properties after `;` are ignored), or undefined. */
+export function markFromBaggage(value: string): Mark | undefined {
   const member = membersOf(value).find((member) => keyOf(member) === BAGGAGE_KEY);
   if (member === undefined) return undefined;
   const [encoded = ''] = member.slice(member.indexOf('=') + 1).split(';');
   try {
-    return parseGid(decodeURIComponent(encoded.trim()));
+    return parseMark(decodeURIComponent(encoded.trim()));
   } catch {
     return undefined; // not percent-encoding: not ours to judge
   }

@@ -24,7 +24,21 @@ const COORDINATOR = [
   'src/engine',
   'src/options.ts',
 ];
-const SIDECAR = ['proxy/http', 'proxy/postgres', 'proxy/branch', 'proxy/sql', 'proxy/binding', 'proxy/options.ts'];
+const SIDECAR = [
+  'proxy/inbound',
+  'proxy/workflow',
+  'proxy/transaction',
+  'proxy/outbound',
+  'proxy/http2',
+  'proxy/http1',
+  'proxy/http',
+  'proxy/routes',
+  'proxy/postgres',
+  'proxy/branch',
+  'proxy/sql',
+  'proxy/binding',
+  'proxy/options.ts',
+];
 const GROUND = ['src/contract', 'src/platform'];
 /** What the client library can do, each in a folder of its own. */
 const EXAMPLES = [
@@ -35,6 +49,7 @@ const EXAMPLES = [
   'examples/xa-two-databases',
   'examples/message-with-transaction',
   'examples/workflow-trip',
+  'examples/opentelemetry',
 ];
 const EVERYTHING = [
   'cli',
@@ -71,11 +86,34 @@ export const LAYERS: readonly Layer[] = [
   { name: 'src/client', uses: ['src/grpc', ...GROUND] },
   { name: 'src/coordinator.ts', uses: [...COORDINATOR, ...GROUND] },
 
-  { name: 'proxy/options.ts', uses: GROUND },
+  { name: 'proxy/routes', uses: GROUND },
+  { name: 'proxy/options.ts', uses: ['proxy/routes', ...GROUND] },
   { name: 'proxy/binding', uses: GROUND, usesTypesOf: ['proxy/options.ts'] },
   { name: 'proxy/sql', uses: GROUND },
   { name: 'proxy/branch', uses: ['proxy/sql', 'src/client', ...GROUND], usesTypesOf: ['proxy/options.ts'] },
-  { name: 'proxy/http', uses: ['proxy/binding', 'src/client', ...GROUND], usesTypesOf: ['proxy/options.ts'] },
+  { name: 'proxy/http', uses: GROUND, usesTypesOf: ['proxy/routes', 'proxy/branch', 'proxy/options.ts'] },
+  { name: 'proxy/http1', uses: ['proxy/http', ...GROUND] },
+  { name: 'proxy/http2', uses: ['proxy/http', ...GROUND], usesTypesOf: ['proxy/http1'] },
+  {
+    name: 'proxy/outbound',
+    uses: ['proxy/http', 'proxy/http1', 'proxy/http2', 'proxy/routes', 'proxy/binding', ...GROUND],
+    usesTypesOf: ['src/client', 'proxy/options.ts'],
+  },
+  {
+    name: 'proxy/transaction',
+    uses: GROUND,
+    usesTypesOf: ['proxy/http', 'src/client'],
+  },
+  {
+    name: 'proxy/workflow',
+    uses: ['proxy/transaction', 'proxy/http', ...GROUND],
+    usesTypesOf: ['proxy/branch', 'proxy/outbound', 'src/client'],
+  },
+  {
+    name: 'proxy/inbound',
+    uses: ['proxy/transaction', 'proxy/http', 'proxy/http1', 'proxy/http2', 'proxy/routes', 'proxy/binding', ...GROUND],
+    usesTypesOf: ['proxy/workflow', 'proxy/branch', 'src/client', 'proxy/options.ts'],
+  },
   { name: 'proxy/postgres/wire', uses: GROUND },
   {
     name: 'proxy/postgres',

@@ -1,19 +1,24 @@
 import test from 'ava';
 import fc from 'fast-check';
-import type { Gid } from '../../src/contract/transaction.ts';
-import { gidFromSqlComment } from '../../proxy/binding/from-sql-comment.ts';
+import { markText, parseMark } from '../../src/contract/transaction.ts';
+import { markFromSqlComment } from '../../proxy/binding/from-sql-comment.ts';
 
 const traceId = '0af7651916cd43dd8448eb211c80319c';
-const gidOfTrace = (id: string): Gid | undefined => (id === traceId ? ('of-trace' as Gid) : undefined);
-const gidOf = (sql: string): string | undefined => {
-  const found = gidFromSqlComment(sql, gidOfTrace);
-  return found?.kind === 'gid' ? found.gid : found?.kind;
+const traces = { markOf: (id: string) => (id === traceId ? parseMark('of-trace') : undefined), size: 1 };
+const markIn = (sql: string): string | undefined => {
+  const found = markFromSqlComment(sql, traces);
+  return found?.kind === 'mark' ? markText(found.mark) : found?.kind;
 };
 
-const table: readonly (readonly [title: string, sql: string, gid: string | undefined])[] = [
+const table: readonly (readonly [title: string, sql: string, mark: string | undefined])[] = [
   ['a comment at the end', "select 1 /*atomesh_gid='g1'*/", 'g1'],
   ['a comment at the end, before the semicolon', "select 1 /*atomesh_gid='g1'*/ ;\n", 'g1'],
   ['a comment in front', "/*atomesh_gid='g1'*/ select 1", 'g1'],
+  ['an operation of a branch', "select 1 /*atomesh_gid='g1/01/try'*/", 'g1/01/try'],
+  ['an operation, URL-encoded', "select 1 /*atomesh_gid='g1%2F01%2Ftry'*/", 'g1/01/try'],
+  ['an operation without quotes', 'select 1 /*atomesh_gid=g1/00/msg*/', 'g1/00/msg'],
+  ['an operation in a tracestate', "select 1 /*tracestate='atomesh%3Dg%3Ag2%2F00%2Frun2%2Cother%3D1'*/", 'g2/00/run2'],
+  ['an operation that is none', "select 1 /*atomesh_gid='g1/01/dance'*/", 'malformed'],
   ['a key without quotes', 'select 1 /*atomesh_gid=g1*/', 'g1'],
   ['a key in the form of marginalia', 'select 1 /*application:shop,atomesh_gid:g1*/', 'g1'],
   ['URL-encoded characters', "select 1 /*atomesh_gid='g%7B1%7D'*/", 'g{1}'],
@@ -43,14 +48,14 @@ const table: readonly (readonly [title: string, sql: string, gid: string | undef
   ['text that is not a gid', "select 1 /*atomesh_gid='a b; drop table t'*/", 'malformed'],
 ];
 
-for (const [title, sql, gid] of table) {
-  test(`the gid of a statement with ${title}`, (t) => t.is(gidOf(sql), gid));
+for (const [title, sql, mark] of table) {
+  test(`the mark of a statement with ${title}`, (t) => t.is(markIn(sql), mark));
 }
 
 test('no text throws, and a gid is found only where its letters stand', (t) => {
   fc.assert(
     fc.property(fc.string({ maxLength: 200 }), (sql) => {
-      const found = gidOf(sql);
+      const found = markIn(sql);
       return found === undefined || found === 'malformed' || sql.includes('atomesh');
     }),
     { numRuns: 2000 },

@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
-import { startControlServer, type ControlServer, type FinishOperation } from '../../proxy/branch/control-server.ts';
+import { startControlServer, type ControlServer } from '../../proxy/branch/control-server.ts';
+import type { FinishOperation } from '../../proxy/branch/control-target.ts';
 import type { FinishResult } from '../../proxy/branch/finish.ts';
 import { openLog } from '../../src/platform/log.ts';
 import { openMetrics } from '../../src/platform/metrics.ts';

@@ -25,7 +25,7 @@ function coordinatorFaults(t: ExecutionContext, text: string): readonly string[]
 test('an unknown option is found at its name, with the nearest known one', (t) => {
   const text = `${SIDECAR}limits:\n  sesions: 3\n`;
   t.deepEqual(sidecarFaults(t, text), [
-    '5:3 limits.sesions: unknown option "sesions" | one of header, sessions, statement | sessions',
+    '5:3 limits.sesions: unknown option "sesions" | one of header, body, sessions, statement | sessions',
   ]);
 });
 
@@ -39,7 +39,7 @@ test('an unknown option in a list has the index in its path', (t) => {
       begin: { timout: 30s }
 `;
   t.deepEqual(sidecarFaults(t, text), [
-    '10:16 inbound.transactions[1].begin.timout: unknown option "timout" | one of timeout, wait | timeout',
+    '10:16 inbound.transactions[1].begin.timout: unknown option "timout" | one of message, workflow, timeout, rerunAfter, commitOn, wait | timeout',
   ]);
 });
 

@@ -33,8 +33,10 @@ databases:
   const shown = structuredClone({ ...example.options, databases: [], inbound: undefined, outbound: undefined });
   const real = structuredClone({ ...defaults.options, databases: [], inbound: undefined, outbound: undefined });
   t.deepEqual(shown, real);
-  t.deepEqual({ ...example.options.inbound, transactions: [] }, { ...defaults.options.inbound, transactions: [] });
-  t.deepEqual({ ...example.options.outbound, upstreams: {} }, { ...defaults.options.outbound, upstreams: {} });
+  const own = { transactions: [], barrier: undefined, results: undefined };
+  t.deepEqual({ ...example.options.inbound, ...own }, { ...defaults.options.inbound, ...own });
+  const named = { upstreams: {}, routes: [] };
+  t.deepEqual({ ...example.options.outbound, ...named }, { ...defaults.options.outbound, ...named });
   const [database] = defaults.options.databases;
   t.deepEqual({ ...example.options.databases[0], credentials: null }, { ...database, credentials: null });
 });

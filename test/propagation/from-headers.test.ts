@@ -1,13 +1,14 @@
 import test from 'ava';
 import { openCarriers } from '../../proxy/binding/from-headers.ts';
-import type { Gid } from '../../src/contract/transaction.ts';
+import { parseMark, type Gid, type Mark } from '../../src/contract/transaction.ts';
 
 let ids = 0;
 const carriers = openCarriers({ header: 'atomesh-gid', aliases: ['dtm-gid', 'TX_XID'] }, () => {
   ids += 1;
   return ids.toString(16).padStart(16, '0');
 });
-const GID = 'g1' as Gid;
+const GID: Mark = { gid: 'g1' as Gid };
+const TRY: Mark = parseMark('g1/01/try') ?? GID;
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const PARENT = `00-${TRACE}-00f067aa0ba902b7-00`;
 
@@ -23,26 +24,26 @@ test('each carrier alone names the gid', (t) => {
     ['tracestate', 'a=1', 'Tracestate', 'atomesh=g:g1'],
     ['baggage', 'x=1,atomesh.gid=g1'],
   ]) {
-    t.deepEqual(carriers.read(headers), { kind: 'bound', gid: GID }, headers.join(' '));
+    t.deepEqual(carriers.read(headers, 'outside'), { kind: 'bound', mark: GID }, headers.join(' '));
   }
-  t.deepEqual(carriers.read(['accept', '*/*', 'tracestate', 'a=1']), { kind: 'none' });
+  t.deepEqual(carriers.read(['accept', '*/*', 'tracestate', 'a=1'], 'outside'), { kind: 'none' });
 });
 
 test('carriers that agree are one gid, and two gids are a fault that names both places', (t) => {
-  t.deepEqual(carriers.read(['atomesh-gid', 'g1', 'dtm-gid', 'g1', 'baggage', 'atomesh.gid=g1']), {
+  t.deepEqual(carriers.read(['atomesh-gid', 'g1', 'dtm-gid', 'g1', 'baggage', 'atomesh.gid=g1'], 'outside'), {
     kind: 'bound',
-    gid: GID,
+    mark: GID,
   });
-  const fault = carriers.read(['atomesh-gid', 'g1', 'tracestate', 'atomesh=g:g2']);
+  const fault = carriers.read(['atomesh-gid', 'g1', 'tracestate', 'atomesh=g:g2'], 'outside');
   t.deepEqual(fault, { kind: 'fault', message: 'atomesh-gid and tracestate name different gids' });
-  t.is(carriers.read(['atomesh-gid', 'g1', 'atomesh-gid', 'g2']).kind, 'fault');
+  t.is(carriers.read(['atomesh-gid', 'g1', 'atomesh-gid', 'g2'], 'outside').kind, 'fault');
 });
 
 test('a header that carries no gid is a fault, an empty one is absent, a malformed tracestate is absent', (t) => {
-  t.is(carriers.read(['atomesh-gid', 'a b']).kind, 'fault');
-  t.is(carriers.read(['atomesh-gid', 'x'.repeat(129)]).kind, 'fault');
-  t.is(carriers.read(['atomesh-gid', '']).kind, 'none');
-  t.is(carriers.read(['tracestate', 'atomesh=g:a b']).kind, 'none');
+  t.is(carriers.read(['atomesh-gid', 'a b'], 'outside').kind, 'fault');
+  t.is(carriers.read(['atomesh-gid', 'x'.repeat(129)], 'outside').kind, 'fault');
+  t.is(carriers.read(['atomesh-gid', ''], 'outside').kind, 'none');
+  t.is(carriers.read(['tracestate', 'atomesh=g:a b'], 'outside').kind, 'none');
 });
 
 test('all carriers are set once, and what other parties put into them stays', (t) => {
@@ -92,16 +93,50 @@ test('stripping removes every carrier of ours and nothing else', (t) => {
   );
 });
 
+test('a mark from outside is its gid, and from inside it is read whole', (t) => {
+  const headers = ['atomesh-gid', 'g1/01/try', 'tracestate', 'atomesh=g:g1'];
+  t.deepEqual(carriers.read(headers, 'outside'), { kind: 'bound', mark: GID });
+  t.deepEqual(carriers.read(headers, 'inside'), { kind: 'bound', mark: TRY });
+  const two = ['atomesh-gid', 'g1/01/try', 'baggage', 'atomesh.gid=g1%2F02%2Ftry'];
+  t.deepEqual(carriers.read(two, 'outside'), { kind: 'bound', mark: GID });
+  t.deepEqual(carriers.read(two, 'inside'), {
+    kind: 'fault',
+    message: 'atomesh-gid and baggage name different operations',
+  });
+});
+
+test('a mark is set in every carrier, aliases that are there included', (t) => {
+  const { headers } = carriers.set(['dtm-gid', 'g1', 'TX_XID', ''], TRY);
+  t.deepEqual(valuesOf(headers, 'atomesh-gid'), ['g1/01/try']);
+  t.deepEqual(valuesOf(headers, 'dtm-gid'), ['g1/01/try']);
+  t.deepEqual(valuesOf(headers, 'tx_xid'), ['']);
+  t.deepEqual(valuesOf(headers, 'tracestate'), ['atomesh=g:g1/01/try']);
+  t.deepEqual(carriers.read(headers, 'inside'), { kind: 'bound', mark: TRY });
+  const left = carriers.set(headers, GID).headers;
+  for (const name of ['atomesh-gid', 'dtm-gid']) t.deepEqual(valuesOf(left, name), ['g1']);
+  t.false(left.some((text) => text.includes('try')));
+});
+
 test('the quick look never misses a carrier', (t) => {
-  t.false(carriers.mayBeIn({ accept: '*/*', tracestate: 'a=1', baggage: 'x=1' }));
+  t.false(carriers.mayBeIn(['Accept', '*/*', 'tracestate', 'a=1', 'baggage', 'x=1', 'user-agent', 'x']));
   for (const headers of [
-    { 'atomesh-gid': 'g' },
-    { tx_xid: 'g' },
-    { tracestate: 'a=1, atomesh=g:g' },
-    { baggage: 'atomesh.gid=g' },
-    { 'atomesh-branch': '01' },
-    { 'atomesh-op': 'commit' },
+    ['Atomesh-Gid', 'g'],
+    ['tx_xid', 'g'],
+    ['x', '1', 'Tracestate', 'a=1, atomesh=g:g'],
+    ['baggage', 'atomesh.gid=g'],
+    ['ATOMESH-BRANCH', '01'],
+    ['atomesh-op', 'commit'],
   ]) {
-    t.true(carriers.mayBeIn(headers), Object.keys(headers)[0]);
+    t.true(carriers.mayBeIn(headers), headers.join(' '));
   }
+});
+
+test('the usual header is read and stripped also where another one is configured', (t) => {
+  const own = openCarriers({ header: 'x-gid', aliases: [] }, () => '0'.repeat(15) + '1');
+  t.true(own.mayBeIn(['Atomesh-Gid', 'g1']));
+  t.deepEqual(own.read(['atomesh-gid', 'g1'], 'outside'), { kind: 'bound', mark: GID });
+  t.is(own.read(['atomesh-gid', 'g1', 'x-gid', 'g2'], 'outside').kind, 'fault');
+  t.deepEqual(own.strip(['atomesh-gid', 'g1', 'x-gid', 'g2', 'a', 'b']), ['a', 'b']);
+  t.deepEqual(valuesOf(own.set(['atomesh-gid', 'g1'], TRY).headers, 'atomesh-gid'), ['g1/01/try']);
+  t.deepEqual(valuesOf(own.set([], TRY).headers, 'x-gid'), ['g1/01/try']);
 });

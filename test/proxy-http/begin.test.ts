@@ -15,7 +15,7 @@ test('a request on a route begins, carries the gid everywhere, and its 2xx commi
       t.is(request.headers['tracestate'], `atomesh=g:${gid},other=1`);
       t.is(request.headers['baggage'], `atomesh.gid=${gid}`);
       t.is(request.headers['traceparent'], `00-${TRACE}-00f067aa0ba902b7-01`);
-      t.is(activeRequests.gidOf(TRACE, Date.now() as never), gid);
+      t.is(activeRequests.markOf(TRACE, Date.now() as never)?.gid, gid);
       response.writeHead(201, { 'content-length': '2' }).end('ok');
     });
   });

@@ -5,7 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import { ProxyAgent, request as undiciRequest } from 'undici';
 import { isMetadataAddress } from '../../src/contract/branch-url.ts';
 import type { Gid } from '../../src/contract/transaction.ts';
-import { protocolOf } from '../../proxy/http/tunnel.ts';
+import { protocolOf, type Protocol } from '../../proxy/http/sniff.ts';
 import { ask, codeOf, outbound, RawClient, startApp, until } from './support.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -69,7 +69,7 @@ test('a gid in one carrier leaves in all, and without one nothing is added', asy
 test('a call that carries only the trace of a request being served takes that request’s gid', async (t) => {
   const app = await startApp(t, (_request, response) => response.end());
   const listener = await outbound(t, { app: { url: `http://127.0.0.1:${app.port}` } });
-  const release = listener.activeRequests.add(TRACE, 'g1' as Gid, Date.now() as never);
+  const release = listener.activeRequests.add(TRACE, { gid: 'g1' as Gid }, Date.now() as never);
   await ask(listener.port, { path: '/app/x', headers: { traceparent: PARENT } });
   t.is(app.seen[0]?.headers['atomesh-gid'], 'g1');
   release?.();
@@ -190,14 +190,9 @@ test('undici’s proxy agent, which tunnels plain HTTP, gets its gid passed on',
   t.is(app.seen[0]?.headers['baggage'], 'atomesh.gid=g1');
 });
 
-test('TLS, HTTP/2 and other protocols inside CONNECT go through untouched, with half-closed ends', async (t) => {
+test('TLS and other protocols inside CONNECT go through untouched, with half-closed ends', async (t) => {
   const listener = await outbound(t);
-  for (const first of [
-    '\x16\x03\x01\x00\xff',
-    'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
-    '*1\r\n$4\r\nPING\r\n',
-    'NICK me\r\n',
-  ]) {
+  for (const first of ['\x16\x03\x01\x00\xff', '*1\r\n$4\r\nPING\r\n', 'NICK me\r\n']) {
     let received = '';
     const port = await rawServer(t, (socket) => {
       socket.on('data', (chunk) => (received += chunk.toString('latin1')));
@@ -243,11 +238,12 @@ test('a tunnel whose client leaves is closed on the other side, at every stage',
 });
 
 test('the first bytes of a connection tell its protocol, however they are cut', (t) => {
-  const whole: Readonly<Record<string, 'http1' | 'other'>> = {
+  const whole: Readonly<Record<string, Protocol>> = {
     'GET / HTTP/1.1': 'http1',
     'M-SEARCH * HTTP/1.1': 'http1',
-    'PRI * HTTP/2.0': 'other',
-    '\x16\x03\x01': 'other',
+    'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n': 'http2',
+    'PRI * HTTP/1.1': 'other',
+    '\x16\x03\x01': 'tls',
     'get / HTTP/1.1': 'other',
     '\x00\x00\x00\x08': 'other',
     ABCDEFGHIJKLMNOPQRSTUVWXYZ: 'other',
@@ -269,4 +265,15 @@ test('a request over a proxy connection that node’s client keeps open uses it 
     const [answer] = await once(outgoing, 'response');
     t.is(Buffer.concat(await answer.toArray()).toString(), 'x');
   }
+});
+
+test('a tunnel leads where it says, also where an upstream has the name of its host', async (t) => {
+  const app = await startApp(t, (_request, response) => response.end('the upstream'));
+  const listener = await outbound(t, { localhost: { url: `http://127.0.0.1:${app.port}` } });
+  const client = await RawClient.open(t, listener.port);
+  client.send('CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n');
+  await client.until(/ 200 Connection Established/);
+  client.send('GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
+  await client.closed();
+  t.is(app.seen.length, 0);
 });

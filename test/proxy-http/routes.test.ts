@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { compileRoutes, normalPath, routeOf } from '../../proxy/http/routes.ts';
+import { compileRoutes, normalPath, routeOf } from '../../proxy/routes/paths.ts';
 
 test('a path has one normal form, and the query is left as it came', (t) => {
   const table: Readonly<Record<string, string>> = {

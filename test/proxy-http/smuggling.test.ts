@@ -74,8 +74,6 @@ const REFUSED: Readonly<Record<string, string>> = {
   'an unknown version': `GET / HTTP/3.0\r\n${H}\r\n`,
   'a lower-case version': `GET / http/1.1\r\n${H}\r\n`,
   'no version': `GET /\r\n${H}\r\n`,
-  TLS: '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
-  'the HTTP/2 preface': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
 };
 
 for (const [name, text] of Object.entries(REFUSED)) {

@@ -11,10 +11,11 @@ import {
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import { openActiveRequests, type ActiveRequests } from '../../proxy/binding/active-requests.ts';
-import { startInbound } from '../../proxy/http/inbound.ts';
+import type { OperationDesk } from '../../proxy/http/admission.ts';
+import { startInbound } from '../../proxy/inbound/inbound.ts';
 import type { ListenerLimits, Listening } from '../../proxy/http/listener.ts';
 import { openHttpMetrics } from '../../proxy/http/metrics.ts';
-import { startOutbound } from '../../proxy/http/outbound.ts';
+import { startOutbound } from '../../proxy/outbound/outbound.ts';
 import { sidecarOptions } from '../../proxy/options.ts';
 import { openLog } from '../../src/platform/log.ts';
 import { openMetrics, type Registry } from '../../src/platform/metrics.ts';
@@ -67,6 +68,7 @@ export async function inboundTo(
   port: number,
   options: Readonly<Record<string, unknown>> = {},
   limits: Partial<ListenerLimits> = {},
+  operations?: OperationDesk,
 ): Promise<Started> {
   const parsed = sidecarOptions.parse({
     service: 'orders',
@@ -84,6 +86,7 @@ export async function inboundTo(
     service: parsed.service,
     coordinator,
     activeRequests,
+    ...(operations === undefined ? {} : { operations }),
     metrics: openHttpMetrics(registry),
     log: openLog('test', 'silent'),
   });
@@ -107,6 +110,8 @@ export async function outbound(
     options: parsed.outbound,
     propagation: parsed.propagation,
     limits: parsed.limits,
+    service: parsed.service,
+    coordinator: new FakeCoordinator(),
     activeRequests,
     metrics: openHttpMetrics(openMetrics(false)),
     log: openLog('test', 'silent'),

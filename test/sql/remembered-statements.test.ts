@@ -2,7 +2,7 @@ import test from 'ava';
 import {
   forget,
   forgetNamed,
-  forgetUnmarked,
+  forgetClueless,
   noStatements,
   recall,
   remember,
@@ -14,7 +14,7 @@ import {
 import { encodeParse } from '../../proxy/postgres/wire/parse.ts';
 import { HEADER_BYTES } from '../../proxy/postgres/wire/frames.ts';
 
-const MARKED = "select set_config($1, 'x', true)";
+const WITH_CLUE = "select set_config($1, 'x', true)";
 
 function prepare(statements: Statements, name: string, text: string, types: readonly number[] = []): Statement {
   const frame = encodeParse({
@@ -56,7 +56,7 @@ test('a million prepared statements take no more than a few megabytes, and what 
   t.true(statements.byName.has('used'));
   t.true(statements.byName.has(''), 'the server does not tell the unnamed one');
   t.true(statements.byName.has('s999999'));
-  t.false(statements.hasLostMarks);
+  t.false(statements.hasLostClues);
 });
 
 test('large texts take no more either, and one of them does not displace all others', (t) => {
@@ -67,50 +67,50 @@ test('large texts take no more either, and one of them does not displace all oth
   for (let count = 0; count < 100; count += 1) prepare(statements, `s${count}`, `select '${'x'.repeat(500_000)}'`);
   t.true(statements.byName.size < 10);
   t.true(statements.bytes <= 4 * 1024 * 1024);
-  forgetUnmarked(statements);
+  forgetClueless(statements);
   t.is(statements.bytes, 0);
 });
 
-test('that a marked statement was forgotten is not forgotten', (t) => {
+test('that a statement with a clue was forgotten is not forgotten', (t) => {
   const byCap = noStatements();
-  prepare(byCap, 'marked', MARKED);
+  prepare(byCap, 'clue', WITH_CLUE);
   for (let count = 0; count < 3_000; count += 1) prepare(byCap, `s${count}`, 'select 1');
-  t.false(byCap.byName.has('marked'));
-  t.true(byCap.hasLostMarks);
+  t.false(byCap.byName.has('clue'));
+  t.true(byCap.hasLostClues);
 
   const bySize = noStatements();
-  prepare(bySize, 'marked', `${MARKED} -- ${'x'.repeat(2_000_000)}`);
-  t.true(bySize.hasLostMarks);
+  prepare(bySize, 'clue', `${WITH_CLUE} -- ${'x'.repeat(2_000_000)}`);
+  t.true(bySize.hasLostClues);
 
   const byDiscard = noStatements();
-  prepare(byDiscard, 'marked', MARKED);
+  prepare(byDiscard, 'clue', WITH_CLUE);
   prepare(byDiscard, 'other', 'select 1');
-  forgetUnmarked(byDiscard);
-  t.deepEqual([...byDiscard.byName.keys()], ['marked']);
-  t.false(byDiscard.hasLostMarks);
+  forgetClueless(byDiscard);
+  t.deepEqual([...byDiscard.byName.keys()], ['clue']);
+  t.false(byDiscard.hasLostClues);
   forgetNamed(byDiscard);
   t.is(byDiscard.byName.size, 0);
-  t.true(byDiscard.hasLostMarks);
+  t.true(byDiscard.hasLostClues);
 
   const byClose = noStatements();
-  prepare(byClose, 'marked', MARKED);
-  forget(byClose, 'marked');
-  t.false(byClose.hasLostMarks, 'the server does not have it');
-  t.is(byClose.marked, 0);
+  prepare(byClose, 'clue', WITH_CLUE);
+  forget(byClose, 'clue');
+  t.false(byClose.hasLostClues, 'the server does not have it');
+  t.is(byClose.withClue, 0);
 });
 
-test('of two texts under one name none is believed, and neither is a mark', (t) => {
+test('of two texts under one name none is believed, and neither is a clue', (t) => {
   const statements = noStatements();
-  const first = prepare(statements, 's', MARKED);
+  const first = prepare(statements, 's', WITH_CLUE);
   t.true(first.isDoubtful, 'the server has not answered yet');
   settle(statements, first, true);
   t.false(first.isDoubtful);
   const second = prepare(statements, 's', 'select 1');
   t.true(second.isDoubtful);
-  t.true(second.isMarked, 'the server may have kept the first');
+  t.true(second.hasClue, 'the server may have kept the first');
   const told = recall(statements, 's', [['select 1', '{}']]);
-  t.like(told, { text: 'select 1', isDoubtful: false, isMarked: false, types: [] });
-  t.is(statements.marked, 0);
+  t.like(told, { text: 'select 1', isDoubtful: false, hasClue: false, types: [] });
+  t.is(statements.withClue, 0);
   t.true(prepare(statements, 's', 'select 1', [23]).isDoubtful, 'types make a difference');
   t.deepEqual(recall(statements, 's', [['select $1, $2', '{23,25}']])?.types, [23, 25]);
   t.is(recall(statements, 's', []), undefined);

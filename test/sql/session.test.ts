@@ -1,10 +1,11 @@
 import test from 'ava';
-import type { Gid } from '../../src/contract/transaction.ts';
+import type { BranchId, Gid, Mark } from '../../src/contract/transaction.ts';
 import {
   admit,
   bind,
-  gidOf,
-  gidOfSetting,
+  enteredOperation,
+  markOf,
+  markOfSetting,
   newSession,
   ready,
   succeeded,
@@ -12,8 +13,8 @@ import {
 } from '../../proxy/sql/session.ts';
 import type { StatementPlan, TransactionVerb } from '../../proxy/sql/statement.ts';
 
-const one = 'gid-1' as Gid;
-const two = 'gid-2' as Gid;
+const one: Mark = { gid: 'gid-1' as Gid };
+const two: Mark = { gid: 'gid-2' as Gid };
 const capture: StatementPlan = {
   kind: 'capture',
   capture: {
@@ -30,25 +31,25 @@ const control = (verb: TransactionVerb, name?: string): StatementPlan => ({
   verb,
   ...(name === undefined ? {} : { name }),
 });
-const bound = (state: SessionState, gid: Gid, scope: 'local' | 'session' = 'local'): SessionState => {
-  const result = bind(state, gid, scope);
+const bound = (state: SessionState, mark: Mark, scope: 'local' | 'session' = 'local'): SessionState => {
+  const result = bind(state, mark, scope);
   if (result.kind === 'refused') throw new Error(result.refusal.message);
   return result.state;
 };
 const open = (state: SessionState): SessionState => ready(state, 'open');
 
 test('a gid learned in a local transaction goes with it, one of the session stays', (t) => {
-  t.is(gidOf(ready(bound(open(newSession), one), 'idle')), undefined);
-  t.is(gidOf(ready(bound(open(newSession), one, 'session'), 'idle')), one);
+  t.is(markOf(ready(bound(open(newSession), one), 'idle')), undefined);
+  t.is(markOf(ready(bound(open(newSession), one, 'session'), 'idle')), one);
 });
 
 test('the gid of the local transaction comes before that of the session', (t) => {
-  t.is(gidOf(bound(bound(newSession, one, 'session'), two)), two);
+  t.is(markOf(bound(bound(newSession, one, 'session'), two)), two);
 });
 
 test('another gid is refused once the local transaction has changed rows, and taken before', (t) => {
   const inBlock = bound(open(newSession), one);
-  t.is(gidOf(bound(inBlock, two)), two);
+  t.is(markOf(bound(inBlock, two)), two);
   const changed = succeeded(inBlock, capture);
   const refused = bind(changed, two, 'local');
   t.is(refused.kind, 'refused');
@@ -78,6 +79,33 @@ test('the branch is entered by the first change of a local transaction, and agai
   t.true(autocommit.kind === 'capture' && autocommit.enter && !autocommit.savepoint);
 });
 
+const change: StatementPlan = { kind: 'change', isPlain: true };
+const operation: Mark = { gid: one.gid, operation: { branch: '01' as BranchId, task: 'try' } };
+
+test('the row of an operation goes in once a local transaction, and again after whatever happened to a savepoint', (t) => {
+  const before = open(bound(newSession, operation));
+  t.deepEqual(admit(before, change), { kind: 'enter', isPlain: true, checkEarlierWrites: false });
+  const entered = enteredOperation(succeeded(before, control('savepoint', 's')));
+  t.deepEqual(admit(entered, change), { kind: 'entered', isPlain: true });
+  for (const verb of ['rollback-to', 'release'] as const) {
+    t.deepEqual(admit(succeeded(entered, control(verb, 's')), change), {
+      kind: 'enter',
+      isPlain: true,
+      checkEarlierWrites: false,
+    });
+  }
+  t.is(admit(entered, control('commit')).kind, 'forward');
+  t.is(admit(ready(entered, 'failed'), change).kind, 'forward');
+  t.is(bind(entered, one, 'local').kind, 'refused');
+});
+
+test('an operation whose mark came late is checked for earlier writes at its first change only', (t) => {
+  const late = bound(open(newSession), operation);
+  t.like(admit(late, change), { kind: 'enter', checkEarlierWrites: true });
+  const again = succeeded(enteredOperation(late), control('rollback-to', 's'));
+  t.like(admit(again, change), { kind: 'enter', checkEarlierWrites: false });
+});
+
 test('a savepoint is wanted inside a block, where a conflict would cost the whole local transaction', (t) => {
   const admission = admit(open(bound(newSession, one)), capture);
   t.true(admission.kind === 'capture' && admission.savepoint);
@@ -96,7 +124,7 @@ test('COMMIT waits for the enlistment only when something was captured', (t) => 
 test('a chained transaction does not inherit the gid of the one before', (t) => {
   const changed = succeeded(open(bound(newSession, one)), capture);
   const chained = succeeded(open(changed), control('commit-and-chain'));
-  t.is(gidOf(chained), undefined);
+  t.is(markOf(chained), undefined);
   t.false(chained.changed);
 });
 
@@ -121,9 +149,12 @@ test('releasing a savepoint forgets it and those inside it; rolling back to it k
 
 test('a setting names a gid by literal or parameter, resets with nothing, and refuses what is no gid', (t) => {
   const parameter = (number: number): string | undefined => (number === 2 ? 'from-parameter' : undefined);
-  t.deepEqual(gidOfSetting({ scope: 'local', value: 'x' }, parameter), { kind: 'gid', gid: 'x' as Gid });
-  t.deepEqual(gidOfSetting({ scope: 'local', value: 2 }, parameter), { kind: 'gid', gid: 'from-parameter' as Gid });
-  t.deepEqual(gidOfSetting({ scope: 'session', value: undefined }, parameter), { kind: 'gid', gid: undefined });
-  const refused = gidOfSetting({ scope: 'local', value: "x'; drop table t" }, parameter);
+  t.deepEqual(markOfSetting({ scope: 'local', value: 'x' }, parameter), { kind: 'mark', mark: { gid: 'x' as Gid } });
+  t.deepEqual(markOfSetting({ scope: 'local', value: 2 }, parameter), {
+    kind: 'mark',
+    mark: { gid: 'from-parameter' as Gid },
+  });
+  t.deepEqual(markOfSetting({ scope: 'session', value: undefined }, parameter), { kind: 'mark', mark: undefined });
+  const refused = markOfSetting({ scope: 'local', value: "x'; drop table t" }, parameter);
   t.is(refused.kind === 'refused' && refused.refusal.code, '22023');
 });

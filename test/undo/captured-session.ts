@@ -49,12 +49,16 @@ export async function openCapturedSession(
     settings.set(message.parameterName, message.parameterValue);
   });
   await client.connect();
-  const planner = createPlanner({ mode: options.mode ?? 'undo', maxRows: options.maxRows ?? 1000 });
+  const planner = createPlanner({
+    mode: options.mode ?? 'undo',
+    maxRows: options.maxRows ?? 1000,
+    carriesBarrier: true,
+  });
   let gid = '';
   let committedGids: readonly string[] = [];
   let entered = false;
   const planned = async (text: string): Promise<readonly PlannedStatement[]> => {
-    const first = planner.plan(text, settings, 0);
+    const first = planner.plan(text, settings, 0, 'undo');
     if (first.kind === 'plans') return first.plans;
     const { rows } = await client.query({
       text: first.sql,
@@ -63,7 +67,7 @@ export async function openCapturedSession(
       types: TEXT,
     });
     planner.learn(rows as (string | null)[][], 0);
-    const second = planner.plan(text, settings, 0);
+    const second = planner.plan(text, settings, 0, 'undo');
     if (second.kind !== 'plans') throw new Error('the facts did not suffice');
     return second.plans;
   };

@@ -16,7 +16,7 @@ test.before(async () => {
 });
 
 function newPlanner(): Planner {
-  return createPlanner({ mode: 'undo', maxRows: 10 });
+  return createPlanner({ mode: 'undo', maxRows: 10, carriesBarrier: true });
 }
 
 /** The code of the refusal of the only statement. */
@@ -32,11 +32,11 @@ test('the catalogue is asked once, again after a minute, and after the facts wer
   await client.query('CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)');
   const planner = newPlanner();
   const ask = async (text: string, nowMs: number): Promise<Planned['kind'][]> => {
-    const first = planner.plan(text, SETTINGS, nowMs);
+    const first = planner.plan(text, SETTINGS, nowMs, 'undo');
     if (first.kind === 'plans') return ['plans'];
     const { rows } = await client.query({ text: first.sql, values: [...first.parameters], rowMode: 'array' });
     planner.learn(rows as (string | null)[][], nowMs);
-    return [first.kind, planner.plan(text, SETTINGS, nowMs).kind];
+    return [first.kind, planner.plan(text, SETTINGS, nowMs, 'undo').kind];
   };
   const asked: Planned['kind'][] = ['facts-needed', 'plans'];
   t.deepEqual(await ask('DELETE FROM a', 0), asked);
@@ -64,21 +64,25 @@ test('a text is refused where the session could read it otherwise than the plann
     ['server_version', '14.0 (Debian 14.0-1)', undefined],
   ];
   for (const [name, value, code] of table) {
-    t.is(refusalOf(newPlanner().plan('SHOW x', new Map([...SETTINGS, [name, value]]), 0)), code, `${name} ${value}`);
+    t.is(
+      refusalOf(newPlanner().plan('SHOW x', new Map([...SETTINGS, [name, value]]), 0, 'undo')),
+      code,
+      `${name} ${value}`,
+    );
   }
 });
 
 test('a text that would overflow the parser never reaches it, and the parser goes on working', (t) => {
   const planner = newPlanner();
   for (const text of [`SELECT ${'1+'.repeat(50_000)}1`, `SELECT ${'('.repeat(50_000)}1${')'.repeat(50_000)}`]) {
-    t.is(refusalOf(planner.plan(text, SETTINGS, 0)), '54001');
+    t.is(refusalOf(planner.plan(text, SETTINGS, 0, 'undo')), '54001');
   }
-  t.is(refusalOf(planner.plan('SELECT \0', SETTINGS, 0)), '42601');
-  t.is(refusalOf(planner.plan("SELECT 'open", SETTINGS, 0)), '42601');
-  t.is(planner.plan('SELECT 1', SETTINGS, 0).kind, 'plans');
+  t.is(refusalOf(planner.plan('SELECT \0', SETTINGS, 0, 'undo')), '42601');
+  t.is(refusalOf(planner.plan("SELECT 'open", SETTINGS, 0, 'undo')), '42601');
+  t.is(planner.plan('SELECT 1', SETTINGS, 0, 'undo').kind, 'plans');
 });
 
 test('control characters inside and outside quotes are read as the server reads them', (t) => {
-  const planned = newPlanner().plan("SELECT\f'a\u0001\u001fb' /* \u0002 */;\vSHOW x", SETTINGS, 0);
+  const planned = newPlanner().plan("SELECT\f'a\u0001\u001fb' /* \u0002 */;\vSHOW x", SETTINGS, 0, 'undo');
   t.is(planned.kind === 'plans' ? planned.plans.length : 0, 2);
 });

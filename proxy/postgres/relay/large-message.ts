@@ -1,5 +1,5 @@
 /** What can be told of a message of the client that is too large to be kept, while it passes in pieces. */
-import { MarkSearch } from '../../binding/gid-marks.ts';
+import { ClueSearch } from '../../binding/gid-clues.ts';
 import { HEADER_BYTES } from '../wire/frames.ts';
 
 /** Names are short; one that is longer than this is not waited for. */
@@ -7,7 +7,7 @@ const NAMES_BYTES_MAX = 16 * 1024;
 const EMPTY: Buffer = Buffer.alloc(0);
 
 export class LargeMessage {
-  readonly #marks = new MarkSearch();
+  readonly #clues = new ClueSearch();
   /** The first bytes of the body. */
   #head: Buffer = EMPTY;
   #toSkip = HEADER_BYTES;
@@ -16,14 +16,14 @@ export class LargeMessage {
   push(piece: Buffer): void {
     const body = piece.subarray(this.#toSkip);
     this.#toSkip = Math.max(0, this.#toSkip - piece.length);
-    this.#marks.push(body);
+    this.#clues.push(body);
     const room = NAMES_BYTES_MAX - this.#head.length;
     if (room > 0) this.#head = Buffer.concat([this.#head, body.subarray(0, room)]);
   }
 
   /** True when a word has passed that a gid can come with. */
-  get isMarked(): boolean {
-    return this.#marks.isMarked;
+  get hasClue(): boolean {
+    return this.#clues.hasClue;
   }
 
   /**

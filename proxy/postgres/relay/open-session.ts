@@ -1,12 +1,14 @@
 /** A database session as the listener sees it, and what it is made of. */
-import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Log } from '../../../src/platform/log.ts';
+import type { ServedTraces } from '../../binding/from-sql-comment.ts';
 import type { Enlistment } from '../../branch/enlist.ts';
 import type { LockHolders } from '../../branch/lock-holders.ts';
 import type { CancelKey } from './server-facts.ts';
+import type { SqlEvent } from '../../sql/event.ts';
 import type { Planner } from '../../sql/planner.ts';
 import type { SessionState } from '../../sql/session.ts';
 import type { Refusal } from '../../sql/statement.ts';
+import type { UndoBranch } from '../../sql/work.ts';
 
 export interface SessionParts {
   readonly resource: string;
@@ -17,15 +19,17 @@ export interface SessionParts {
   readonly statementBytesMax: number;
   /** The server offers channel binding over TLS, which a relay cannot pass on. */
   readonly stripsChannelBinding: boolean;
+  /** Comments that carry a gid or a trace do not go on to the server. */
+  readonly stripsComments: boolean;
   readonly log: Log;
-  readonly gidOfTrace: (traceId: string) => Gid | undefined;
-  readonly count: (what: 'captured' | 'refused' | 'passed' | 'protocol-error') => void;
+  readonly traces: ServedTraces;
+  readonly count: (what: SqlEvent) => void;
 }
 
 /** A running session, as the listener and the control listener see it. */
 export interface OpenSession {
-  /** The global transaction that its local transaction belongs to. */
-  readonly gid: Gid | undefined;
+  /** The branch that its local transaction belongs to; undefined without a mark, and inside an operation. */
+  readonly branch: UndoBranch | undefined;
   readonly state: SessionState;
   /** False while a request of our own, or the end of a block, may be running: a cancel request must not hit it. */
   readonly isCancellable: boolean;

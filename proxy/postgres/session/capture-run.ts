@@ -5,6 +5,7 @@ import type { Enlistment, EnlistResult } from '../../branch/enlist.ts';
 import type { LockHolders } from '../../branch/lock-holders.ts';
 import type { Admission } from '../../sql/session.ts';
 import type { Capture, OwnParameter, Refusal } from '../../sql/statement.ts';
+import type { UndoBranch } from '../../sql/work.ts';
 import { CONFLICT, PLAN_STALE } from '../schema.ts';
 import { reportOf, type Exchange, type Request } from './exchange.ts';
 import { rowsOf, type Injected } from './injected.ts';
@@ -26,12 +27,12 @@ export interface CaptureDeps {
   readonly holders: LockHolders;
   readonly lockTimeoutMs: number;
   /** True when the global transaction was rolled back while this session belonged to it. */
-  readonly isAbandoned: (gid: Gid) => boolean;
+  readonly isAbandoned: (branch: UndoBranch) => boolean;
 }
 
 /** One captured statement, as the protocol it came by runs it. */
 export interface CaptureRun {
-  readonly gid: Gid;
+  readonly branch: UndoBranch;
   readonly admission: Extract<Admission, { kind: 'capture' }>;
   /** True when nothing but this statement runs before the next Sync: the server's implicit transaction is the local one. */
   readonly isAlone: boolean;
@@ -60,8 +61,7 @@ export type CaptureOutcome =
 export function ownValues(
   parameters: readonly OwnParameter[],
   values: {
-    readonly gid: Gid;
-    readonly resource: string;
+    readonly branch: UndoBranch;
     readonly timeZone: string;
     readonly committed: readonly Gid[];
   },
@@ -69,9 +69,9 @@ export function ownValues(
   return parameters.map((parameter) => {
     switch (parameter) {
       case 'gid':
-        return Buffer.from(values.gid);
+        return Buffer.from(values.branch.gid);
       case 'resource':
-        return Buffer.from(values.resource);
+        return Buffer.from(values.branch.resource);
       case 'time-zone':
         return Buffer.from(values.timeZone);
       case 'committed-gids':
@@ -88,21 +88,22 @@ export function ownTypes(parameters: readonly OwnParameter[]): number[] {
 /** Runs it to its end. Never leaves a local lock behind while it waits for somebody else's row lock. */
 export async function runCapture(deps: CaptureDeps, run: CaptureRun): Promise<CaptureOutcome> {
   const { exchange, injected } = deps;
-  const { admission, gid } = run;
+  const { admission, branch } = run;
+  const { gid } = branch;
   const committed: Gid[] = [];
   const deadline = now() + deps.lockTimeoutMs;
   let enlisting: Promise<EnlistResult> | undefined;
-  if (!deps.enlistment.isEnlisted(gid)) {
+  if (!deps.enlistment.isEnlisted(branch)) {
     const opens = await mayOpen(deps, run);
     if (typeof opens !== 'boolean') return opens;
-    enlisting = deps.enlistment.enlist(gid, opens);
+    enlisting = deps.enlistment.enlist(branch, opens);
     // The implicit transaction commits with the statement itself, so its branch must be known before it runs.
     const enlisted = run.isAlone ? await enlisting : undefined;
     if (enlisted?.kind === 'refused') return enlisted;
-    await deps.enlistment.opened(gid);
+    await deps.enlistment.opened(branch);
   }
   for (let attempt = 1; ; attempt += 1) {
-    if (deps.isAbandoned(gid)) return { kind: 'refused', refusal: rolledBackAsAWhole(gid) };
+    if (deps.isAbandoned(branch)) return { kind: 'refused', refusal: rolledBackAsAWhole(gid) };
     const earlier = admission.checkEarlierWrites && attempt === 1 ? injected.add('has-written') : undefined;
     const savepoint = admission.savepoint ? injected.add('savepoint') : undefined;
     if (attempt > 1 || !run.isBound) run.bindAgain(committed);

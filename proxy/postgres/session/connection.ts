@@ -3,21 +3,23 @@
  * headers are looked at; from the message that names a gid until its local transaction has ended, `converse` serves.
  */
 import type { Socket } from 'node:net';
-import type { Gid } from '../../../src/contract/transaction.ts';
-import { gidOf, newSession, ready, type BlockStatus, type SessionState } from '../../sql/session.ts';
+import { markOf, newSession, ready, type SessionState } from '../../sql/session.ts';
 import type { Refusal } from '../../sql/statement.ts';
+import { branchKey, workOf, type UndoBranch } from '../../sql/work.ts';
+import { CopyIn } from '../operation/copy-in.ts';
 import { errorFrame, type Conversation } from './conversation.ts';
 import { converse } from './converse.ts';
-import { Exchange, reportOf, SessionEnded } from './exchange.ts';
+import { BLOCK, Exchange, reportOf, SessionEnded } from './exchange.ts';
 import { Inbox } from './inbox.ts';
 import { Injected } from './injected.ts';
 import { framesIn, isExtended, isSynchronising, PassWatch, type ClientFrame } from './pass-watch.ts';
 import { isTelling, isWorthALook, ServerFacts, type CancelKey } from '../relay/server-facts.ts';
 import { Sockets } from '../relay/sockets.ts';
-import { forgetNamed, forgetUnmarked, noStatements, type Statements } from './statements.ts';
+import { forgetNamed, forgetClueless, noStatements, type Statements } from './statements.ts';
+import { bareInstead, withoutTraceComments } from '../relay/bare-statement.ts';
 import type { OpenSession, SessionParts } from '../relay/open-session.ts';
 import { Twins } from './twins.ts';
-import { messageTooLarge, rolledBackAsAWhole } from './refusals.ts';
+import { messageTooLarge, namedInPipeline, rolledBackAsAWhole, sidecarFailed } from './refusals.ts';
 import { BACKEND, createFrameReader, type FrameReader } from '../wire/frames.ts';
 
 /** PG source: PQ_LARGE_MESSAGE_LIMIT, the most that a server takes, and its length field. */
@@ -27,7 +29,6 @@ const EARLY_FRAME_BYTES_MAX = 65_535 + 1;
 /** PG source: src/backend/utils/errcodes.txt. */
 const QUERY_CANCELED = '57014';
 const NOTHING = Buffer.alloc(0);
-const BLOCK: Readonly<Record<number, BlockStatus>> = { 0x49: 'idle', 0x54: 'open', 0x45: 'failed' };
 
 /** Starts to relay. `early` are the client's bytes behind its start-up packet, which has been sent upstream. */
 export function relay(client: Socket, upstream: Socket, early: Buffer, deps: SessionParts): OpenSession {
@@ -49,25 +50,27 @@ class Relay implements OpenSession {
   readonly #twins: Twins;
   readonly #conversation: Conversation;
   readonly #inbox: Inbox;
+  readonly #copyIn: CopyIn;
 
   /** The server's answers are those of the conversation. */
   #isRunning = false;
   #isLoggedIn = false;
   #isOver = false;
-  /** The global transaction that was rolled back under this session; its gid never comes back to life. */
-  #abandoned: Gid | undefined;
+  /** The key of the branch that was rolled back under this session; it never comes back to life. */
+  #abandoned: string | undefined;
   #cancelling: Promise<void> | undefined;
 
   constructor(client: Socket, upstream: Socket, early: Buffer, deps: SessionParts) {
     this.#deps = deps;
     this.#inbox = new Inbox(() => this.#sockets.resumeClient());
+    this.#copyIn = new CopyIn(this.#inbox, (bytes) => this.#sockets.toServer(bytes));
     this.#facts = new ServerFacts({
       stripsChannelBinding: deps.stripsChannelBinding,
-      onCopyIn: () => this.#watch.onCopyIn(),
+      onCopyIn: () => (this.#isRunning ? this.#copyIn.begin(this.#exchange.hasSync) : this.#watch.onCopyIn()),
       onDiscard: () => this.#forgetStatements(),
-      onDeallocate: () => forgetUnmarked(this.#statements),
+      onDeallocate: () => forgetClueless(this.#statements),
     });
-    this.#watch = new PassWatch(this.#statements, this.#facts.settings, deps.gidOfTrace);
+    this.#watch = new PassWatch(this.#statements, this.#facts.settings, deps.traces, () => deps.count('unattributed'));
     const isLoggedIn = (): boolean => this.#isLoggedIn;
     this.#fromClient = createFrameReader({
       direction: 'frontend',
@@ -85,13 +88,13 @@ class Relay implements OpenSession {
     const toServer = (bytes: Buffer): void => this.#sockets.toServer(bytes);
     const toClient = (bytes: Buffer): void => this.#toClient(bytes);
     const explain = (error: Buffer): Buffer => this.#explain(error);
-    this.#exchange = new Exchange({ toServer, toClient, explain }, (block, isKept) => {
+    const bare = deps.stripsComments ? withoutTraceComments : (frame: Buffer): Buffer => frame;
+    this.#exchange = new Exchange({ toServer, toClient, explain, bare }, (block, isKept) => {
       this.#conversation.state = ready(this.#conversation.state, block, isKept);
       if (block === 'idle') this.#statements.portals.clear();
     });
     this.#injected = new Injected(this.#exchange);
     this.#twins = new Twins(
-      deps.resource,
       this.#facts.settings,
       (frame) => void this.#exchange.add({ kind: 'close', to: 'nobody' }, frame),
     );
@@ -114,8 +117,10 @@ class Relay implements OpenSession {
     return this.isConversing && this.#exchange.isAtStatement;
   }
 
-  get gid(): Gid | undefined {
-    return gidOf(this.#conversation.state);
+  get branch(): UndoBranch | undefined {
+    const mark = markOf(this.state);
+    const work = mark === undefined ? undefined : workOf(mark, this.#deps.resource);
+    return work?.kind === 'undo' ? work.branch : undefined;
   }
 
   get state(): SessionState {
@@ -138,7 +143,7 @@ class Relay implements OpenSession {
   }
 
   abandon(): void {
-    this.#abandoned = this.gid;
+    this.#abandoned = this.branch && branchKey(this.branch);
     this.#inbox.doom();
   }
 
@@ -170,11 +175,11 @@ class Relay implements OpenSession {
       enlistment: deps.enlistment,
       holders: deps.holders,
       lockTimeoutMs: deps.lockTimeoutMs,
-      gidOfTrace: deps.gidOfTrace,
-      ambientGid: () => this.#watch.ambientGid(),
+      traces: deps.traces,
+      ambientMark: () => this.#watch.ambientMark(),
       nextOrDoom: () => this.#inbox.nextOrDoom(),
       next: () => this.#inbox.next(),
-      isAbandoned: (gid) => this.#abandoned === gid,
+      isAbandoned: (branch) => this.#abandoned === branchKey(branch),
       cancelling: () => this.#cancelling,
       peek: () => this.#inbox.head?.type,
       toClient: (bytes) => this.#toClient(bytes),
@@ -223,15 +228,17 @@ class Relay implements OpenSession {
         this.#beginConversation();
         continue;
       }
-      if (isInChunk) {
+      const bare = this.#deps.stripsComments && isWhole ? bareInstead(reader) : undefined;
+      if (isInChunk && bare === undefined) {
         if (from < 0) from = start;
         to = end;
       } else {
         if (from >= 0) this.#sockets.toServer(chunk.subarray(from, to));
         from = -1;
-        this.#sockets.toServer(reader.bytes.subarray(start, end));
+        this.#sockets.toServer(bare ?? reader.bytes.subarray(start, end));
       }
-      if (isSynchronising(type)) pipelineAt = -1;
+      // What leads up to another text than the client's has gone with it.
+      if (isSynchronising(type) || bare !== undefined) pipelineAt = -1;
       else if (pipelineAt < 0 && isInChunk && reader.isFirst && isExtended(type)) {
         pipelineAt = start;
         wasUnsynced = watch.isUnsynced;
@@ -249,13 +256,7 @@ class Relay implements OpenSession {
 
   #beginConversation(): void {
     this.isConversing = true;
-    if (this.#watch.isUnsynced) {
-      return this.terminate({
-        code: '0A000',
-        message: 'a gid was named in the middle of a pipeline whose earlier statements already ran without it',
-        hint: 'Name the gid in the first statement of the pipeline, or send a Sync before.',
-      });
-    }
+    if (this.#watch.isUnsynced) return this.terminate(namedInPipeline);
     this.#runWhenQuiet();
   }
 
@@ -281,19 +282,18 @@ class Relay implements OpenSession {
 
   /** Messages that arrived while the session conversed and belong to nobody's global transaction, up to one that does. */
   #passOn(frames: readonly ClientFrame[]): void {
-    const concerned = frames.findIndex(({ type, bytes }) => this.#watch.concernsGid(type, bytes));
-    const end = concerned < 0 ? frames.length : concerned;
-    const start = concerned < 0 ? end : frames.slice(0, end).findLastIndex(({ type }) => isSynchronising(type)) + 1;
-    for (const { type, bytes } of frames.slice(0, start)) {
-      this.#sockets.toServer(bytes);
+    const { passing, kept, isConcerned } = this.#watch.divide(frames);
+    for (const { type, bytes } of passing) {
+      this.#sockets.toServer(this.#deps.stripsComments ? withoutTraceComments(bytes) : bytes);
       this.#watch.passed(type, bytes);
     }
-    for (const frame of frames.slice(start)) this.#receive(frame);
-    if (concerned >= 0) this.#beginConversation();
+    for (const frame of kept) this.#receive(frame);
+    if (isConcerned) this.#beginConversation();
   }
 
   #receive(frame: ClientFrame): void {
     if (frame.bytes.length > this.#deps.statementBytesMax) return this.#tooLarge();
+    if (this.#copyIn.take(frame)) return undefined;
     this.#inbox.add(frame);
     if (this.#inbox.isFull) this.#sockets.pauseClient();
   }
@@ -322,6 +322,7 @@ class Relay implements OpenSession {
         from = -1;
         const frame = reader.bytes.subarray(reader.start, reader.end);
         if (isTelling(type)) this.#facts.observe(type, frame);
+        this.#copyIn.answered(type);
         this.#exchange.receive(type, frame);
         continue;
       }
@@ -364,9 +365,10 @@ class Relay implements OpenSession {
 
   /** A statement that was cancelled because its global transaction was rolled back says so. */
   #explain(error: Buffer): Buffer {
-    const { gid } = this;
-    return gid !== undefined && gid === this.#abandoned && reportOf(error).code === QUERY_CANCELED
-      ? errorFrame(rolledBackAsAWhole(gid))
+    const { branch } = this;
+    const isOfAbandoned = branch !== undefined && branchKey(branch) === this.#abandoned;
+    return isOfAbandoned && reportOf(error).code === QUERY_CANCELED
+      ? errorFrame(rolledBackAsAWhole(branch.gid))
       : error;
   }
 
@@ -386,11 +388,7 @@ class Relay implements OpenSession {
 
   #fail(error: unknown): void {
     this.#deps.log.error({ err: error }, 'a database session failed: it is closed');
-    this.terminate({
-      code: 'XX000',
-      message: 'the sidecar failed',
-      hint: 'The local transaction is rolled back. Report this with the log of the sidecar.',
-    });
+    this.terminate(sidecarFailed);
   }
 }
 

@@ -1,15 +1,19 @@
 /** A session that belongs to a global transaction: what it consists of, and what both protocols do with it alike. */
-import type { Gid } from '../../../src/contract/transaction.ts';
+import type { Mark } from '../../../src/contract/transaction.ts';
+import { assert } from '../../../src/platform/assert.ts';
 import { now } from '../../../src/platform/clock.ts';
-import type { Planner, SessionSettings } from '../../sql/planner.ts';
-import { badGid, bind, gidOf, gidOfSetting, lockingRows, succeeded, type SessionState } from '../../sql/session.ts';
+import type { ServedTraces } from '../../binding/from-sql-comment.ts';
+import type { SqlEvent } from '../../sql/event.ts';
+import type { PlannedStatement, Planner, SessionSettings } from '../../sql/planner.ts';
+import { badMark, bind, lockingRows, markOf, markOfSetting, succeeded, type SessionState } from '../../sql/session.ts';
 import type { GidSetting, Refusal, StatementPlan } from '../../sql/statement.ts';
+import { workOf, type UndoBranch, type Work } from '../../sql/work.ts';
 import type { CaptureDeps } from './capture-run.ts';
 import type { Exchange } from './exchange.ts';
 import type { Injected } from './injected.ts';
 import type { ClientFrame } from './pass-watch.ts';
 import type { Twins } from './twins.ts';
-import { gidOfStatement, PREPARED_SQL, recall, touch, type Statement, type Statements } from './statements.ts';
+import { markOfStatement, PREPARED_SQL, recall, touch, type Statement, type Statements } from './statements.ts';
 import { READY_FOR_QUERY } from '../wire/backend-state.ts';
 import { SYNC } from '../wire/bodiless.ts';
 import { encodeError } from '../wire/error.ts';
@@ -25,9 +29,9 @@ export interface Conversation extends CaptureDeps {
   readonly statements: Statements;
   readonly twins: Twins;
   readonly resource: string;
-  readonly gidOfTrace: (traceId: string) => Gid | undefined;
-  /** The gid that the session's application_name stands for, when it is the traceparent of a known trace. */
-  readonly ambientGid: () => Gid | undefined;
+  readonly traces: ServedTraces;
+  /** The mark that the session's application_name stands for, when it is the traceparent of a known trace. */
+  readonly ambientMark: () => Mark | undefined;
   /** The client's next message, waiting for it if need be; `undefined` in its place when the global transaction was rolled back. */
   nextOrDoom(): Promise<ClientFrame | undefined>;
   /** The client's next message, waiting for it if need be. */
@@ -38,7 +42,20 @@ export interface Conversation extends CaptureDeps {
   readonly cancelling: () => Promise<void> | undefined;
   readonly toClient: (bytes: Buffer) => void;
   /** Counts for the metrics. */
-  readonly count: (what: 'captured' | 'refused' | 'passed') => void;
+  readonly count: (what: SqlEvent) => void;
+}
+
+/** What the session does for its mark; undefined without one. */
+export function currentWork(c: Conversation): Work | undefined {
+  const mark = markOf(c.state);
+  return mark === undefined ? undefined : workOf(mark, c.resource);
+}
+
+/** The branch that captured changes belong to. */
+export function currentBranch(c: Conversation): UndoBranch {
+  const work = currentWork(c);
+  assert(work?.kind === 'undo', 'what is captured belongs to a branch');
+  return work.branch;
 }
 
 /** The plans of a text, asking the server's catalogue where needed; undefined when that failed and the client has its error. */
@@ -46,17 +63,22 @@ export async function plansOf(
   c: Conversation,
   text: string,
   isInPipeline: boolean,
-): Promise<readonly StatementPlan[] | undefined> {
+): Promise<readonly PlannedStatement[] | undefined> {
+  const work = currentWork(c)?.kind ?? 'undo';
   for (let round = 0; round < 3; round += 1) {
-    const planned = c.planner.plan(text, c.settings, now());
-    if (planned.kind === 'plans') return planned.plans.map((statement) => statement.plan);
+    const planned = c.planner.plan(text, c.settings, now(), work);
+    if (planned.kind === 'plans') return planned.plans;
     // A failed block answers nothing but its end; the server says so by itself.
-    if (c.state.block === 'failed') return [{ kind: 'pass' }];
+    if (c.state.block === 'failed') return [whole(text, { kind: 'pass' })];
     const rows = await ask(c, { name: 'facts', sql: planned.sql, parameters: planned.parameters, isInPipeline });
     if (rows === undefined) return undefined;
     c.planner.learn(rows, now());
   }
-  return [{ kind: 'refuse', refusal: factsRefusal }];
+  return [whole(text, { kind: 'refuse', refusal: factsRefusal })];
+}
+
+function whole(text: string, plan: StatementPlan): PlannedStatement {
+  return { plan, start: 0, length: Buffer.byteLength(text) };
 }
 
 /**
@@ -95,26 +117,26 @@ async function ask(
   return rows;
 }
 
-/** The plan of a text without a gid: only what begins or ends a block matters, for a gid may be named behind it in the same pipeline. */
+/** The plan of a text without a mark: only what begins or ends a block matters, for one may be named behind it in the same pipeline. */
 export function controlIn(c: Conversation, text: string): StatementPlan {
-  const planned = c.planner.plan(text, c.settings, now());
+  const planned = c.planner.plan(text, c.settings, now(), 'undo');
   const [only, ...others] = planned.kind === 'plans' ? planned.plans : [];
   return only?.plan.kind === 'control' && others.length === 0 ? only.plan : { kind: 'pass' };
 }
 
-/** Binds the session to the gid that a text's comments name. A refusal when that cannot be. */
+/** Binds the session to the mark that a text's comments name. A refusal when that cannot be. */
 export function bindByComment(c: Conversation, statement: Statement): Refusal | undefined {
   // A failed block takes nothing but its end, which must be let through whatever its comment says.
   if (c.state.block === 'failed') return undefined;
-  const found = gidOfStatement(statement, c.gidOfTrace);
+  const found = markOfStatement(statement, c.traces);
   if (found === undefined) {
-    const ambient = gidOf(c.state) === undefined ? c.ambientGid() : undefined;
+    const ambient = markOf(c.state) === undefined ? c.ambientMark() : undefined;
     return ambient === undefined ? undefined : bindTo(c, ambient, 'local');
   }
-  if (found.kind === 'malformed') return badGid(found.text);
+  if (found.kind === 'malformed') return badMark(found.text);
   // A named statement keeps the comment that it was prepared with; what the session says now is newer.
-  if (statement.name !== '' && gidOf(c.state) !== undefined) return undefined;
-  return bindTo(c, found.gid, 'local');
+  if (statement.name !== '' && markOf(c.state) !== undefined) return undefined;
+  return bindTo(c, found.mark, 'local');
 }
 
 /** Carries out SET atomesh.gid. */
@@ -123,15 +145,48 @@ export function bindBySetting(
   setting: GidSetting,
   parameter: (number: number) => string | undefined,
 ): Refusal | undefined {
-  const wanted = gidOfSetting(setting, parameter);
-  return wanted.kind === 'refused' ? wanted.refusal : bindTo(c, wanted.gid, setting.scope);
+  const wanted = markOfSetting(setting, parameter);
+  return wanted.kind === 'refused' ? wanted.refusal : bindTo(c, wanted.mark, setting.scope);
 }
 
-function bindTo(c: Conversation, gid: Gid | undefined, scope: 'local' | 'session'): Refusal | undefined {
-  const bound = bind(c.state, gid, scope);
+function bindTo(c: Conversation, mark: Mark | undefined, scope: 'local' | 'session'): Refusal | undefined {
+  const bound = bind(c.state, mark, scope);
   if (bound.kind === 'refused') return bound.refusal;
   c.state = bound.state;
   return undefined;
+}
+
+/** Names a mark, and remembers when statements of the same pipeline have run without one. */
+export function naming(c: Conversation, hasRun: boolean, name: () => Refusal | undefined): Refusal | undefined {
+  const before = markOf(c.state);
+  const refusal = name();
+  if (hasRun && before === undefined && markOf(c.state) !== undefined) c.state = { ...c.state, boundLate: true };
+  return refusal;
+}
+
+/** Makes the branch known to the coordinator before a COMMIT. A refusal when that cannot be: the local transaction must not stay. */
+export async function refuseCommit(c: Conversation): Promise<Refusal | undefined> {
+  const branch = currentBranch(c);
+  const enlisted = c.enlistment.isEnlisted(branch) ? undefined : await c.enlistment.enlist(branch, false);
+  return enlisted?.kind === 'refused' ? enlisted.refusal : undefined;
+}
+
+/** Rolls the local transaction back behind the client's back: its COMMIT is answered with an error. */
+export async function rollBack(c: Conversation): Promise<void> {
+  // One that was meant for a statement before would stop this instead.
+  await c.cancelling();
+  c.injected.add('rollback');
+  c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+  await c.exchange.settled();
+}
+
+/** Ends a block of ours. The client hears why its end failed; nothing else. */
+export async function endBlock(c: Conversation): Promise<void> {
+  await c.cancelling();
+  const end = c.injected.add(c.state.block === 'failed' ? 'rollback' : 'commit');
+  c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+  await c.exchange.settled();
+  if (end.error !== undefined) c.toClient(end.error);
 }
 
 /** The plan of a prepared statement inside a pipeline; undefined when the client has got an error instead. */
@@ -140,12 +195,12 @@ export async function planOf(
   statement: Statement,
   isInPipeline: boolean,
 ): Promise<StatementPlan | undefined> {
-  if (gidOf(c.state) === undefined && !statement.isMarked) return controlIn(c, statement.text);
+  if (markOf(c.state) === undefined && !statement.hasClue) return controlIn(c, statement.text);
   const plans = await plansOf(c, statement.text, isInPipeline);
   if (plans === undefined) return undefined;
   // The server refuses a Parse of several statements; an empty text runs as it is.
-  const [plan] = plans;
-  return plans.length === 1 && plan !== undefined ? plan : { kind: 'pass' };
+  const [only] = plans;
+  return plans.length === 1 && only !== undefined ? only.plan : { kind: 'pass' };
 }
 
 /** SELECT … FOR UPDATE and its like, cursors over them, LOCK. To take too much for one costs the client a retry, too little a wait. */

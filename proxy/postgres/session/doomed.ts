@@ -2,6 +2,8 @@
  * A session whose local transaction was rolled back under it, because its global transaction was. The client keeps its
  * connection and sees what it would see in a failed block: every statement is refused until it ends the block itself.
  */
+import type { Mark } from '../../../src/contract/transaction.ts';
+import { isSameMark, markOf } from '../../sql/session.ts';
 import type { Refusal } from '../../sql/statement.ts';
 import { BIND_COMPLETE, CLOSE_COMPLETE, NO_DATA, SYNC } from '../wire/bodiless.ts';
 import { READY_FOR_QUERY } from '../wire/backend-state.ts';
@@ -12,8 +14,9 @@ import { FRONTEND } from '../wire/frames.ts';
 import { decodeParse } from '../wire/parse.ts';
 import { decodeQuery } from '../wire/query.ts';
 import { encodeParameterDescription } from '../wire/row.ts';
-import { bodyOf, controlIn, errorFrame, type Conversation } from './conversation.ts';
+import { bodyOf, controlIn, errorFrame, rollBack, type Conversation } from './conversation.ts';
 import type { ClientFrame } from './pass-watch.ts';
+import { rolledBackAsAWhole } from './refusals.ts';
 import { forget, remember, settle } from './statements.ts';
 
 /** Where the client stands when its block is taken from it. */
@@ -23,6 +26,25 @@ export interface Doom {
   readonly isTold: boolean;
   /** It has seen an error in this pipeline: nothing of it is answered any more, up to its Sync. */
   readonly isSkipping: boolean;
+}
+
+/**
+ * Rolls back the local transaction that serves `mark`. `isOpen`: a part of a pipeline of it is not synchronised. Undefined when it has
+ * ended by itself meanwhile.
+ */
+export async function takeBlock(
+  c: Conversation,
+  mark: Mark,
+  isOpen: boolean,
+): Promise<Omit<Doom, 'isSkipping'> | undefined> {
+  if (isOpen || c.exchange.pending > 0) {
+    c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+    await c.exchange.settled();
+  }
+  if (!isSameMark(markOf(c.state), mark) || c.state.block === 'idle') return undefined;
+  const isTold = c.state.block === 'failed';
+  await rollBack(c);
+  return { refusal: rolledBackAsAWhole(mark.gid), isTold };
 }
 
 /** Serves messages until the client has ended its block. The server, which is out of the block already, hears only of prepared statements. */

@@ -26,6 +26,8 @@ export interface RequestSpec {
   readonly to: 'client' | 'nobody' | 'held';
   /** It ends a block: it must not be cancelled, whoever asks. */
   readonly isDecisive?: boolean;
+  /** Its ReadyForQuery is not passed on: more follows before the client has the next word. */
+  readonly keepsReady?: boolean;
   /** The bytes that stand for the answer of an `invented` request: the server is not asked. */
   readonly invented?: Buffer;
 }
@@ -46,6 +48,8 @@ export interface Request extends RequestSpec {
 
 export interface ExchangeOutput {
   toServer(bytes: Buffer): void;
+  /** A message with a statement, as it goes to the server: mostly itself. */
+  bare(frame: Buffer): Buffer;
   toClient(bytes: Buffer): void;
   /** The ErrorResponse that takes the place of the server's: mostly itself. */
   explain(error: Buffer): Buffer;
@@ -63,7 +67,8 @@ const ENDS: Readonly<Record<RequestKind, readonly number[]>> = {
   invented: [],
 };
 
-const BLOCK: Readonly<Record<number, BlockStatus>> = { 0x49: 'idle', 0x54: 'open', 0x45: 'failed' };
+/** ReadyForQuery's byte. */
+export const BLOCK: Readonly<Record<number, BlockStatus>> = { 0x49: 'idle', 0x54: 'open', 0x45: 'failed' };
 
 export class Exchange {
   readonly #output: ExchangeOutput;
@@ -89,14 +94,16 @@ export class Exchange {
   add(spec: RequestSpec, bytes?: Buffer): Request {
     const request: Request = {
       ...spec,
-      synchronises: spec.kind === 'sync' || spec.kind === 'query',
+      // Behind an error of the extended protocol a server drops a Query too (PG source: postgres.c, ignore_till_sync).
+      synchronises: spec.kind === 'sync',
       state: 'waiting',
       frames: [],
       error: undefined,
       tag: undefined,
       onEnd: undefined,
     };
-    if (bytes !== undefined) this.#batch.push(bytes);
+    const isText = spec.kind === 'query' || spec.kind === 'parse';
+    if (bytes !== undefined) this.#batch.push(isText ? this.#output.bare(bytes) : bytes);
     this.#replies.push(request);
     this.#count(request, 1);
     return request;
@@ -126,6 +133,11 @@ export class Exchange {
    */
   get isAtStatement(): boolean {
     return this.#statements > 0 && this.#decisive === 0;
+  }
+
+  /** True when a Sync was sent that is not answered. */
+  get hasSync(): boolean {
+    return this.#replies.some(({ kind }) => kind === 'sync');
   }
 
   /** Requests that wait for an answer. */
@@ -198,7 +210,8 @@ export class Exchange {
       this.#isSkipping = false;
       this.#onReady(BLOCK[frame[HEADER_BYTES] ?? 0] ?? 'idle', this.#isKept);
     }
-    if (head.to === 'client') this.#output.toClient(frame);
+    const isKept = type === BACKEND.readyForQuery && head.keepsReady === true;
+    if (head.to === 'client' && !isKept) this.#output.toClient(frame);
     else head.frames.push(frame);
     if (!ENDS[head.kind].includes(type)) return;
     this.#replies.done();

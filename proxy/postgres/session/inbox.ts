@@ -1,4 +1,5 @@
 /** The client's messages that arrived while its session belongs to a global transaction, until they are served. */
+import { assert } from '../../../src/platform/assert.ts';
 import { SessionEnded } from './exchange.ts';
 import type { ClientFrame } from './pass-watch.ts';
 
@@ -38,6 +39,16 @@ export class Inbox {
     this.#wake?.();
   }
 
+  /** Takes the next message out; there is one. */
+  drop(): ClientFrame {
+    const frame = this.#frames.shift();
+    assert(frame !== undefined, 'only what has arrived is taken');
+    const wasFull = this.isFull;
+    this.#bytes -= frame.bytes.length;
+    if (wasFull && !this.isFull) this.#onRoom();
+    return frame;
+  }
+
   /** The global transaction was rolled back: whoever takes the next message hears of it first. */
   doom(): void {
     this.#isDoomed = true;
@@ -58,13 +69,7 @@ export class Inbox {
         this.#isDoomed = false;
         return undefined;
       }
-      const frame = this.#frames.shift();
-      if (frame !== undefined) {
-        const wasFull = this.isFull;
-        this.#bytes -= frame.bytes.length;
-        if (wasFull && !this.isFull) this.#onRoom();
-        return frame;
-      }
+      if (this.#frames.length > 0) return this.drop();
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

@@ -1,4 +1,5 @@
 /** Statements of our own, run in the client's session under reserved names, so that nothing of the client's is touched. */
+import { transTypeOf, type BarrierOperation } from '../../sql/work.ts';
 import type { Exchange, Request } from './exchange.ts';
 import { encodeBind } from '../wire/bind.ts';
 import { FLUSH, SYNC } from '../wire/bodiless.ts';
@@ -9,8 +10,11 @@ import { encodeParse } from '../wire/parse.ts';
 import { decodeDataRow } from '../wire/row.ts';
 
 const PORTAL = Buffer.from('atomesh_portal');
+const CLOSE_PORTAL = encodeClose({ kind: 'close', target: 'portal', name: PORTAL });
 const FAILING = Buffer.from('atomesh_failing');
 const TEXT_TYPE = 25;
+
+const ENTER_OPERATION = 'SELECT atomesh.enter_operation($1, $2, $3, $4, $5::pg_catalog.bool)';
 
 const FAILURE = Buffer.from('atomesh refused a statement in this transaction');
 
@@ -32,6 +36,8 @@ export type FixedStatement = keyof typeof FIXED;
 export class Injected {
   readonly #exchange: Exchange;
   readonly #prepared = new Set<string>();
+  /** A statement of ours failed: in a failed block its portal is there up to the ROLLBACK. */
+  #leftPortal = false;
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange;
@@ -45,6 +51,15 @@ export class Injected {
   /** Adds one of the fixed statements to the batch. Its answer has the error of any message that it takes, its Execute above all. */
   add(statement: FixedStatement): Request {
     return this.#add(`atomesh_${statement}`, FIXED[statement], []).execute;
+  }
+
+  /**
+   * Adds the row of an operation to the batch. `checkEarlierWrites`: it is refused when the local transaction has written before.
+   * Its answer has the error of any message that it takes.
+   */
+  enter({ gid, branch, task }: BarrierOperation, checkEarlierWrites: boolean): Request {
+    const parameters = [transTypeOf(task), gid, branch, task, String(checkEarlierWrites)];
+    return this.#add('atomesh_enter_operation', ENTER_OPERATION, parameters).execute;
   }
 
   /**
@@ -96,6 +111,8 @@ export class Injected {
       );
       parses.push(parse);
     }
+    if (this.#leftPortal) this.#exchange.add({ kind: 'close', to: 'nobody' }, CLOSE_PORTAL);
+    this.#leftPortal = false;
     const values = parameters.map((value) => (value === null ? null : Buffer.from(value)));
     const bind = this.#exchange.add(
       { kind: 'bind', to: 'nobody' },
@@ -105,16 +122,14 @@ export class Injected {
       { kind: 'execute', to: 'nobody' },
       encodeExecute({ kind: 'execute', portal: PORTAL, maxRows: 0 }),
     );
-    const close = this.#exchange.add(
-      { kind: 'close', to: 'nobody' },
-      encodeClose({ kind: 'close', target: 'portal', name: PORTAL }),
-    );
+    const close = this.#exchange.add({ kind: 'close', to: 'nobody' }, CLOSE_PORTAL);
     const all = [...parses, bind, execute, close];
     for (const request of all) {
       request.onEnd = () => {
         // Mostly a cancel request, which may hit any of them.
         execute.error ??= request.error;
         if (request.kind === 'parse' && request.state !== 'done') this.#prepared.delete(name);
+        if (request === close && request.state !== 'done') this.#leftPortal = true;
       };
     }
     return { execute, all };

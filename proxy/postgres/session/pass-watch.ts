@@ -1,7 +1,7 @@
 /** What has to be known of messages that go through as they came: which texts were prepared, what the server still owes, who names a gid. */
-import type { Gid } from '../../../src/contract/transaction.ts';
-import { gidFromSqlComment, gidFromTraceparent } from '../../binding/from-sql-comment.ts';
-import { isMarked } from '../../binding/gid-marks.ts';
+import type { Mark } from '../../../src/contract/transaction.ts';
+import { markFromSqlComment, markFromTraceparent, type ServedTraces } from '../../binding/from-sql-comment.ts';
+import { hasClue } from '../../binding/gid-clues.ts';
 import { LargeMessage } from '../relay/large-message.ts';
 import { Owed } from '../relay/owed.ts';
 import { forget, lose, namesGidByParameter, namesGidSetting, remember, type Statements } from './statements.ts';
@@ -20,18 +20,22 @@ export class PassWatch {
 
   readonly #statements: Statements;
   readonly #settings: ReadonlyMap<string, string>;
-  readonly #gidOfTrace: (traceId: string) => Gid | undefined;
+  readonly #traces: ServedTraces;
+  readonly #onUnattributed: () => void;
   readonly #owed = new Owed();
   #large = new LargeMessage();
 
   constructor(
     statements: Statements,
     settings: ReadonlyMap<string, string>,
-    gidOfTrace: (traceId: string) => Gid | undefined,
+    traces: ServedTraces,
+    /** Hears of each text that goes through while requests of traces are served that belong to a global transaction. */
+    onUnattributed: () => void,
   ) {
     this.#statements = statements;
     this.#settings = settings;
-    this.#gidOfTrace = gidOfTrace;
+    this.#traces = traces;
+    this.#onUnattributed = onUnattributed;
   }
 
   /** True when the server has answered every request that went through. */
@@ -39,18 +43,19 @@ export class PassWatch {
     return this.#owed.isNothing;
   }
 
-  /** Which messages must be looked at as a whole: texts may name a gid, and names matter while a marked statement exists. */
+  /** Which messages must be looked at as a whole: texts may name a gid, and names matter while a statement with a clue exists. */
   holds(type: number): boolean {
     if (type === FRONTEND.query || type === FRONTEND.parse || type === FRONTEND.close) return true;
-    if (type === FRONTEND.bind) return this.#looksAtNames || this.ambientGid() !== undefined;
-    if (type === FRONTEND.describe) return this.#statements.marked > 0;
-    return type === FRONTEND.functionCall && this.ambientGid() !== undefined;
+    if (type === FRONTEND.bind) return this.#looksAtNames || this.ambientMark() !== undefined;
+    if (type === FRONTEND.describe) return this.#statements.withClue > 0;
+    return type === FRONTEND.functionCall && this.ambientMark() !== undefined;
   }
 
   /** A message has gone through: whole if it was held, and without its bytes if it was large. */
   passed(type: number, frame: Buffer): void {
     switch (type) {
       case FRONTEND.query:
+        if (this.#traces.size > 0) this.#onUnattributed();
         this.#owed.simple();
         forget(this.#statements, '');
         this.isUnsynced = false;
@@ -63,6 +68,7 @@ export class PassWatch {
         this.isUnsynced = false;
         break;
       case FRONTEND.parse:
+        if (this.#traces.size > 0) this.#onUnattributed();
         if (frame.length === 0) this.#passedLargeParse();
         else remember(this.#statements, frame.subarray(HEADER_BYTES));
         this.#passedExtended();
@@ -110,7 +116,7 @@ export class PassWatch {
   concernsGid(type: number, frame: Buffer): boolean {
     if (type === FRONTEND.query || type === FRONTEND.parse) return this.#textConcernsGid(frame.subarray(HEADER_BYTES));
     if (type === FRONTEND.bind || type === FRONTEND.functionCall) {
-      if (this.ambientGid() !== undefined) return true;
+      if (this.ambientMark() !== undefined) return true;
     }
     if (!this.#looksAtNames) return false;
     if (type === FRONTEND.describe) {
@@ -135,8 +141,8 @@ export class PassWatch {
     if (isFirst) this.#large = new LargeMessage();
     const large = this.#large;
     large.push(bytes.subarray(start, end));
-    if (isFirst && RUNNING.includes(type) && this.ambientGid() !== undefined) return true;
-    if (type === FRONTEND.query || type === FRONTEND.parse) return large.isMarked;
+    if (isFirst && RUNNING.includes(type) && this.ambientMark() !== undefined) return true;
+    if (type === FRONTEND.query || type === FRONTEND.parse) return large.hasClue;
     if (type !== FRONTEND.bind) return false;
     const found = large.nameAt(1);
     if (found === undefined) return false;
@@ -145,26 +151,41 @@ export class PassWatch {
 
   /** True while the name of a statement alone may tell that it concerns a gid. */
   get #looksAtNames(): boolean {
-    return this.#statements.marked > 0 || this.#statements.hasLostMarks;
+    return this.#statements.withClue > 0 || this.#statements.hasLostClues;
   }
 
   /** True when the statement of that name concerns a gid; `values` are the parameters that it is bound to. */
   #nameConcernsGid(name: string, values: () => readonly (Buffer | null)[]): boolean {
     const statement = this.#statements.byName.get(name);
-    if (statement === undefined) return name !== '' && this.#statements.hasLostMarks;
+    if (statement === undefined) return name !== '' && this.#statements.hasLostClues;
     if (!statement.isPrepared) return true;
-    if (!statement.isMarked) return false;
+    if (!statement.hasClue) return false;
     return (
-      statement.mayHideMark ||
+      statement.mayHideClue ||
       namesGidByParameter(statement, values()) ||
       this.#textConcernsGid(Buffer.from(statement.text))
     );
   }
 
-  /** The gid that the session's application_name stands for: some agents put their traceparent there. */
-  ambientGid(): Gid | undefined {
+  /**
+   * Messages that arrived while the session conversed: those that may pass on, and from the first one that belongs to a global
+   * transaction, and what leads up to it in its pipeline, those that may not.
+   */
+  divide(frames: readonly ClientFrame[]): {
+    readonly passing: readonly ClientFrame[];
+    readonly kept: readonly ClientFrame[];
+    readonly isConcerned: boolean;
+  } {
+    const concerned = frames.findIndex(({ type, bytes }) => this.concernsGid(type, bytes));
+    const end = concerned < 0 ? frames.length : concerned;
+    const start = concerned < 0 ? end : frames.slice(0, end).findLastIndex(({ type }) => isSynchronising(type)) + 1;
+    return { passing: frames.slice(0, start), kept: frames.slice(start), isConcerned: concerned >= 0 };
+  }
+
+  /** The mark that the session's application_name stands for: some agents put their traceparent there. */
+  ambientMark(): Mark | undefined {
     const name = this.#settings.get('application_name');
-    return name?.length === TRACEPARENT_LENGTH ? gidFromTraceparent(name, this.#gidOfTrace) : undefined;
+    return name?.length === TRACEPARENT_LENGTH ? markFromTraceparent(name, this.#traces) : undefined;
   }
 
   /** The statement is too large to be remembered, and the one in whose place it was prepared may be there or not. */
@@ -181,11 +202,11 @@ export class PassWatch {
   }
 
   #textConcernsGid(text: Buffer): boolean {
-    if (isMarked(text)) {
+    if (hasClue(text)) {
       const sql = text.toString('utf8').replaceAll('\0', ' ');
-      if (namesGidSetting(sql) || gidFromSqlComment(sql, this.#gidOfTrace) !== undefined) return true;
+      if (namesGidSetting(sql) || markFromSqlComment(sql, this.#traces) !== undefined) return true;
     }
-    return this.ambientGid() !== undefined;
+    return this.ambientMark() !== undefined;
   }
 }
 

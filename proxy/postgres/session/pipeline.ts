@@ -1,35 +1,32 @@
 /** The extended protocol inside a global transaction: Parse, Bind, Describe, Execute, Close, Flush, Sync. */
 import { assert } from '../../../src/platform/assert.ts';
-import type { Gid } from '../../../src/contract/transaction.ts';
-import { admit, gidOf } from '../../sql/session.ts';
+import { admit, isSameMark, markOf } from '../../sql/session.ts';
 import type { Refusal, StatementPlan } from '../../sql/statement.ts';
+import { addRow } from '../operation/extended.ts';
 import { runCapture, type CaptureOutcome } from './capture-run.ts';
 import {
   bindByComment,
   bindBySetting,
   bodyOf,
+  currentBranch,
+  currentWork,
+  endBlock,
   errorFrame,
   fail,
+  naming,
   note,
   notePassed,
   planOf,
+  refuseCommit,
+  rollBack,
   sendReady,
   statementOf,
   type Conversation,
 } from './conversation.ts';
-import { serveDoomed } from './doomed.ts';
+import { serveDoomed, takeBlock } from './doomed.ts';
 import type { Request, RequestKind } from './exchange.ts';
 import type { ClientFrame } from './pass-watch.ts';
-import {
-  foreignPortal,
-  malformed,
-  preparedTwice,
-  rolledBackAsAWhole,
-  rowLimit,
-  stalePlan,
-  hiddenGid,
-} from './refusals.ts';
-import { rollBack } from './simple-query.ts';
+import { foreignPortal, malformed, preparedTwice, rowLimit, stalePlan, hiddenGid } from './refusals.ts';
 import type { Portal, Statement } from './statements.ts';
 import { forget, lose, namesGidByParameter, remember, setPrepared, settle } from './statements.ts';
 import { addPrepared, addTwin, passError, type TwinBinding } from './twin-requests.ts';
@@ -93,31 +90,24 @@ export class Pipeline {
   /** Rolls the local transaction back, because its global transaction was, and lets the client find out. */
   async abandon(): Promise<void> {
     const c = this.#c;
-    const gid = gidOf(c.state);
-    const isOver = (): boolean => gidOf(c.state) !== gid || c.state.block === 'idle';
-    if (gid === undefined || isOver()) return;
-    if (this.#isOpen || c.exchange.pending > 0) {
-      c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
-      await c.exchange.settled();
-    }
+    const mark = markOf(c.state);
+    if (mark === undefined || c.state.block === 'idle') return;
+    const taken = await takeBlock(c, mark, this.#isOpen);
     this.#isOpen = false;
-    if (isOver()) return;
-    const isTold = c.state.block === 'failed';
-    await rollBack(c);
-    const refusal = rolledBackAsAWhole(gid);
+    if (taken === undefined) return;
     const isSkipping = this.#isSkipping;
     // Without a block of the client's the error ends with its pipeline.
-    if (this.#isWrapped) return isSkipping ? undefined : this.#refuse(refusal);
+    if (this.#isWrapped) return isSkipping ? undefined : this.#refuse(taken.refusal);
     this.#isSkipping = false;
     this.#executed = 0;
-    await serveDoomed(c, { refusal, isTold, isSkipping });
+    await serveDoomed(c, { ...taken, isSkipping });
   }
 
   async #parse(frame: ClientFrame): Promise<void> {
     const c = this.#c;
     const statement = remember(c.statements, bodyOf(frame));
     if ('kind' in statement) return this.#fault(statement);
-    const refusal = this.#nameGid(() => bindByComment(c, statement));
+    const refusal = naming(c, this.#executed > 0, () => bindByComment(c, statement));
     if (refusal !== undefined) return this.#refuse(refusal);
     const plan = await this.#planOf(statement);
     if (plan === undefined) return;
@@ -136,26 +126,31 @@ export class Pipeline {
     const bind = decodeBind(bodyOf(frame));
     if (bind.kind === 'fault') return this.#fault(bind);
     const statement = await statementOf(c, bind.statement, this.#isOpen || this.#executed > 0);
-    if (statement === 'failed') return this.#skip();
+    if (statement === 'failed') {
+      this.#isSkipping = true;
+      return undefined;
+    }
     const name = bind.portal.toString('latin1');
     c.statements.portals.delete(name);
     if (statement === undefined) {
       this.#send('bind', 'client', frame.bytes);
       return undefined;
     }
-    const refusal = gidOf(c.state) === undefined ? this.#nameGid(() => bindByComment(c, statement)) : undefined;
+    const refusal =
+      markOf(c.state) === undefined ? naming(c, this.#executed > 0, () => bindByComment(c, statement)) : undefined;
     if (refusal !== undefined) return this.#refuse(refusal);
     if (namesGidByParameter(statement, bind.values)) return this.#refuse(hiddenGid);
     if (statement.isDoubtful && this.#isCapturing()) return this.#refuse(preparedTwice);
     const plan = await this.#planOf(statement);
     if (plan === undefined) return undefined;
-    const gid = gidOf(c.state);
-    const portal: Portal = { statement, bind, frame: Buffer.from(frame.bytes), plan, gid };
+    const mark = markOf(c.state);
+    const portal: Portal = { statement, bind, frame: Buffer.from(frame.bytes), plan, mark };
     c.statements.portals.set(name, portal);
-    if (plan.kind === 'capture' && gid !== undefined && this.#isCapturing()) {
+    const work = currentWork(c);
+    if (plan.kind === 'capture' && work?.kind === 'undo' && this.#isCapturing()) {
       const admission = admit(c.state, plan);
       const enter = admission.kind !== 'capture' || admission.enter;
-      this.#bindTwin({ portal, capture: plan.capture, gid, committed: [], enter, to: 'client' });
+      this.#bindTwin({ portal, capture: plan.capture, branch: work.branch, committed: [], enter, to: 'client' });
       return undefined;
     }
     this.#ensurePrepared(statement);
@@ -175,7 +170,7 @@ export class Pipeline {
     }
     const portal = c.statements.portals.get(name);
     const plan = portal?.plan;
-    if (plan?.kind === 'capture' && !plan.capture.returnsRows && portal?.gid !== undefined) {
+    if (plan?.kind === 'capture' && !plan.capture.returnsRows && portal?.mark !== undefined) {
       c.exchange.add({ kind: 'invented', to: 'client', invented: NO_DATA });
       return undefined;
     }
@@ -187,13 +182,14 @@ export class Pipeline {
     const execute = decodeExecute(bodyOf(frame));
     if (execute.kind === 'fault') return this.#fault(execute);
     const portal = c.statements.portals.get(execute.portal.toString('latin1'));
-    const gid = gidOf(c.state);
+    const mark = markOf(c.state);
     if (portal === undefined)
-      return gid === undefined ? this.#forward(frame, { kind: 'pass' }) : this.#refuse(foreignPortal);
+      return mark === undefined ? this.#forward(frame, { kind: 'pass' }) : this.#refuse(foreignPortal);
     const { plan } = portal;
     const { text } = portal.statement;
-    if (portal.gid !== gid && plan.kind !== 'control' && plan.kind !== 'set-gid') return this.#refuse(foreignPortal);
-    if (gid === undefined && plan.kind !== 'set-gid') return this.#forward(frame, plan, text);
+    if (!isSameMark(portal.mark, mark) && plan.kind !== 'control' && plan.kind !== 'set-gid')
+      return this.#refuse(foreignPortal);
+    if (mark === undefined && plan.kind !== 'set-gid') return this.#forward(frame, plan, text);
     const admission = admit(c.state, plan);
     switch (admission.kind) {
       case 'forward':
@@ -201,32 +197,35 @@ export class Pipeline {
       case 'refuse':
         return this.#refuse(admission.refusal);
       case 'set-gid': {
-        const refusal = this.#nameGid(() =>
+        const refusal = naming(c, this.#executed > 0, () =>
           bindBySetting(c, admission.setting, (number) => portal.bind.values[number - 1]?.toString('utf8')),
         );
         return refusal === undefined ? this.#forward(frame, plan, text) : this.#refuse(refusal);
       }
       case 'commit':
-        return this.#commit(frame, plan, gid as Gid);
+        return this.#commit(frame, plan);
+      case 'enter':
+      case 'entered':
+        if (!admission.isPlain) this.#wrap();
+        if (admission.kind === 'enter') addRow(c, admission);
+        c.count('entered');
+        return this.#run(frame, plan);
       case 'capture':
         if (execute.maxRows > 0 && admission.capture.returnsRows) return this.#refuse(rowLimit);
-        return this.#capture(execute.portal, portal, plan as CapturePlan, gid as Gid);
+        return this.#capture(execute.portal, portal, plan as CapturePlan);
     }
   }
 
-  async #capture(name: Buffer, portal: Portal, plan: CapturePlan, gid: Gid): Promise<void> {
+  async #capture(name: Buffer, portal: Portal, plan: CapturePlan): Promise<void> {
     const c = this.#c;
+    const branch = currentBranch(this.#c);
     const isAlone = c.state.block === 'idle' && this.#executed === 0 && c.peek() === FRONTEND.sync;
-    if (c.state.block === 'idle' && !isAlone) {
-      passError(c, c.injected.add('begin'));
-      this.#isWrapped = true;
-      c.state = { ...c.state, block: 'open' };
-    }
+    if (!isAlone) this.#wrap();
     const admission = admit(c.state, plan);
     assert(admission.kind === 'capture', 'the block has not failed');
     this.#executed += 1;
     const outcome = await runCapture(c, {
-      gid,
+      branch,
       admission,
       isAlone,
       keepsLocks: c.state.lockedRows,
@@ -235,7 +234,7 @@ export class Pipeline {
         // A portal that was bound before the savepoint has outlived the rollback to it.
         const bytes = encodeClose({ kind: 'close', target: 'portal', name });
         passError(c, c.exchange.add({ kind: 'close', to: 'nobody' }, bytes));
-        this.#bindTwin({ portal, capture: plan.capture, gid, committed, enter: admission.enter, to: 'nobody' });
+        this.#bindTwin({ portal, capture: plan.capture, branch, committed, enter: admission.enter, to: 'nobody' });
       },
       // Without the client's row limit: that of a change without RETURNING means nothing, and our count is a row.
       execute: () =>
@@ -255,10 +254,10 @@ export class Pipeline {
         if (c.state.block !== 'idle') note(c, plan);
         return;
       case 'error':
-        c.toClient(outcome.frame);
-        return this.#skip();
       case 'skipped':
-        return this.#skip();
+        if (outcome.kind === 'error') c.toClient(outcome.frame);
+        this.#isSkipping = true;
+        return;
       case 'stale':
         c.planner.forget();
         return this.#refuse(stalePlan);
@@ -267,14 +266,22 @@ export class Pipeline {
     }
   }
 
-  async #commit(frame: ClientFrame, plan: StatementPlan, gid: Gid): Promise<void> {
+  /** Begins a block unless there is one: what the pipeline holds so far, and what follows up to the Sync, is one local transaction. */
+  #wrap(): void {
     const c = this.#c;
-    const enlisted = c.enlistment.isEnlisted(gid) ? undefined : await c.enlistment.enlist(gid, false);
-    if (enlisted?.kind !== 'refused') return this.#forward(frame, plan);
+    if (c.state.block !== 'idle') return;
+    passError(c, c.injected.add('begin'));
+    this.#isWrapped = true;
+    c.state = { ...c.state, block: 'open' };
+  }
+
+  async #commit(frame: ClientFrame, plan: StatementPlan): Promise<void> {
+    const refusal = await refuseCommit(this.#c);
+    if (refusal === undefined) return this.#forward(frame, plan);
     this.#isOpen = false;
     this.#isWrapped = false;
-    await rollBack(c);
-    return this.#refuse(enlisted.refusal);
+    await rollBack(this.#c);
+    return this.#refuse(refusal);
   }
 
   /** The client's Sync: whatever is open ends, and it hears that the session is ready. */
@@ -297,11 +304,7 @@ export class Pipeline {
       c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
       await c.exchange.settled();
     }
-    await c.cancelling();
-    const end = c.injected.add(c.state.block === 'failed' ? 'rollback' : 'commit');
-    c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
-    await c.exchange.settled();
-    if (end.error !== undefined) c.toClient(end.error);
+    await endBlock(c);
     sendReady(c);
   }
 
@@ -326,17 +329,7 @@ export class Pipeline {
   /** A failed block answers every change by itself. */
   #isCapturing(): boolean {
     const { state } = this.#c;
-    return gidOf(state) !== undefined && state.block !== 'failed';
-  }
-
-  /** Names a gid, and remembers when statements of this pipeline have run without it. */
-  #nameGid(name: () => Refusal | undefined): Refusal | undefined {
-    const c = this.#c;
-    const before = gidOf(c.state);
-    const refusal = name();
-    if (this.#executed > 0 && before === undefined && gidOf(c.state) !== undefined)
-      c.state = { ...c.state, boundLate: true };
-    return refusal;
+    return markOf(state) !== undefined && state.block !== 'failed';
   }
 
   #bindTwin(binding: TwinBinding): void {
@@ -357,9 +350,13 @@ export class Pipeline {
   }
 
   async #forward(frame: ClientFrame, plan: StatementPlan, text = ''): Promise<void> {
+    notePassed(this.#c, text);
+    return this.#run(frame, plan);
+  }
+
+  async #run(frame: ClientFrame, plan: StatementPlan): Promise<void> {
     const c = this.#c;
     this.#executed += 1;
-    notePassed(c, text);
     const isDecisive = plan.kind === 'control';
     this.#isOpen = true;
     const request = c.exchange.add({ kind: 'execute', to: 'client', isDecisive }, frame.bytes);
@@ -387,10 +384,6 @@ export class Pipeline {
     const isOpen = this.#isOpen || this.#c.exchange.pending > 0;
     this.#isOpen = false;
     await fail(this.#c, refusal, isOpen);
-    return this.#skip();
-  }
-
-  async #skip(): Promise<void> {
     this.#isSkipping = true;
   }
 

@@ -66,6 +66,20 @@ export const hiddenGid: Refusal = {
   hint: "Write the name into the text: select set_config('atomesh.gid', $1, true).",
 };
 
+/** A part of a pipeline is carried out already, and what comes now belongs to a global transaction. */
+export const namedInPipeline: Refusal = {
+  code: '0A000',
+  message: 'a gid was named in the middle of a pipeline whose earlier statements already ran without it',
+  hint: 'Name the gid in the first statement of the pipeline, or send a Sync before.',
+};
+
+/** A defect of ours. */
+export const sidecarFailed: Refusal = {
+  code: 'XX000',
+  message: 'the sidecar failed',
+  hint: 'The local transaction is rolled back. Report this with the log of the sidecar.',
+};
+
 /** The gid is given at start-up, where it would belong to every local transaction of the connection. */
 export const gidAtStartup: Refusal = {
   code: '0A000',

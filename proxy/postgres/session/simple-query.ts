@@ -1,30 +1,35 @@
 /** The simple protocol inside a global transaction: one message, one text, one ReadyForQuery. */
-import { admit, gidOf } from '../../sql/session.ts';
+import { assert } from '../../../src/platform/assert.ts';
+import { admit } from '../../sql/session.ts';
 import type { Refusal, StatementPlan } from '../../sql/statement.ts';
+import type { UndoBranch } from '../../sql/work.ts';
+import { serveOperationQuery } from '../operation/simple.ts';
 import { ownTypes, ownValues, runCapture, withoutPosition, type CaptureRun } from './capture-run.ts';
 import {
   bindByComment,
   bindBySetting,
   bodyOf,
+  currentBranch,
+  currentWork,
   fail,
   note,
   notePassed,
   plansOf,
+  refuseCommit,
+  rollBack,
   refuseSimple,
   sendReady,
   type Conversation,
 } from './conversation.ts';
 import type { ClientFrame } from './pass-watch.ts';
 import { malformed, stalePlan } from './refusals.ts';
-import { isMarked } from '../../binding/gid-marks.ts';
+import { hasClue } from '../../binding/gid-clues.ts';
 import { forget, type Statement } from './statements.ts';
 import { encodeBind } from '../wire/bind.ts';
-import { SYNC } from '../wire/bodiless.ts';
 import { encodeDescribe } from '../wire/describe.ts';
 import { encodeExecute } from '../wire/execute.ts';
 import { encodeParse } from '../wire/parse.ts';
 import { decodeQuery } from '../wire/query.ts';
-import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Request } from './exchange.ts';
 
 const UNNAMED = Buffer.alloc(0);
@@ -42,28 +47,31 @@ export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<v
     frame: frame.bytes,
     text,
     types: [],
-    isMarked: isMarked(query.text),
+    hasClue: hasClue(query.text),
     isDoubtful: false,
-    mayHideMark: false,
+    mayHideClue: false,
     isPrepared: true,
   };
   const refusal = bindByComment(c, asStatement);
   if (refusal !== undefined) return refuseSimple(c, refusal);
-  const plans = await plansOf(c, text, false);
-  if (plans === undefined) return sendReady(c);
+  const statements = await plansOf(c, text, false);
+  if (statements === undefined) return sendReady(c);
+  const plans = statements.map((statement) => statement.plan);
   const [plan] = plans;
   if (plan === undefined || plans.every(({ kind }) => kind === 'pass'))
     return forward(c, frame, { kind: 'pass' }, text);
+  const work = currentWork(c);
+  if (work?.kind === 'operation' && !(plans.length === 1 && plan.kind === 'set-gid'))
+    return serveOperationQuery(c, { frame, text, statements, operation: work.operation });
   if (plans.length > 1) {
-    const isOurs = gidOf(c.state) !== undefined || plans.some(({ kind }) => kind === 'set-gid');
+    const isOurs = work !== undefined || plans.some(({ kind }) => kind === 'set-gid');
     return isOurs ? refuseSimple(c, severalStatements) : forward(c, frame, { kind: 'pass' }, text);
   }
   return serveOne(c, frame, plan, text);
 }
 
 async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan, text: string): Promise<void> {
-  const gid = gidOf(c.state);
-  if (gid === undefined && plan.kind !== 'set-gid') return forward(c, frame, plan, text);
+  if (currentWork(c) === undefined && plan.kind !== 'set-gid') return forward(c, frame, plan, text);
   const admission = admit(c.state, plan);
   switch (admission.kind) {
     case 'forward':
@@ -75,9 +83,9 @@ async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan
       return refusal === undefined ? forward(c, frame, plan, text) : refuseSimple(c, refusal);
     }
     case 'commit':
-      return commit(c, frame, plan, gid as Gid);
+      return commit(c, frame, plan);
     case 'capture': {
-      const run = captureRun(c, admission, gid as Gid);
+      const run = captureRun(c, admission, currentBranch(c));
       const outcome = await runCapture(c, run);
       if (outcome.kind === 'stale') {
         c.planner.forget();
@@ -91,6 +99,9 @@ async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan
       }
       return sendReady(c);
     }
+    case 'enter':
+    case 'entered':
+      assert(false, 'an operation is served elsewhere');
   }
 }
 
@@ -103,27 +114,18 @@ async function forward(c: Conversation, frame: ClientFrame, plan: StatementPlan,
 }
 
 /** The local transaction ends: what it changed must be known to the coordinator first. */
-async function commit(c: Conversation, frame: ClientFrame, plan: StatementPlan, gid: Gid): Promise<void> {
-  const enlisted = c.enlistment.isEnlisted(gid) ? undefined : await c.enlistment.enlist(gid, false);
-  if (enlisted?.kind !== 'refused') return forward(c, frame, plan);
+async function commit(c: Conversation, frame: ClientFrame, plan: StatementPlan): Promise<void> {
+  const refusal = await refuseCommit(c);
+  if (refusal === undefined) return forward(c, frame, plan);
   await rollBack(c);
-  await refuseSimple(c, enlisted.refusal);
-}
-
-/** Rolls the local transaction back behind the client's back: its COMMIT is answered with an error. */
-export async function rollBack(c: Conversation): Promise<void> {
-  // One that was meant for a statement before would stop this instead.
-  await c.cancelling();
-  c.injected.add('rollback');
-  c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
-  await c.exchange.settled();
+  await refuseSimple(c, refusal);
 }
 
 /** A run, and the description of its rows, which goes out with them: the server sends none ahead of an error. */
 function captureRun(
   c: Conversation,
   admission: CaptureRun['admission'],
-  gid: Gid,
+  branch: UndoBranch,
 ): CaptureRun & { readonly fields: () => readonly Buffer[] } {
   const { capture } = admission;
   let description: Request | undefined;
@@ -133,7 +135,7 @@ function captureRun(
     };
   };
   return {
-    gid,
+    branch,
     admission,
     isAlone: c.state.block === 'idle',
     keepsLocks: c.state.lockedRows,
@@ -141,8 +143,7 @@ function captureRun(
     bindAgain(committed) {
       const text = Buffer.from(admission.enter ? capture.sql : capture.sqlWhenEntered);
       const values = ownValues(capture.ownParameters, {
-        gid,
-        resource: c.resource,
+        branch,
         timeZone: c.settings.get('TimeZone') ?? 'UTC',
         committed,
       });

@@ -1,12 +1,12 @@
 /**
  * The prepared statements and portals of one client session, as far as a global transaction needs to know them. What is remembered
  * is a part of what the server has: it is bounded, and inside a global transaction the server is asked for the rest. Only that a
- * statement may name a gid is never forgotten: see `hasLostMarks`.
+ * statement may name a gid is never forgotten: see `hasLostClues`.
  */
 import type { StatementPlan } from '../../sql/statement.ts';
-import { gidFromSqlComment, type CommentGid } from '../../binding/from-sql-comment.ts';
-import { isMarked } from '../../binding/gid-marks.ts';
-import type { Gid } from '../../../src/contract/transaction.ts';
+import { markFromSqlComment, type CommentMark, type ServedTraces } from '../../binding/from-sql-comment.ts';
+import { hasClue } from '../../binding/gid-clues.ts';
+import type { Mark } from '../../../src/contract/transaction.ts';
 import type { Bind } from '../wire/bind.ts';
 import { decodeParse, encodeParse } from '../wire/parse.ts';
 import type { ProtocolFault } from '../wire/body.ts';
@@ -20,11 +20,11 @@ export interface Statement {
   /** The types that the client gave, 0 for those that the server shall infer. */
   readonly types: readonly number[];
   /** True when the text may name a gid: such a statement never runs unseen. */
-  readonly isMarked: boolean;
+  readonly hasClue: boolean;
   /** True while the server has not said that this is what it has under the name: it may have kept an older statement. */
   isDoubtful: boolean;
   /** True when that older statement may name a gid. */
-  mayHideMark: boolean;
+  mayHideClue: boolean;
   /** True when the server has it: the first Parse of an unnamed statement that will be captured is not sent. */
   isPrepared: boolean;
 }
@@ -36,8 +36,8 @@ export interface Portal {
   /** The client's whole Bind frame. */
   readonly frame: Buffer;
   readonly plan: StatementPlan;
-  /** The gid that the session had when it was bound: what stands behind the portal is right for no other. */
-  readonly gid: Gid | undefined;
+  /** The mark that the session had when it was bound: what stands behind the portal is right for no other. */
+  readonly mark: Mark | undefined;
 }
 
 /** Both, by name. */
@@ -45,12 +45,12 @@ export interface Statements {
   /** In the order of their last preparation, or use inside a global transaction. */
   readonly byName: Map<string, Statement>;
   readonly portals: Map<string, Portal>;
-  /** How many statements are marked or not prepared: while there are none, a Bind need not be looked at. */
-  marked: number;
+  /** How many statements have a clue or not prepared: while there are none, a Bind need not be looked at. */
+  withClue: number;
   /** What the named ones take. */
   bytes: number;
-  /** A marked statement was forgotten that the server may still have: any that is not remembered may be the one. */
-  hasLostMarks: boolean;
+  /** A statement with a clue was forgotten that the server may still have: any that is not remembered may be the one. */
+  hasLostClues: boolean;
 }
 
 /** More than drivers keep: pgJDBC 256, psycopg 100, Rails 1000 a connection. */
@@ -63,7 +63,7 @@ const NOT_ASCII = /[^\0-\x7f]/;
 
 /** An empty set. */
 export function noStatements(): Statements {
-  return { byName: new Map(), portals: new Map(), marked: 0, bytes: 0, hasLostMarks: false };
+  return { byName: new Map(), portals: new Map(), withClue: 0, bytes: 0, hasLostClues: false };
 }
 
 const GID_SETTING = /"?atomesh"?\s*\.\s*"?gid/i;
@@ -92,8 +92,8 @@ export function remember(statements: Statements, body: Buffer): Statement | Prot
   if (name !== '') {
     // Until the server has said so, it may have kept an older one of this name, remembered or not.
     statement.isDoubtful = true;
-    statement.mayHideMark = old === undefined ? statements.hasLostMarks : old.isMarked && old.text !== statement.text;
-    statement.isMarked ||= statement.mayHideMark;
+    statement.mayHideClue = old === undefined ? statements.hasLostClues : old.hasClue && old.text !== statement.text;
+    statement.hasClue ||= statement.mayHideClue;
   }
   keep(statements, statement);
   return statement;
@@ -132,13 +132,13 @@ export function forget(statements: Statements, name: string): void {
   if (old === undefined) return;
   statements.byName.delete(name);
   statements.bytes -= bytesOf(old);
-  if (old.isMarked || !old.isPrepared) statements.marked -= 1;
+  if (old.hasClue || !old.isPrepared) statements.withClue -= 1;
 }
 
 /** The client deallocated a statement by SQL, and which one was not seen: only those stay of which it matters that they are there. */
-export function forgetUnmarked(statements: Statements): void {
+export function forgetClueless(statements: Statements): void {
   for (const [name, statement] of statements.byName) {
-    if (name !== '' && !statement.isMarked) forget(statements, name);
+    if (name !== '' && !statement.hasClue) forget(statements, name);
   }
 }
 
@@ -151,7 +151,7 @@ export function forgetNamed(statements: Statements): void {
 export function setPrepared(statements: Statements, statement: Statement, isPrepared: boolean): void {
   if (statement.isPrepared === isPrepared) return;
   statement.isPrepared = isPrepared;
-  if (!statement.isMarked) statements.marked += isPrepared ? -1 : 1;
+  if (!statement.hasClue) statements.withClue += isPrepared ? -1 : 1;
 }
 
 /** The server has answered the Parse of a statement: it has it, and nothing else under its name; or it has refused or skipped it. */
@@ -162,23 +162,20 @@ export function settle(statements: Statements, statement: Statement, isPrepared:
 
 /** Forgets a statement that the server may still have. */
 export function lose(statements: Statements, statement: Statement): void {
-  statements.hasLostMarks ||= statement.isMarked;
+  statements.hasLostClues ||= statement.hasClue;
   forget(statements, statement.name);
 }
 
-/** The gid that a marked statement's comments name. */
-export function gidOfStatement(
-  statement: Statement,
-  gidOfTrace: (traceId: string) => Gid | undefined,
-): CommentGid | undefined {
-  return statement.isMarked ? gidFromSqlComment(statement.text, gidOfTrace) : undefined;
+/** The mark that the comments of a statement name, when its text may name one. */
+export function markOfStatement(statement: Statement, traces: ServedTraces): CommentMark | undefined {
+  return statement.hasClue ? markFromSqlComment(statement.text, traces) : undefined;
 }
 
 function keep(statements: Statements, statement: Statement): void {
   forget(statements, statement.name);
   statements.byName.set(statement.name, statement);
   statements.bytes += bytesOf(statement);
-  if (statement.isMarked) statements.marked += 1;
+  if (statement.hasClue) statements.withClue += 1;
   // One that is as large as many is not worth their place.
   if (bytesOf(statement) > BYTES_MAX / 4) lose(statements, statement);
   for (const [name, oldest] of statements.byName) {
@@ -199,9 +196,9 @@ class Remembered implements Statement {
   /** The text's bytes, as latin1. */
   readonly bytes: string;
   readonly types: readonly number[];
-  isMarked: boolean;
+  hasClue: boolean;
   isDoubtful = false;
-  mayHideMark = false;
+  mayHideClue = false;
   isPrepared = true;
   #text: string | undefined;
 
@@ -209,7 +206,7 @@ class Remembered implements Statement {
     this.name = name;
     this.bytes = text.toString('latin1');
     this.types = types;
-    this.isMarked = isMarked(text);
+    this.hasClue = hasClue(text);
   }
 
   get text(): string {

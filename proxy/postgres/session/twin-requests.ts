@@ -1,6 +1,7 @@
 /** The requests that put a capturing statement in the place of the client's, or the client's own back where it is needed. */
 import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Capture } from '../../sql/statement.ts';
+import type { UndoBranch } from '../../sql/work.ts';
 import { withoutPosition } from './capture-run.ts';
 import type { Conversation } from './conversation.ts';
 import type { Request } from './exchange.ts';
@@ -11,7 +12,7 @@ import type { ProtocolFault } from '../wire/body.ts';
 export interface TwinBinding {
   readonly portal: Portal;
   readonly capture: Capture;
-  readonly gid: Gid;
+  readonly branch: UndoBranch;
   /** Whose row locks may be taken over. */
   readonly committed: readonly Gid[];
   /** The statement also enters the branch. */

@@ -2,6 +2,7 @@
 import type { Gid } from '../../../src/contract/transaction.ts';
 import type { SessionSettings } from '../../sql/planner.ts';
 import type { Capture } from '../../sql/statement.ts';
+import type { UndoBranch } from '../../sql/work.ts';
 import { ownTypes, ownValues } from './capture-run.ts';
 import type { Portal } from './statements.ts';
 import { extendBind } from '../wire/bind.ts';
@@ -31,7 +32,6 @@ const TWINS_MAX = 500;
 const UNNAMED = Buffer.alloc(0);
 
 export class Twins {
-  readonly #resource: string;
   readonly #settings: SessionSettings;
   readonly #close: (frame: Buffer) => void;
   /** By the plan's own capture, whose identity is cheaper to look up than its text, then by what else makes a difference. */
@@ -40,8 +40,7 @@ export class Twins {
   #named = 0;
 
   /** `close` sends a Close of a statement of ours that makes room for another. */
-  constructor(resource: string, settings: SessionSettings, close: (frame: Buffer) => void) {
-    this.#resource = resource;
+  constructor(settings: SessionSettings, close: (frame: Buffer) => void) {
     this.#settings = settings;
     this.#close = close;
   }
@@ -57,7 +56,7 @@ export class Twins {
     readonly portal: Portal;
     readonly capture: Capture;
     readonly enter: boolean;
-    readonly gid: Gid;
+    readonly branch: UndoBranch;
     readonly committed: readonly Gid[];
   }): BoundTwin | ProtocolFault {
     const { capture, portal } = of;
@@ -71,8 +70,7 @@ export class Twins {
     if (isNew && isKept) twin.name = `atomesh_${(this.#named += 1)}`;
     const statement = twin.name === undefined ? UNNAMED : Buffer.from(twin.name);
     const values = ownValues(capture.ownParameters, {
-      gid: of.gid,
-      resource: this.#resource,
+      branch: of.branch,
       timeZone: this.#settings.get('TimeZone') ?? 'UTC',
       committed: of.committed,
     });

@@ -13,7 +13,7 @@ import {
   unwrap,
   type References,
 } from '../tree.ts';
-import { refuse } from './refusal.ts';
+import { always, refuse } from './refusal.ts';
 
 /** What a statement is, as far as its text alone tells. */
 export type Class =
@@ -105,23 +105,25 @@ const NESTED: Readonly<Record<string, string>> = {
 };
 
 function refuseNested(found: References): StatementPlan | undefined {
+  for (const call of found.settings) {
+    const name = stringConstant(children(call, 'args')[0]);
+    if (name === undefined || name.toLowerCase() === 'atomesh.gid') {
+      return always(
+        refuse(
+          'set_config with a computed name, or of atomesh.gid within a larger statement, is not supported',
+          "Write SELECT set_config('atomesh.gid', …, true) as a statement of its own.",
+        ),
+      );
+    }
+    const setting = refuseSetting(name, undefined);
+    if (setting !== undefined) return setting;
+  }
   const [nested] = found.nestedWrites;
   if (nested !== undefined) {
     return refuse(
       `${NESTED[nested] ?? nested} within another statement is not supported`,
       'Write the change as a statement of its own.',
     );
-  }
-  for (const call of found.settings) {
-    const name = stringConstant(children(call, 'args')[0]);
-    if (name === undefined || name.toLowerCase() === 'atomesh.gid') {
-      return refuse(
-        'set_config with a computed name, or of atomesh.gid within a larger statement, is not supported',
-        "Write SELECT set_config('atomesh.gid', …, true) as a statement of its own.",
-      );
-    }
-    const setting = refuseSetting(name, undefined);
-    if (setting !== undefined) return setting;
   }
   return undefined;
 }
@@ -138,7 +140,7 @@ function transactionPlan(node: Tree): StatementPlan {
   const kind = text(node, 'kind') ?? '';
   const verb = VERBS[kind];
   if (verb === undefined)
-    return refuse('two-phase commit by hand (PREPARE TRANSACTION, COMMIT PREPARED) is not supported');
+    return always(refuse('two-phase commit by hand (PREPARE TRANSACTION, COMMIT PREPARED) is not supported'));
   const name = text(node, 'savepoint_name');
   const chained = node['chain'] === true && (verb === 'commit' || verb === 'rollback');
   return { kind: 'control', verb: chained ? `${verb}-and-chain` : verb, ...(name === undefined ? {} : { name }) };
@@ -162,7 +164,9 @@ function settingPlan(node: Tree): StatementPlan {
     return { kind: 'set-gid', setting: { scope, value: undefined } };
   const value = constantText(children(node, 'args')[0]);
   if (value === undefined)
-    return refuse('SET atomesh.gid to anything but a constant is not supported', "Write SET atomesh.gid = '…'.");
+    return always(
+      refuse('SET atomesh.gid to anything but a constant is not supported', "Write SET atomesh.gid = '…'."),
+    );
   return { kind: 'set-gid', setting: { scope, value: value === '' ? undefined : value } };
 }
 
@@ -171,7 +175,7 @@ function refuseSetting(name: string, value: string | undefined): StatementPlan |
   if (!GUARDED.has(lower)) return undefined;
   if (lower === 'client_encoding' && /^utf-?8$/i.test(value ?? '')) return undefined;
   if (lower === 'standard_conforming_strings' && /^(on|true|yes|1)$/i.test(value ?? '')) return undefined;
-  return refuse(`changing ${lower} is not supported`, 'Change it before the global transaction.');
+  return always(refuse(`changing ${lower} is not supported`, 'Change it before the global transaction.'));
 }
 
 function constantText(node: Tree | undefined): string | undefined {
@@ -204,9 +208,11 @@ function gidCall(select: Tree): StatementPlan | undefined {
   const scope = scopeOf(local);
   const given = stringConstant(value) ?? parameterNumber(value);
   if (scope === undefined || given === undefined) {
-    return refuse(
-      'set_config of atomesh.gid with a computed value, or with a computed third argument, is not supported',
-      "Write SELECT set_config('atomesh.gid', $1, true).",
+    return always(
+      refuse(
+        'set_config of atomesh.gid with a computed value, or with a computed third argument, is not supported',
+        "Write SELECT set_config('atomesh.gid', $1, true).",
+      ),
     );
   }
   return { kind: 'set-gid', setting: { scope, value: given === '' ? undefined : given } };

@@ -26,3 +26,8 @@ export function refuse(
 export function refuseAs(code: string, message: string, hint: string): StatementPlan {
   return { kind: 'refuse', refusal: { code, message, hint } };
 }
+
+/** The same plan, for what is refused inside an operation too: it concerns the session, and not images. */
+export function always(plan: StatementPlan): StatementPlan {
+  return plan.kind === 'refuse' ? { ...plan, isAlways: true } : plan;
+}

@@ -3,7 +3,7 @@ import { sidecarOptions } from '../../../proxy/options.ts';
 import { startPostgresListener, type PostgresListener } from '../../../proxy/postgres/listener.ts';
 import { loadParser } from '../../../proxy/postgres/parse.ts';
 import { createPlanner } from '../../../proxy/postgres/plan.ts';
-import type { Gid } from '../../../src/contract/transaction.ts';
+import type { ServedTraces } from '../../../proxy/binding/from-sql-comment.ts';
 import { openLog } from '../../../src/platform/log.ts';
 
 export interface ListeningOptions {
@@ -13,7 +13,7 @@ export interface ListeningOptions {
   readonly host?: string;
   readonly sessionsMax?: number;
   readonly tls?: { readonly mode: 'disable' | 'require' | 'verify-full'; readonly ca?: string };
-  readonly gidOfTrace?: (traceId: string) => Gid | undefined;
+  readonly traces?: ServedTraces;
   /** Default 64 MiB. */
   readonly statementBytesMax?: number;
 }
@@ -55,8 +55,8 @@ export async function startListening(options: ListeningOptions): Promise<Listeni
       opened: async () => undefined,
     },
     holders: { wait: async () => 'timeout', released: () => undefined },
-    createPlanner: () => createPlanner({ mode: 'undo', maxRows: 1000 }),
-    gidOfTrace: options.gidOfTrace ?? (() => undefined),
+    createPlanner: () => createPlanner({ mode: 'undo', maxRows: 1000, carriesBarrier: true }),
+    traces: options.traces ?? { markOf: () => undefined, size: 0 },
     count: (what) => {
       counts[what] = (counts[what] ?? 0) + 1;
     },

@@ -1,0 +1,103 @@
+/**
+ * What a listener does with a request, decided by its head alone, whatever version of HTTP it came by. HTTP/1 and HTTP/2 share the
+ * decisions and the gates; how bytes are carried is their own.
+ */
+import type { CodedError } from '../../src/contract/errors.ts';
+import type { OperationOf } from '../branch/barrier.ts';
+import type { RetryRule } from '../routes/route.ts';
+
+/** The head of a request. */
+export interface RequestHead {
+  readonly method: string;
+  /** As it came: origin-form, absolute-form, or `*`; of HTTP/2 the `:path`. */
+  readonly target: string;
+  /**
+   * End-to-end headers (RFC 9110 §7.6.1), flat: name, value, name, value, …; of HTTP/2 without pseudo-headers. Host is among them
+   * only where the next hop is to get the caller's.
+   */
+  readonly headers: string[];
+  /** The authority of the tunnel (CONNECT) or of the connection (`:authority`) that the request came through, where that names its destination. */
+  readonly authority?: string | undefined;
+  /**
+   * The whole body, kept so that it can still be sent on: asked for by routes that need it. A `CodedError` (LENGTH_REQUIRED,
+   * BODY_TOO_LARGE) when its length is not known or above the limit: then nothing has been read. BAD_REQUEST when the client left
+   * before it was whole. Asked again, it gives the same.
+   */
+  body(bytesMax: number): Promise<Buffer | CodedError>;
+}
+
+/** A request that is to be sent on. */
+export interface Passage {
+  /** `http://host:port` of where it goes, as `URL.origin` has it. */
+  readonly origin: string;
+  readonly path: string;
+  readonly headers: string[];
+  /** Stands between the answer and the client. */
+  readonly gate?: Gate;
+  /** Called once when the exchange is over, however it ends. */
+  readonly ended?: () => void;
+  /** How long the other side may take to begin its answer, in milliseconds and per try, where a route says so. */
+  readonly timeoutMs?: number;
+  /** Whoever sets it vouches that a repetition does no harm; see `proxy/http/retry.ts`. */
+  readonly retry?: RetryRule;
+}
+
+/** An answer that is given without asking the other side. */
+export interface OwnAnswer {
+  readonly status: number;
+  /** Flat; without a Content-Length, the length of the body is put in. */
+  readonly headers: readonly string[];
+  readonly body: Buffer;
+}
+
+/** An answer as a gate gets to see it. */
+export interface HeldAnswer {
+  readonly status: number;
+  /** End-to-end headers, flat. */
+  readonly headers: readonly string[];
+  /** The whole body, when the gate keeps bodies and this one was not too long for it. */
+  readonly body?: Buffer;
+}
+
+/** What to do with an answer that was held back. */
+export type Verdict =
+  | { readonly kind: 'pass'; readonly headers: readonly string[] }
+  | { readonly kind: 'replace'; readonly error: CodedError; readonly headers: readonly string[] }
+  | { readonly kind: 'answer'; readonly answer: OwnAnswer };
+
+/** Stands between an answer and the client: nothing of the answer goes out before the verdict. `answered` or `failed` is called once at most. */
+export interface Gate {
+  /** Up to so many bytes of a body are kept for `answered`; a longer one, or one that does not end in time, is streamed as without it. */
+  readonly keeps?: number;
+  /** The other side answers. Never rejects. */
+  answered(answer: HeldAnswer): Promise<Verdict>;
+  /** It did not answer, or broke off inside a body that was to be kept. Resolves with headers for the error that the client gets. Never rejects. */
+  failed(error: CodedError): Promise<readonly string[]>;
+  /** The client left before the answer went on, perhaps after `answered` or `failed` was called. */
+  clientLeft(): void;
+}
+
+/** What becomes of a request. */
+export type Admission =
+  | { readonly kind: 'pass'; readonly passage: Passage }
+  | { readonly kind: 'answer'; readonly answer: OwnAnswer }
+  | { readonly kind: 'refuse'; readonly error: CodedError };
+
+/** Decides at once where no route and no gid is involved: such a request awaits nothing. Never rejects. */
+export type Admit = (head: RequestHead) => Admission | Promise<Admission>;
+
+/** What stands at the end of a request that is sent on. */
+export interface Ending {
+  readonly gate?: Gate;
+  readonly ended?: () => void;
+}
+
+/** Serves branch operations that callers ask for. */
+export interface OperationDesk {
+  /**
+   * Answers the operation, or has the application called: `pass` makes the passage to it, with the mark of the operation in all
+   * carriers and the trace bound to it, for as long as the exchange runs. Where `pass` refuses, because there is no room for another
+   * trace, it has told the gate (`clientLeft`) and called `ended`. Never rejects.
+   */
+  admit(operation: OperationOf, pass: (ending: Ending) => Admission): Promise<Admission>;
+}

@@ -1,0 +1,82 @@
+/**
+ * A server that requests are forwarded to: a pool of kept-alive connections, one request on each at a time.
+ * Undici's `dispatch` carries nearly everything; what it cannot carry (request trailers, `Expect: 100-continue`,
+ * `OPTIONS *`) goes over node's own client, through the same interface.
+ */
+import type { LookupFunction } from 'node:net';
+import type { Readable } from 'node:stream';
+import { Pool } from 'undici';
+import type { RawHead } from '../http/headers.ts';
+import { openPlainOrigin } from './plain-origin.ts';
+
+/** One request as it goes to an origin. */
+export interface OriginRequest {
+  readonly method: string;
+  /** Origin-form, or `*`. */
+  readonly path: string;
+  readonly headers: string[];
+  /** What to stream the body from (a message of HTTP/1 may have trailers), or the body; null when there is none. */
+  readonly body: Readable | Buffer | null;
+}
+
+/**
+ * What is told about a request, in this order: `onConnect` when a connection begins to carry it (again after a retry),
+ * `onHeaders` for each interim head and then for the final one, `onData`, `onComplete`; or `onError` at any point, once.
+ * False from `onHeaders` or `onData` stops reading until `resume` is called. Undici's older handler shape: the newer
+ * one merges repeated headers into an object at a cost for every request.
+ */
+export interface AnswerHandler {
+  onConnect(abort: (reason?: Error) => void): void;
+  onHeaders(status: number, head: RawHead, resume: () => void, statusText: string): boolean;
+  onData(chunk: Buffer): boolean;
+  onComplete(trailers: RawHead | null): void;
+  onError(error: Error): void;
+}
+
+export interface Origin {
+  /** Sends the request; `rare` when undici cannot carry it. Everything that goes wrong is told to the handler. */
+  dispatch(request: OriginRequest, handler: AnswerHandler, rare: boolean): void;
+  /** Takes no more requests and ends its connections when those that run are over. */
+  close(): Promise<void>;
+  /** Ends every connection at once. */
+  destroy(): Promise<void>;
+}
+
+export interface OriginOptions {
+  /** `http://host:port` or `https://host:port`. */
+  readonly url: string;
+  /** How long the origin may take to begin its answer once it has the request. */
+  readonly timeoutMs: number;
+  /** Resolves names, and may refuse addresses. */
+  readonly lookup?: LookupFunction;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Shorter than what common servers grant (node 5 s, gunicorn 2 s), so that we are mostly the side that closes. */
+const KEEP_ALIVE_MS = 1_500;
+const ANSWER_HEAD_BYTES_MAX = 64 * 1024;
+
+/** The pool connects when the first request comes. */
+export function openOrigin(options: OriginOptions): Origin {
+  const pool = new Pool(options.url, {
+    connections: null, // the listener in front limits how many requests run at once
+    pipelining: 1,
+    headersTimeout: options.timeoutMs,
+    bodyTimeout: 0, // a stream of events may be silent for hours; dead peers are found by TCP keep-alive
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxHeaderSize: ANSWER_HEAD_BYTES_MAX,
+    connect: { timeout: CONNECT_TIMEOUT_MS, ...(options.lookup === undefined ? {} : { lookup: options.lookup }) },
+  });
+  const plain = openPlainOrigin(options, CONNECT_TIMEOUT_MS);
+  return {
+    dispatch(request, handler, rare) {
+      if (rare) plain.dispatch(request, handler);
+      else pool.dispatch(request, handler);
+    },
+    close: () => pool.close(),
+    async destroy() {
+      plain.destroy();
+      await pool.destroy();
+    },
+  };
+}

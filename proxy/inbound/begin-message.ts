@@ -1,0 +1,92 @@
+/**
+ * A two-phase message around one inbound request: what the application has left in its local transaction decides, not what it
+ * answered. Its answer only says when to look.
+ *
+ * Crash rule: whoever dies, the barrier's row stands with the local transaction or does not stand. The coordinator asks for it at the
+ * control listener when it has not heard the end, and the question itself keeps out what has not committed by then.
+ */
+import { CodedError } from '../../src/contract/errors.ts';
+import type { Gid } from '../../src/contract/transaction.ts';
+import type { Barrier } from '../branch/barrier.ts';
+import type { Gate, Verdict } from '../http/admission.ts';
+import type { BeginRule } from '../transaction/begin.ts';
+import { abort, isIn, outcomeHeaders, submit, untilOver, type Outcome, type Undecided } from '../transaction/decide.ts';
+
+/** What messages need of the sidecar. */
+export interface MessageDesk {
+  /** Of the database that the application's local transaction runs in. */
+  readonly barrier: Pick<Barrier, 'backCheck'>;
+  /** Where the coordinator asks how a local transaction ended. */
+  readonly checkUrl: string;
+}
+
+/** The gate of a request whose local transaction decides over `transaction`. */
+export function openMessageGate(transaction: Undecided, rule: BeginRule, { barrier }: MessageDesk): Gate {
+  const { gid, log } = transaction;
+  let isDeciding = false;
+
+  const decide = async (status: number): Promise<Verdict> => {
+    if (!isIn(rule.commitOn, status)) {
+      return { kind: 'pass', headers: outcomeHeaders(gid, await settle(`the application answered ${status}`)) };
+    }
+    const submitted = await submit(transaction);
+    if (submitted.error !== undefined) {
+      return { kind: 'replace', error: submitted.error, headers: outcomeHeaders(gid, submitted.outcome) };
+    }
+    if (rule.wait === 'finished') await untilOver(transaction, rule.timeout);
+    return { kind: 'pass', headers: outcomeHeaders(gid, 'committed') };
+  };
+
+  /** As the local transaction ended. When its database does not say, the coordinator asks again later. */
+  const settle = async (reason: string): Promise<Outcome> => {
+    const ended = await barrier.backCheck(gid).catch((cause: unknown) => {
+      log.warn({ err: cause, gid, reason }, 'the local transaction of a message is in doubt; the coordinator will ask');
+      return undefined;
+    });
+    if (ended === undefined) return 'unknown';
+    if (ended === 'rolled-back') return await abort(transaction, reason);
+    return (await submit(transaction)).outcome;
+  };
+
+  return {
+    answered({ status }) {
+      isDeciding = true;
+      const verdict = decide(status);
+      transaction.follow(verdict);
+      return verdict;
+    },
+    async failed(error) {
+      isDeciding = true;
+      const settled = settle(`the application did not answer: ${error.message}`);
+      transaction.follow(settled);
+      return outcomeHeaders(gid, await settled);
+    },
+    clientLeft() {
+      if (isDeciding) return;
+      isDeciding = true;
+      transaction.follow(settle('the client left before the answer'));
+    },
+  };
+}
+
+/**
+ * How the coordinator is answered that asks for the local transaction of `gid`. Rejects with a `CodedError` when the database does not
+ * say, or when there is none that carries barriers.
+ */
+export async function checkMessage(desk: MessageDesk | undefined, gid: Gid): Promise<'committed' | 'rolled-back'> {
+  if (desk === undefined) {
+    throw new CodedError('BRANCH_UNKNOWN', 'this sidecar has no database that carries barriers', {
+      hint: 'Configure the database again, and inbound.barrier, until the messages that were begun with it have ended.',
+    });
+  }
+  try {
+    return await desk.barrier.backCheck(gid);
+  } catch (cause) {
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    throw new CodedError('STORE_FAILED', `the local transaction of ${gid} is in doubt: ${detail}`, {
+      retry: 'safe',
+      hint: 'It is asked for again. Check that the database of the barrier runs.',
+      cause,
+    });
+  }
+}
