@@ -18,6 +18,8 @@ if (error !== undefined) throw error;
 if (status !== 0) process.exit(status ?? 1);
 // Read at run time, by the gRPC server and the gRPC client.
 cpSync(join(root, 'src', 'grpc', 'proto'), join(root, 'dist', 'src', 'grpc', 'proto'), { recursive: true });
+// Read by Python, in applications that `atomesh run --trace-agent python` starts.
+cpSync(join(root, 'cli', 'run', 'python'), join(root, 'dist', 'cli', 'run', 'python'), { recursive: true });
 // The demo needs a real PostgreSQL, which only a checkout has; `atomesh demo` says so. What it is made of stays out.
 rmSync(join(root, 'dist', 'examples'), { recursive: true, force: true });
 if (!readFileSync(main, 'utf8').startsWith('#!/usr/bin/env node\n')) throw new Error(`${main} has lost its first line`);

@@ -8,11 +8,21 @@ import { dbCommand } from './db.ts';
 import { demoCommand } from './demo.ts';
 import { CommandFailed, describeError, EXIT, isExpected } from './exit.ts';
 import { healthCommand } from './health.ts';
+import { runCommand } from './run/command.ts';
 import { sidecarCommand } from './sidecar.ts';
 import { txCommand } from './tx.ts';
 import { VERSION } from './version.ts';
 
-const COMMANDS = [coordinatorCommand, sidecarCommand, dbCommand, txCommand, configCommand, healthCommand, demoCommand];
+const COMMANDS = [
+  coordinatorCommand,
+  sidecarCommand,
+  runCommand,
+  dbCommand,
+  txCommand,
+  configCommand,
+  healthCommand,
+  demoCommand,
+];
 
 // A defect must not go unseen, and must not leave a process that half works. Rejections nobody handles arrive here too.
 process.on('uncaughtException', endByDefect);

@@ -12,6 +12,7 @@ const EXAMPLES: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> =
   'workflow-trip': () => import('./workflow-trip/main.ts'),
   'flash-sale': () => import('./flash-sale/main.ts'),
   'cache-invalidation': () => import('./cache-invalidation/main.ts'),
+  opentelemetry: () => import('./opentelemetry/main.ts'),
 };
 
 async function main([name = '']: readonly string[]): Promise<number> {

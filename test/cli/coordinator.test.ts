@@ -131,6 +131,22 @@ test('tx shows what a coordinator keeps, as text and as JSON', async (t) => {
   t.regex(unknown.err, /does not know the transaction order-3/);
 });
 
+test('tx show tells of a workflow its run, its steps and whom it asks, and of a message how often it is tried', async (t) => {
+  const { url } = await coordinator(t);
+  const client = connectCoordinator({ url, timeoutMs: 5000 });
+  t.teardown(() => client.close());
+  const callback = { operation: 'workflow', url: 'http://127.0.0.1:1/run', afterMs: 60_000 } as const;
+  const gid = 'trip-1' as Gid;
+  await client.begin({ gid, callback });
+  await client.step(gid, { run: 1, step: 'book', data: '' });
+  await client.runs(gid);
+  const operations = { action: 'http://127.0.0.1:1/send' };
+  await client.enlist(gid, { kind: 'msg', resource: 'mail', operations, attemptsMax: 5 });
+  const { out } = await run(t, ['tx', 'show', gid, '--url', url]);
+  t.regex(out, /\nrun: +2\nsteps: +book\ncallback: +workflow http:\/\/127\.0\.0\.1:1\/run, 0 tries, next in /);
+  t.regex(out, /\n01 +msg +mail +prepared +0\/5/);
+});
+
 test('tx sends the token from the environment, and says so when there is none', async (t) => {
   const { url } = await coordinator(t, 'token: canary-7f3a\n');
   const words = ['tx', 'list', '--url', url];

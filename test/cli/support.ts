@@ -24,6 +24,8 @@ export interface Running {
   /** Resolves with the first line on standard output; rejects when the process ends without one. */
   readonly line: Promise<string>;
   readonly ended: Promise<Ended>;
+  /** What has arrived on standard output so far. */
+  output(): string;
   /** What has arrived on standard error so far. */
   errors(): string;
 }
@@ -59,7 +61,7 @@ export function start(
   });
   first.promise.catch(() => undefined);
   t.teardown(() => child.kill('SIGKILL'));
-  return { process: child, line: first.promise, ended, errors: () => output.err };
+  return { process: child, line: first.promise, ended, output: () => output.out, errors: () => output.err };
 }
 
 /** Runs `atomesh` with `words` to its end. */

@@ -12,7 +12,7 @@ test('the version is that of the package', async (t) => {
 test('help is no error and names every command', async (t) => {
   const { code, out } = await run(t, ['--help']);
   t.is(code, 0);
-  for (const name of ['coordinator', 'sidecar', 'db', 'tx', 'config', 'health', 'demo']) {
+  for (const name of ['coordinator', 'sidecar', 'run', 'db', 'tx', 'config', 'health', 'demo']) {
     t.regex(out, new RegExp(`^  ${name}\\b`, 'm'));
   }
 });
@@ -20,6 +20,11 @@ test('help is no error and names every command', async (t) => {
 const MISUSED: readonly (readonly string[])[] = [
   ['nothing-like-this'],
   ['sidecar'],
+  ['run'],
+  ['run', '--config', 'x.yaml'],
+  ['run', '--config', 'x.yaml', '--port', '70000', '--', 'true'],
+  ['run', '--config', 'x.yaml', '--env', 'NOT_SET_AT_ALL', '--', 'true'],
+  ['run', '--config', 'x.yaml', '--trace-agent', 'cobol', '--', 'true'],
   ['coordinator', '--confg', 'x'],
   ['tx', 'show'],
   ['tx', 'show', 'not a gid'],
