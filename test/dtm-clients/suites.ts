@@ -122,14 +122,14 @@ async function classPath(scratch: string): Promise<string> {
   return [join(scratch, 'java'), libraries.trim()].join(delimiter);
 }
 
-interface Execution {
+export interface Execution {
   readonly folder: string;
   readonly withinMs: number;
   readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** Runs a program to its end; one that takes longer than `withinMs` is killed. Resolves also when there is no such program. */
-function execute(program: string, args: readonly string[], options: Execution): Promise<Finished> {
+export function execute(program: string, args: readonly string[], options: Execution): Promise<Finished> {
   const { folder, withinMs, environment = {} } = options;
   const { promise, resolve } = Promise.withResolvers<Finished>();
   const child = spawn(program, args, {
