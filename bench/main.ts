@@ -7,15 +7,28 @@ import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { abortsPart } from './aborts/aborts.ts';
 import { coordinatorPart } from './coordinator.ts';
 import { grpcPart } from './grpc.ts';
-import { httpPart } from './http.ts';
+import { httpPart } from './http/http.ts';
+import { latencyPart } from './http/latency.ts';
 import type { Part, Result, Wishes } from './measure.ts';
 import { modesPart } from './modes/modes.ts';
 import { restartPart } from './restart.ts';
 import { sqlPart } from './sql.ts';
+import { tccPart } from './tcc/tcc.ts';
 
-const PARTS: readonly Part[] = [coordinatorPart, modesPart, restartPart, httpPart, grpcPart, sqlPart];
+const PARTS: readonly Part[] = [
+  coordinatorPart,
+  modesPart,
+  restartPart,
+  httpPart,
+  latencyPart,
+  abortsPart,
+  tccPart,
+  grpcPart,
+  sqlPart,
+];
 
 const { only, json, transactions } = parseArgs({
   options: { only: { type: 'string' }, json: { type: 'string' }, transactions: { type: 'string' } },

@@ -107,6 +107,22 @@ export async function startChild(module: string, ...args: readonly string[]): Pr
   };
 }
 
+/** Starts a sidecar as a process of its own; `options` as in the YAML. Its port is that of its only listener. */
+export function startSidecarChild(options: Readonly<Record<string, unknown>>): Promise<Child> {
+  return startChild('./sidecar-process.ts', JSON.stringify({ service: 'bench', ...options }));
+}
+
+/** Processor time that `children` spend together while `work` runs, in seconds. They answer the question `cpu` with microseconds. */
+export async function cpuSecondsOf(children: readonly Child[], work: () => Promise<void>): Promise<number> {
+  const spent = async (): Promise<number> => {
+    const each = await Promise.all(children.map((child) => child.ask('cpu')));
+    return each.reduce<number>((sum, microseconds) => sum + Number(microseconds), 0) / 1e6;
+  };
+  const before = await spent();
+  await work();
+  return (await spent()) - before;
+}
+
 export interface LoadAnswer {
   readonly status: number;
   readonly body: string;
