@@ -4,7 +4,7 @@
 # each with its reason.
 #
 # Needs the Debian packages that .ci/run installs. Uses a cluster and a sidecar of its own in a temporary folder.
-# Arguments: the suites to run (pq pgx sqlalchemy), all of them by default. The last line counts the tests.
+# Arguments: the suites to run (pq pgx sqlalchemy tools), all of them by default. The last line counts the tests.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,9 +13,9 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/atomesh-drivers-XXXXXX")
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
 gocode=/usr/share/gocode/src/github.com
 suites=("$@")
-[ ${#suites[@]} -gt 0 ] || suites=(pq pgx sqlalchemy)
+[ ${#suites[@]} -gt 0 ] || suites=(pq pgx sqlalchemy tools)
 # So many tests pass directly at the least: a suite that does not run proves nothing.
-declare -A least=([pq]=200 [pgx]=400 [sqlalchemy]=400)
+declare -A least=([pq]=200 [pgx]=400 [sqlalchemy]=400 [tools]=9)
 server_pid=
 sidecar_pid=
 
@@ -133,6 +133,9 @@ run_sqlalchemy() { # port log
     --dburi "postgresql+psycopg2://postgres@127.0.0.1:$1/satest" test_suite.py) >"$2" 2>&1 || true
   sed -n 's/^PASSED //p' "$2"
 }
+
+# shellcheck source=tools.sh
+. "$here/tools.sh"
 
 start_server
 start_sidecar

@@ -1,0 +1,58 @@
+/**
+ * A longer hunt than the tests make: `node test/rollback-equality/hunt.ts [--seed S [--path P]] [--seconds 300] [--major 18]
+ * [--law rollback|commit] [--sqlsmith 20000]`. Prints the smallest batch that breaks the law, and ends with 1 then. `--sqlsmith`
+ * rolls back what SQLsmith generates, that many statements of it, instead of our own grammar.
+ */
+import { parseArgs } from 'node:util';
+import type { PostgresMajor } from '../../examples/support/postgres-server.ts';
+import { tell } from './run-batch.ts';
+import { search, type Bounds } from './search.ts';
+import { smith } from './sqlsmith.ts';
+import { startStage, type Stage } from './stage.ts';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: String(1 + (process.pid % 1_000_000)) },
+    path: { type: 'string' },
+    seconds: { type: 'string', default: '300' },
+    major: { type: 'string', default: '18' },
+    law: { type: 'string', default: 'rollback' },
+    sqlsmith: { type: 'string' },
+  },
+});
+const seed = Number(values.seed);
+
+/** Rolls back batches of SQLsmith, and answers the first fault. */
+async function searchSmithed(stage: Stage, queries: number): Promise<string | undefined> {
+  const smithed = await smith(stage.mesh.server, 'shop', seed, queries);
+  if (smithed.kind === 'missing') return smithed.why;
+  for (const batch of smithed.batches) {
+    const fault = await stage.rollsBack(batch);
+    if (fault !== undefined) return `${fault}\n${tell(batch)}`;
+  }
+  return undefined;
+}
+
+await using stage = await startStage(Number(values.major) as PostgresMajor);
+const bounds: Bounds = {
+  seed,
+  ms: Number(values.seconds) * 1000,
+  runs: 1_000_000,
+  ...(values.path === undefined ? {} : { path: values.path }),
+};
+const found =
+  values.sqlsmith === undefined
+    ? await search(values.law === 'commit' ? stage.commitsAlike : stage.rollsBack, bounds)
+    : await searchSmithed(stage, Number(values.sqlsmith));
+const { tally } = stage;
+for (const [why, times] of [...tally.reasons].toSorted(([, a], [, b]) => b - a).slice(0, 25)) {
+  console.log(`${String(times).padStart(7)}  ${why}`);
+}
+const { batches, statements, ran, touched, refused, failed } = tally;
+console.log(
+  `seed ${seed}: ${batches} batches, ${statements} statements, ${ran} ran, ${touched} met rows, ${refused} refused, ${failed} failed`,
+);
+if (found !== undefined) {
+  console.log(found);
+  process.exitCode = 1;
+}

@@ -1,0 +1,37 @@
+import test from 'ava';
+import { hunt } from './hunt.ts';
+import { startTwins } from './twins.ts';
+
+const CHUNKS = [1, 7, 65_536];
+const seed = Date.now() % 0x7fff_ffff;
+
+/** Messages that every run must have made the server send: otherwise it has shown little. */
+const HEARD_OUTSIDE = '123ACDEGHINSTVZcdnst'.split('');
+const HEARD_INSIDE = '123CDEHINTZcdnst'.split('');
+
+for (const major of [18, 16, 14] as const) {
+  test.serial(
+    `PostgreSQL ${major}: whatever a client says, in any order, it hears through a sidecar what it hears without, byte for byte`,
+    async (t) => {
+      t.log(`seed ${seed}`);
+      await using twins = await startTwins(major, CHUNKS);
+      const { talks, messages } = await hunt(twins, { seed, talks: 120, isInside: false });
+      t.is(talks, 120);
+      for (const type of HEARD_OUTSIDE) t.true(messages.has(type), `no message ${type} was heard`);
+      for (const { counts } of twins.sidecars)
+        t.deepEqual(counts, {}, 'something was taken for a part of a global transaction');
+    },
+  );
+}
+
+test.serial(
+  'a client that has named a gid hears what it hears without a sidecar, but for what differs by design',
+  async (t) => {
+    t.log(`seed ${seed}`);
+    await using twins = await startTwins(18, CHUNKS);
+    const { messages } = await hunt(twins, { seed, talks: 50, isInside: true });
+    for (const type of HEARD_INSIDE) t.true(messages.has(type), `no message ${type} was heard`);
+    const captured = twins.sidecars.reduce((sum, { counts }) => sum + (counts['captured'] ?? 0), 0);
+    t.true(captured > 50, `only ${captured} statements were captured`);
+  },
+);
