@@ -1,7 +1,7 @@
 /** `atomesh db init`: puts the schema that a sidecar needs into its databases, or prints the SQL for those who apply it themselves. */
 import { Command } from 'commander';
 import type { DatabaseOptions } from '../proxy/options.ts';
-import { initialiseDatabase, schemaSql } from '../proxy/postgres/schema.ts';
+import { initialiseDatabase, schemaSql, type SchemaOptions } from '../proxy/postgres/schema.ts';
 import { phaseTwoConnection } from '../proxy/postgres/upstream.ts';
 import { CommandFailed, describeError, EXIT } from './exit.ts';
 import { sidecarConfig } from './options.ts';
@@ -10,6 +10,7 @@ interface InitOptions {
   readonly config: string;
   readonly database?: readonly string[];
   readonly grantTo?: string;
+  readonly grantBarrier?: string;
   readonly adminUser?: string;
   readonly adminPasswordEnv?: string;
   readonly print?: true;
@@ -20,6 +21,7 @@ const init = new Command('init')
   .requiredOption('-c, --config <file>', 'the options of the sidecar')
   .option('--database <name...>', 'only these databases of the file')
   .option('--grant-to <role>', 'the role that the application logs in as (default: every role)')
+  .option('--grant-barrier <role>', "a role that writes to atomesh.barrier itself, with the client library's barrier")
   .option('--admin-user <role>', 'log in as this role instead of the credentials in the file')
   .option('--admin-password-env <name>', 'the environment variable that holds its password')
   .option('--print', 'print the SQL and connect to nothing')
@@ -28,11 +30,15 @@ const init = new Command('init')
     const password = adminPassword(options);
     let failures = 0;
     for (const database of databases) {
-      if (options.print) printSql(database, options.grantTo);
+      if (options.print) printSql(database, options);
       else if (!(await initialise(database, options, password))) failures += 1;
     }
+    if (options.grantTo === undefined) process.stderr.write(`${EVERY_ROLE}\n`);
     if (failures > 0) throw new CommandFailed(EXIT.failure, `${failures} of ${databases.length} databases failed`);
   });
+
+const EVERY_ROLE =
+  'warning: without --grant-to every role of a database may take part in global transactions, and so keep operations of others from taking effect. Name the role of the application, and run this again.';
 
 export const dbCommand: Command = new Command('db').description('prepare databases').addCommand(init);
 
@@ -59,9 +65,10 @@ function adminPassword({ adminUser, adminPasswordEnv }: InitOptions): string | u
 /** True when the schema is in place. What went wrong goes to standard error: the other databases still get their turn. */
 async function initialise(
   database: DatabaseOptions,
-  { grantTo, adminUser }: InitOptions,
+  options: InitOptions,
   password: string | undefined,
 ): Promise<boolean> {
+  const { adminUser } = options;
   const { password: _, ...anybody } = phaseTwoConnection(database);
   const connection =
     adminUser === undefined
@@ -69,7 +76,7 @@ async function initialise(
       : { ...anybody, user: adminUser, ...(password === undefined ? {} : { password }) };
   try {
     await initialiseDatabase(connection, {
-      ...(grantTo === undefined ? {} : { grantTo }),
+      ...granted(options),
       ...(adminUser === undefined ? {} : { finisher: database.credentials.user }),
     });
   } catch (error) {
@@ -81,7 +88,14 @@ async function initialise(
 }
 
 /** The second phase gets its rights by name: who applies the SQL is not known here. */
-function printSql(database: DatabaseOptions, grantTo: string | undefined): void {
-  const sql = schemaSql({ finisher: database.credentials.user, ...(grantTo === undefined ? {} : { grantTo }) });
+function printSql(database: DatabaseOptions, options: InitOptions): void {
+  const sql = schemaSql({ finisher: database.credentials.user, ...granted(options) });
   process.stdout.write(`-- ${database.name}: ${database.upstream}\n${sql}\n`);
+}
+
+function granted({ grantTo, grantBarrier }: InitOptions): SchemaOptions {
+  return {
+    ...(grantTo === undefined ? {} : { grantTo }),
+    ...(grantBarrier === undefined ? {} : { grantBarrier }),
+  };
 }

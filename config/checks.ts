@@ -113,6 +113,10 @@ function beginFaults({ inbound, databases }: SidecarOptions): Finding[] {
         },
       ];
     }
+    if (begin.workflow && inbound?.protocol === 'h2c') {
+      const message = 'a workflow is run again over HTTP/1, which the application does not speak';
+      return [{ path: [...path, 'workflow'], message, expected: 'inbound.protocol auto or http1' }];
+    }
     if (!begin.message || hasBarrier) return [];
     const message = 'a message follows a local transaction, and there is no database that could say how it ended';
     return [{ path: [...path, 'message'], message, expected: 'an entry under databases, and inbound.barrier not off' }];

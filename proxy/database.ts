@@ -4,18 +4,20 @@ import type { Gid, Instant } from '../src/contract/transaction.ts';
 import { at, now } from '../src/platform/clock.ts';
 import type { Log } from '../src/platform/log.ts';
 import type { ServedTraces } from './binding/from-sql-comment.ts';
-import type { Barrier } from './branch/barrier.ts';
+import type { Barrier, OperationOf } from './branch/barrier.ts';
 import type { FinishOperation } from './branch/control-target.ts';
 import { createEnlistment } from './branch/enlist.ts';
 import type { Finisher } from './branch/finish.ts';
 import { createBarrier } from './postgres/barrier.ts';
 import { createFinisher } from './postgres/finish.ts';
 import { createLockHolders } from './branch/lock-holders.ts';
+import { openOperationRows, type OperationRows } from './branch/operation-rows.ts';
 import type { SqlMetrics } from './metrics.ts';
 import type { DatabaseOptions } from './options.ts';
 import { startPostgresListener } from './postgres/listener.ts';
 import { createPlanner } from './postgres/plan.ts';
 import { phaseTwoConnection } from './postgres/upstream.ts';
+import type { SqlEvent } from './sql/event.ts';
 import { resourceOf, type UndoBranch } from './sql/work.ts';
 
 export interface Database {
@@ -24,10 +26,12 @@ export interface Database {
   readonly resource: string;
   readonly port: number;
   readonly finisher: Finisher;
-  /** The barrier of the service's operations; absent when another database carries it. */
-  readonly barrier?: Barrier;
+  /** The barrier of the service's operations, and what its sessions write for them; absent when another database carries it, or none. */
+  readonly operations?: { readonly barrier: Barrier; readonly rows: OperationRows };
   /** A second phase is about to begin: `wait` while a local transaction of the branch is still open here. */
   beforeFinish(gid: Gid, operation: FinishOperation, run?: number): Promise<'go' | 'wait'>;
+  /** An operation is to be undone, and nobody waits for it any more: its open local transactions are rolled back. */
+  abandonOperation(operation: OperationOf): void;
   /** A second phase has taken effect. */
   finished(gid: Gid, run?: number): void;
   /** Deletes the traces of what ended more than `olderThanMs` ago. Rejects when the database cannot be asked. */
@@ -46,8 +50,8 @@ export interface DatabaseParts {
   readonly controlUrl: string;
   readonly coordinator: CoordinatorClient;
   readonly traces: ServedTraces;
-  /** It has the rows of the service's operations. */
-  readonly carriesBarrier: boolean;
+  /** Where the rows of the service's operations are. `off`: nowhere, their changes pass as they come. */
+  readonly barrier: 'here' | 'elsewhere' | 'off';
   readonly metrics: SqlMetrics;
   readonly log: Log;
 }
@@ -70,9 +74,10 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     open: (branch) => finisher.open(branch.gid, branch.resource),
     discard: (branch) => finisher.discard(branch.gid, branch.resource),
   });
-  const barrier = parts.carriesBarrier
-    ? createBarrier({ connection: phaseTwoConnection(options), coordinator, log })
-    : undefined;
+  const count = (event: SqlEvent): void => parts.metrics.count(options.name, event);
+  const isHere = parts.barrier === 'here';
+  const rows = openOperationRows();
+  const barrier = isHere ? createBarrier({ connection: phaseTwoConnection(options), coordinator, log }) : undefined;
   const holders = createLockHolders(coordinator);
   const listener = await startPostgresListener({
     database: options,
@@ -81,10 +86,20 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     statementBytesMax: parts.limits.statement,
     enlistment,
     holders,
-    createPlanner: () =>
-      createPlanner({ mode: options.mode, maxRows: options.maxRows, carriesBarrier: parts.carriesBarrier }),
+    createPlanner: () => createPlanner({ mode: options.mode, maxRows: options.maxRows, carriesBarrier: isHere }),
     traces: parts.traces,
-    count: (event) => parts.metrics.count(options.name, event),
+    operations: {
+      isOff: parts.barrier === 'off',
+      rows,
+      async halve(operation) {
+        count('half');
+        log.error(operation, 'one local transaction of an operation has committed, and another was refused');
+        await barrier?.halve(operation).catch((cause: unknown) => {
+          log.error({ err: cause, ...operation }, 'that an operation is half done could not be remembered');
+        });
+      },
+    },
+    count,
     log,
   });
   parts.metrics.watch(options.name, () => listener.sessions);
@@ -93,13 +108,14 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     resource,
     port: listener.port,
     finisher,
-    ...(barrier === undefined ? {} : { barrier }),
+    ...(barrier === undefined ? {} : { operations: { barrier, rows } }),
     async beforeFinish(gid, operation, run) {
       const branch = branchOf(gid, run);
       enlistment.forget(branch);
-      if (operation === 'rollback') listener.abandon(branch);
-      return (await localTransactionsEnd(() => listener.isOpen(branch))) ? 'go' : 'wait';
+      if (operation === 'rollback') listener.abandon({ kind: 'undo', branch });
+      return (await localTransactionsEnd(() => listener.isOpen({ kind: 'undo', branch }))) ? 'go' : 'wait';
     },
+    abandonOperation: (operation) => listener.abandon({ kind: 'operation', operation }),
     finished(gid, run) {
       enlistment.forget(branchOf(gid, run));
       holders.released(gid);

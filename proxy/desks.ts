@@ -6,7 +6,6 @@ import type { Log } from '../src/platform/log.ts';
 import { newId } from '../src/platform/random.ts';
 import type { ActiveRequests } from './binding/active-requests.ts';
 import { openCarriers } from './binding/from-headers.ts';
-import type { Barrier } from './branch/barrier.ts';
 import { resourceOf } from './sql/work.ts';
 import type { FinishResult } from './branch/finish.ts';
 import type { Database } from './database.ts';
@@ -45,7 +44,8 @@ export interface Desks {
 export function openDesks(parts: DesksParts): Desks {
   const { options, inbound, controlUrl, coordinator, databases, metrics, log } = parts;
   const own = `${controlUrl}/v1/services/${options.service}`;
-  const barrier = barrierOf(databases);
+  const database = barrierOf(databases);
+  const { barrier, rows } = database?.operations ?? {};
   const target = new URL(inbound.target);
   const bodyBytesMax = options.limits.body;
   const workflow = new WorkflowDesk({
@@ -65,15 +65,22 @@ export function openDesks(parts: DesksParts): Desks {
     log,
   });
   return {
-    operations: openOperations({ barrier, results: inbound.results, log }),
-    message: barrier && { barrier, checkUrl: `${own}/messages/check` },
+    operations: openOperations({
+      here: database?.operations && {
+        ...database.operations,
+        abandon: (operation) => database.abandonOperation(operation),
+      },
+      results: inbound.results,
+      log,
+    }),
+    message: barrier && rows && { barrier, rows, checkUrl: `${own}/messages/check` },
     workflow,
     journal: openJournal({ runs: workflow.runs, bodyBytesMax, log }),
   };
 }
 
-function barrierOf(databases: ReadonlyMap<string, Database>): Barrier | undefined {
-  return [...databases.values()].find((database) => database.barrier !== undefined)?.barrier;
+function barrierOf(databases: ReadonlyMap<string, Database>): Database | undefined {
+  return [...databases.values()].find(({ operations }) => operations !== undefined);
 }
 
 async function undone(database: Database, gid: Gid, run: number): Promise<FinishResult> {
@@ -89,7 +96,7 @@ async function undone(database: Database, gid: Gid, run: number): Promise<Finish
 function binderOf({ options, activeRequests }: DesksParts): ConstructorParameters<typeof WorkflowDesk>[0]['bind'] {
   const carriers = openCarriers(options.propagation, newId);
   return (headers, mark) => {
-    const marked = carriers.set(headers, mark);
+    const marked = carriers.begin(headers, mark);
     const release = activeRequests.add(marked.traceId, mark, now());
     return release && { headers: marked.headers, release };
   };

@@ -1,6 +1,6 @@
 /** Counts of the database listeners. */
 import { Counter, Gauge, type Registry } from '../src/platform/metrics.ts';
-import type { SqlEvent } from './sql/event.ts';
+import type { SqlEvent, Unattributed } from './sql/event.ts';
 
 /** The metrics of all database listeners of one sidecar. */
 export interface SqlMetrics {
@@ -15,14 +15,14 @@ export function openSqlMetrics(registry: Registry): SqlMetrics {
   const watched = new Map<string, () => number>();
   const statements = new Counter({
     name: 'atomesh_sql_statements_total',
-    help: 'Statements inside global transactions: captured, entered (changes of an operation behind its barrier), refused, or passed because they change nothing; and broken connections',
+    help: 'Statements inside global transactions: captured, entered (changes of an operation behind its barrier), refused, or passed because they change nothing; operations of which only a part took effect (half); and broken connections',
     labelNames: ['database', 'event'],
     registers: [registry],
   });
   const unattributed = new Counter({
     name: 'atomesh_sql_unattributed_total',
-    help: 'Texts of statements that named no global transaction while a request of one was being served',
-    labelNames: ['database'],
+    help: 'Statements that named no global transaction while a request of one was being served, by the reason: ambiguous (several requests of their trace), unknown-trace, none',
+    labelNames: ['database', 'reason'],
     registers: [registry],
   });
   const sessions: Gauge<'database'> = new Gauge({
@@ -40,10 +40,16 @@ export function openSqlMetrics(registry: Registry): SqlMetrics {
       const key = `${database} ${event}`;
       const child =
         children.get(key) ??
-        (event === 'unattributed' ? unattributed.labels({ database }) : statements.labels({ database, event }));
+        (isUnattributed(event)
+          ? unattributed.labels({ database, reason: event })
+          : statements.labels({ database, event }));
       children.set(key, child);
       child.inc();
     },
     watch: (database, count) => void watched.set(database, count),
   };
+}
+
+function isUnattributed(event: SqlEvent): event is Unattributed {
+  return event === 'ambiguous' || event === 'unknown-trace' || event === 'none';
 }

@@ -37,6 +37,8 @@ export interface Sidecar {
   readonly failed: Promise<Error>;
 }
 
+/** How much longer than its grace a close may take for transactions that are being submitted or aborted. */
+const SETTLE_MS = 2_000;
 const CLEAN_UP_MS = 600_000;
 /** How long a finished branch keeps late local transactions out; far longer than any of them can last. */
 const TOMBSTONE_MS = 24 * 3_600_000;
@@ -93,7 +95,7 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
       controlUrl,
       coordinator,
       traces,
-      carriesBarrier: database.name === (options.inbound?.barrier ?? options.databases[0]?.name),
+      barrier: barrierIn(database.name, options),
       metrics: sqlMetrics,
       log,
     });
@@ -139,13 +141,16 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
     async close(graceMs = options.shutdown.grace) {
       isDraining = true;
       stopCleaning();
-      // The application may need its database and other services until its last request is answered.
-      await Promise.all([inbound?.close(graceMs), desks?.workflow.close(graceMs)]);
+      const deadline = now() + graceMs;
+      const left = (): number => Math.max(0, deadline - now());
+      // The application may need its database and other services until its last request is answered. What clients that were cut off
+      // leave to be decided gets a moment more, and no longer: the coordinator ends it without us.
+      await atMost(graceMs + SETTLE_MS, Promise.all([inbound?.close(graceMs), desks?.workflow.close(graceMs)]));
       await Promise.all([
-        outbound?.close(graceMs),
-        ...[...databases.values()].map((database) => database.closeListener(graceMs)),
+        outbound?.close(left()),
+        ...[...databases.values()].map((database) => database.closeListener(left())),
       ]);
-      await control.close(graceMs);
+      await control.close(left());
       await Promise.all([...databases.values()].map((database) => database.close()));
       await Promise.all([admin.close(0), coordinator.close()]);
     },
@@ -157,6 +162,21 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
 function opened(desks: Desks | undefined): Desks {
   if (desks !== undefined) return desks;
   throw new CodedError('SHUTTING_DOWN', 'this sidecar is starting', { retry: 'safe' });
+}
+
+/** By default the rows of operations are in the first database. */
+function barrierIn(database: string, { inbound, databases }: SidecarOptions): 'here' | 'elsewhere' | 'off' {
+  const name = inbound?.barrier ?? databases[0]?.name;
+  if (name === database) return 'here';
+  return name === 'off' ? 'off' : 'elsewhere';
+}
+
+/** Waits for `work`, but no longer than `ms` milliseconds. */
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  let cancel = (): void => undefined;
+  const timeIsUp = new Promise<void>((resolve) => (cancel = at((now() + ms) as Instant, resolve)));
+  await Promise.race([work, timeIsUp]);
+  cancel();
 }
 
 /** Removes old tombstones now and then, until stopped. */

@@ -10,7 +10,8 @@ interface ReadyMessage {
 /** What the launcher says when the application has started, and without a process when it has ended. */
 export interface ApplicationMessage {
   readonly kind: 'atomesh-application';
-  readonly pid?: number;
+  /** What to signal, as kill(2) has it: a process, or with a minus sign the group that it leads. */
+  readonly target?: number;
 }
 
 /** The other end of the channel, as the sidecar sees it. Does nothing in a sidecar that was started by itself. */
@@ -26,7 +27,7 @@ export function openLauncher(): Launcher {
   if (process.send === undefined) return { ready: () => undefined };
   let application: number | undefined;
   process.on('message', (message: unknown) => {
-    if (isApplicationMessage(message)) application = message.pid;
+    if (isApplicationMessage(message)) application = message.target;
   });
   process.once('disconnect', () => {
     if (application !== undefined) askToEnd(application);
@@ -54,9 +55,9 @@ function isOfKind(message: unknown, kind: string): boolean {
   return typeof message === 'object' && message !== null && 'kind' in message && message.kind === kind;
 }
 
-function askToEnd(pid: number): void {
+function askToEnd(target: number): void {
   try {
-    process.kill(pid, 'SIGTERM');
+    process.kill(target, 'SIGTERM');
   } catch {
     // It has ended already.
   }

@@ -19,9 +19,18 @@ export interface Started {
   readonly pid: number | undefined;
   /** Resolves once it has ended and its output has been read. */
   readonly ended: Promise<Ending>;
-  /** Sends a signal; nothing when it has ended. */
+  /** True when it leads a group of processes of its own: then what it has started, and did not move elsewhere, is ended with it. */
+  readonly isLeader: boolean;
+  /**
+   * Sends a signal; nothing when it has ended. Those that ask for the end go to the whole group that it leads, as from a terminal: a shell
+   * between us and the real program passes none on.
+   */
   send(signal: NodeJS.Signals): void;
-  /** Ends it at once, and what it has started with it where that is known. */
+  /** True once it was sent a signal that asks for the end. */
+  wasAsked(): boolean;
+  /** True while it, or anything in the group that it leads, is there. */
+  isThere(): boolean;
+  /** Ends it at once, and all of the group that it leads. */
   kill(): void;
 }
 
@@ -29,7 +38,7 @@ export interface Started {
 export interface StartedSidecar extends Started {
   readonly ready: Promise<SidecarFacts>;
   /** Says which process is its application; undefined: none is any more. */
-  standBeside(pid: number | undefined): void;
+  standBeside(application: Pick<Started, 'pid' | 'isLeader'> | undefined): void;
 }
 
 /** How output is passed on: as the process writes it, or with a name before each line. */
@@ -61,8 +70,10 @@ export function startSidecar(config: string, variables: Variables, output: Outpu
   return {
     ...started(child, false),
     ready: ready.promise,
-    standBeside(pid) {
-      const message: ApplicationMessage = { kind: 'atomesh-application', ...(pid === undefined ? {} : { pid }) };
+    standBeside(application) {
+      const { pid, isLeader = false } = application ?? {};
+      const target = pid === undefined ? {} : { target: isLeader ? -pid : pid };
+      const message: ApplicationMessage = { kind: 'atomesh-application', ...target };
       // A sidecar that has ended hears nothing; `ended` says so.
       if (child.connected) child.send(message, () => undefined);
     },
@@ -90,6 +101,9 @@ export function startApplication(
 }
 
 function started(child: ChildProcess, isLeader: boolean): Started {
+  const group = isLeader && child.pid !== undefined ? -child.pid : undefined;
+  const hasEnded = (): boolean => child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+  let isAsked = false;
   const ended = Promise.withResolvers<Ending>();
   child.once('error', (error: NodeJS.ErrnoException) => {
     // A signal that could not be sent is an error, too: only without a process was nothing started.
@@ -104,19 +118,29 @@ function started(child: ChildProcess, isLeader: boolean): Started {
   return {
     pid: child.pid,
     ended: ended.promise,
-    send: (signal) => void child.kill(signal),
+    isLeader,
+    wasAsked: () => isAsked,
+    send(signal) {
+      isAsked ||= ENDING.has(signal);
+      if (group !== undefined && ENDING.has(signal)) sendTo(group, signal);
+      else child.kill(signal);
+    },
+    isThere: () => (group === undefined ? !hasEnded() : sendTo(group, 0)),
     kill() {
-      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-      if (isLeader) killGroup(child.pid);
-      else child.kill('SIGKILL');
+      if (group !== undefined) sendTo(group, 'SIGKILL');
+      else if (!hasEnded()) child.kill('SIGKILL');
     },
   };
 }
 
-function killGroup(leader: number): void {
+/** Signals by which somebody asks for the end. SIGUSR1 and SIGUSR2 mean what the program says, and kill those that do not know them. */
+const ENDING: ReadonlySet<NodeJS.Signals> = new Set(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT']);
+
+/** False when nobody is there to get it. The id of a group is not given to another as long as a process is in it. */
+function sendTo(target: number, signal: NodeJS.Signals | 0): boolean {
   try {
-    process.kill(-leader, 'SIGKILL');
+    return process.kill(target, signal);
   } catch {
-    // The group is gone: nothing is left to end.
+    return false;
   }
 }

@@ -36,6 +36,8 @@ const SAME_SIGNAL_SECONDS = 0.3;
 const READY_MS_MAX = 60_000;
 /** How much longer than its grace a sidecar may take to end. */
 const END_SLACK_MS = 6000;
+/** How often it is looked whether the processes of a group have ended: nothing tells. */
+const LOOK_MS = 50;
 const FAILURE = 1;
 
 /** Runs both to their end. Rejects with what `startApplication` throws, after the sidecar has ended. */
@@ -88,7 +90,7 @@ async function runBoth(
     throw error;
   }
   const killApplication = killAtExit(application);
-  sidecar.standBeside(application.pid);
+  sidecar.standBeside(application);
   try {
     signals.to((signal) => {
       if (!isInteractive || !TERMINAL_SIGNALS.has(signal)) application.send(signal);
@@ -98,6 +100,8 @@ async function runBoth(
       sidecar.ended.then((ending) => ({ kind: 'sidecar', ending }) as const),
     ]);
     if (first.kind === 'application') {
+      // The sidecar is there for what the application has left behind, too, as long as that may take to end.
+      await endRest(application, facts.graceMs, say);
       sidecar.standBeside(undefined);
       // From here on a signal is for the sidecar: its second one ends it at once.
       signals.to((signal) => sidecar.send(signal));
@@ -105,17 +109,27 @@ async function runBoth(
       return first;
     }
     say(`the sidecar ${describe(first.ending)}; the application is stopped`);
-    application.send('SIGTERM');
-    const last = await Promise.race([application.ended, after(facts.graceMs, 'late' as const)]);
-    if (last === 'late') {
-      say(`the application did not end within ${facts.graceMs / 1000} s and is killed`);
-      application.kill();
-      await application.ended;
-    }
+    await endRest(application, facts.graceMs, say);
+    await application.ended;
     return { kind: 'sidecar', code: codeOf(first.ending) };
   } finally {
     killApplication.off();
   }
+}
+
+/** Asks what is there of the application to end, and ends it when it takes longer than it may. */
+async function endRest(application: Started, graceMs: number, say: Parts['say']): Promise<void> {
+  if (!application.isThere()) return;
+  // To many programs a second signal says: at once.
+  if (!application.wasAsked()) application.send('SIGTERM');
+  const end = monotonicSeconds() + graceMs / 1000;
+  while (application.isThere() && monotonicSeconds() < end) {
+    // Keeps this process alive, which nothing else may do any more.
+    await new Promise((resolve) => void setTimeout(resolve, LOOK_MS));
+  }
+  if (!application.isThere()) return;
+  say(`the application did not end within ${graceMs / 1000} s and is killed`);
+  application.kill();
 }
 
 /** Asks the sidecar to end, and ends it when it takes longer than it may. */

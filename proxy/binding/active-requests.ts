@@ -11,8 +11,10 @@ export interface ActiveRequests {
    * Undefined when the map is full: the request must be refused, because its statements could not be told apart.
    */
   add(traceId: string, mark: Mark, now: Instant): (() => void) | undefined;
-  /** The mark of the trace; undefined when it is not known, or when the trace has two different ones at once. */
-  markOf(traceId: string, now: Instant): Mark | undefined;
+  /** The mark of the trace; undefined when it is not known, `'ambiguous'` when the trace has two different ones at once. */
+  markOf(traceId: string, now: Instant): Mark | 'ambiguous' | undefined;
+  /** True while a request of the trace is served under any mark. */
+  holds(traceId: string): boolean;
   /** Traces that are held now, expired ones included until they are swept. */
   readonly size: number;
 }
@@ -71,8 +73,9 @@ export function openActiveRequests(tracesMax: number = 20_000, expiryMs: number 
       if (trace === undefined) return undefined;
       touch(traceId, trace, now);
       const [one, another] = trace.requests.values();
-      return another === undefined ? one?.mark : undefined;
+      return another === undefined ? one?.mark : 'ambiguous';
     },
+    holds: (traceId) => traces.has(traceId),
     get size() {
       return traces.size;
     },

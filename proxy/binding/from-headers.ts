@@ -4,6 +4,7 @@ import {
   BRANCH_HEADER,
   GID_HEADER,
   markFromBaggage,
+  linkedTracestate,
   markFromTracestate,
   newTraceparent,
   OPERATION_HEADER,
@@ -13,6 +14,7 @@ import {
   withoutBaggage,
   withoutTracestate,
   withTracestate,
+  type Traceparent,
 } from '../../src/contract/propagation.ts';
 import { markText, parseMark, type Gid, type Mark } from '../../src/contract/transaction.ts';
 import type { SidecarOptions } from '../options.ts';
@@ -40,9 +42,18 @@ export interface Carriers {
    * that of the result.
    */
   set(headers: readonly string[], mark: Mark): { readonly headers: string[]; readonly traceId: string };
+  /**
+   * The same in a trace of its own, whatever the headers say: for a request that begins. What comes from outside in the trace that it
+   * had belongs to others as well. A field `o:` in our entry of the tracestate says which trace that was; other entries end with it.
+   */
+  begin(headers: readonly string[], mark: Mark): { readonly headers: string[]; readonly traceId: string };
+  /** Headers of no mark, in a trace of their own likewise. */
+  restart(headers: readonly string[]): string[];
   /** The same headers without any carrier of ours, and without the headers that name a branch. */
   strip(headers: readonly string[]): string[];
 }
+
+const TRACE_HEADERS: ReadonlySet<string> = new Set(['traceparent', 'tracestate', 'baggage']);
 
 /** `newId` makes 16 random hexadecimal digits. */
 export function openCarriers(propagation: SidecarOptions['propagation'], newId: () => string): Carriers {
@@ -53,6 +64,21 @@ export function openCarriers(propagation: SidecarOptions['propagation'], newId: 
   const explicit = new Set([header, ...aliases]);
   const ours = new Set([...explicit, BRANCH_HEADER, OPERATION_HEADER]);
   const lengths = new Set([...ours, 'tracestate', 'baggage'].map((name) => name.length));
+
+  function marked(headers: readonly string[], mark: Mark, traceparent: string, tracestate: string): string[] {
+    const text = markText(mark);
+    const result: string[] = [];
+    for (let index = 0; index + 1 < headers.length; index += 2) {
+      const name = headers[index] ?? '';
+      const value = headers[index + 1] ?? '';
+      const lower = name.toLowerCase();
+      if (aliases.has(lower)) result.push(name, value === '' ? '' : text);
+      else if (lower !== header && !TRACE_HEADERS.has(lower)) result.push(name, value);
+    }
+    result.push(header, text, 'traceparent', traceparent, 'tracestate', tracestate);
+    result.push('baggage', withBaggage(listOf(headers, 'baggage'), mark));
+    return result;
+  }
 
   return {
     mayBeIn(headers) {
@@ -80,27 +106,30 @@ export function openCarriers(propagation: SidecarOptions['propagation'], newId: 
     },
 
     set(headers, mark) {
-      const text = markText(mark);
-      const result: string[] = [];
-      const parents: string[] = [];
-      for (let index = 0; index + 1 < headers.length; index += 2) {
-        const name = headers[index] ?? '';
-        const value = headers[index + 1] ?? '';
-        const lower = name.toLowerCase();
-        if (lower === 'traceparent') parents.push(value);
-        else if (aliases.has(lower)) result.push(name, value === '' ? '' : text);
-        else if (lower !== header && lower !== 'tracestate' && lower !== 'baggage') result.push(name, value);
+      const parent = parentOf(headers);
+      if (parent === undefined) {
+        // W3C Trace Context §3.3: a tracestate without a valid traceparent means nothing, so only ours starts the new trace.
+        const traceId = newId() + newId();
+        const traceparent = newTraceparent(traceId, newId());
+        return { headers: marked(headers, mark, traceparent, withTracestate(undefined, mark)), traceId };
       }
-      const [only = '', second] = parents;
-      const parent = second === undefined ? parseTraceparent(only) : undefined;
-      const traceId = parent?.traceId ?? newId() + newId();
-      const tracestate = parent === undefined ? undefined : listOf(headers, 'tracestate');
-      result.push(header, text);
-      result.push('traceparent', parent === undefined ? newTraceparent(traceId, newId()) : only);
-      // W3C Trace Context §3.3: a tracestate without a valid traceparent means nothing, so only ours starts the new trace.
-      result.push('tracestate', withTracestate(tracestate, mark));
-      result.push('baggage', withBaggage(listOf(headers, 'baggage'), mark));
-      return { headers: result, traceId };
+      const tracestate = withTracestate(listOf(headers, 'tracestate'), mark);
+      return { headers: marked(headers, mark, parent.text, tracestate), traceId: parent.traceId };
+    },
+
+    begin(headers, mark) {
+      const outside = parentOf(headers);
+      const traceId = newId() + newId();
+      const traceparent = newTraceparent(traceId, newId(), outside?.sampled);
+      return { headers: marked(headers, mark, traceparent, linkedTracestate(outside, mark)), traceId };
+    },
+
+    restart(headers) {
+      const outside = parentOf(headers);
+      const rest = headers.filter((_, index) => !/^trace(?:parent|state)$/i.test(headers[index - (index % 2)] ?? ''));
+      rest.push('traceparent', newTraceparent(newId() + newId(), newId(), outside?.sampled));
+      if (outside !== undefined) rest.push('tracestate', linkedTracestate(outside));
+      return rest;
     },
 
     strip: (headers) => withoutCarriers(headers, ours),
@@ -109,6 +138,11 @@ export function openCarriers(propagation: SidecarOptions['propagation'], newId: 
 
 /** The trace id of the message when it has exactly one valid `traceparent`. */
 export function traceIdOf(headers: readonly string[]): string | undefined {
+  return parentOf(headers)?.traceId;
+}
+
+/** What the only `traceparent` says, with its text; undefined when there are several, or none that is valid. */
+function parentOf(headers: readonly string[]): (Traceparent & { readonly text: string }) | undefined {
   let only: string | undefined;
   for (let index = 0; index + 1 < headers.length; index += 2) {
     const name = headers[index] ?? '';
@@ -116,7 +150,8 @@ export function traceIdOf(headers: readonly string[]): string | undefined {
     if (only !== undefined) return undefined;
     only = headers[index + 1] ?? '';
   }
-  return only === undefined ? undefined : parseTraceparent(only)?.traceId;
+  const parent = only === undefined ? undefined : parseTraceparent(only);
+  return only === undefined || parent === undefined ? undefined : { ...parent, text: only };
 }
 
 /** The values of the header `wanted` (in lower case), in their order. */

@@ -2,7 +2,7 @@
  * What a listener does with a request, decided by its head alone, whatever version of HTTP it came by. HTTP/1 and HTTP/2 share the
  * decisions and the gates; how bytes are carried is their own.
  */
-import type { CodedError } from '../../src/contract/errors.ts';
+import { CodedError } from '../../src/contract/errors.ts';
 import type { OperationOf } from '../branch/barrier.ts';
 import type { RetryRule } from '../routes/route.ts';
 
@@ -36,6 +36,11 @@ export interface Passage {
   readonly gate?: Gate;
   /** Called once when the exchange is over, however it ends. */
   readonly ended?: () => void;
+  /**
+   * The other side is not interrupted when the client leaves once it has the whole request: its answer is waited for as ever, and goes
+   * past the gate, which is not told of the leaving.
+   */
+  readonly outlivesClient?: boolean;
   /** How long the other side may take to begin its answer, in milliseconds and per try, where a route says so. */
   readonly timeoutMs?: number;
   /** Whoever sets it vouches that a repetition does no harm; see `proxy/http/retry.ts`. */
@@ -65,15 +70,18 @@ export type Verdict =
   | { readonly kind: 'replace'; readonly error: CodedError; readonly headers: readonly string[] }
   | { readonly kind: 'answer'; readonly answer: OwnAnswer };
 
+/** An error in place of an answer, or of another error. */
+export type Replacement = Extract<Verdict, { readonly kind: 'replace' }>;
+
 /** Stands between an answer and the client: nothing of the answer goes out before the verdict. `answered` or `failed` is called once at most. */
 export interface Gate {
   /** Up to so many bytes of a body are kept for `answered`; a longer one, or one that does not end in time, is streamed as without it. */
   readonly keeps?: number;
   /** The other side answers. Never rejects. */
   answered(answer: HeldAnswer): Promise<Verdict>;
-  /** It did not answer, or broke off inside a body that was to be kept. Resolves with headers for the error that the client gets. Never rejects. */
-  failed(error: CodedError): Promise<readonly string[]>;
-  /** The client left before the answer went on, perhaps after `answered` or `failed` was called. */
+  /** It did not answer, or broke off inside a body that was to be kept. Resolves with headers for the error that the client gets, or with another error. Never rejects. */
+  failed(error: CodedError): Promise<readonly string[] | Replacement>;
+  /** The client left before it had the whole answer, of a passage that does not outlive it, perhaps after `answered` or `failed` was called. */
   clientLeft(): void;
 }
 
@@ -85,6 +93,15 @@ export type Admission =
 
 /** Decides at once where no route and no gid is involved: such a request awaits nothing. Never rejects. */
 export type Admit = (head: RequestHead) => Admission | Promise<Admission>;
+
+/** Hands on what was decided, at once when that is known at once. A decision that rejects, against its word, is a refusal. */
+export function whenAdmitted(admission: Admission | Promise<Admission>, settle: (admission: Admission) => void): void {
+  if (!(admission instanceof Promise)) return settle(admission);
+  void admission.then(settle, (cause: unknown) => {
+    const error = new CodedError('INTERNAL', 'The request could not be served', { retry: 'ask', cause });
+    settle({ kind: 'refuse', error });
+  });
+}
 
 /** What stands at the end of a request that is sent on. */
 export interface Ending {

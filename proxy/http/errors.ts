@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { CodedError, errorBody, httpStatusOf } from '../../src/contract/errors.ts';
 import { ERROR_SOURCE_HEADER } from '../../src/contract/propagation.ts';
-import type { OwnAnswer } from './admission.ts';
+import type { OwnAnswer, Replacement } from './admission.ts';
 
 /** Answers with `error`. `headers`: further ones, as a flat list. Does nothing when the head of an answer has gone out. */
 export function sendError(response: ServerResponse, error: CodedError, headers: readonly string[] = []): void {
@@ -27,7 +27,9 @@ export function errorAnswer(
 export function sendAnswer(response: ServerResponse, answer: OwnAnswer, closing: boolean): void {
   if (response.headersSent || response.destroyed) return;
   const { status, body } = answer;
-  const headers = closing ? [...answer.headers, 'connection', 'close'] : [...answer.headers];
+  // An answer of a known length has no trailers, whatever it once announced, and node refuses a head that says otherwise.
+  const headers = answer.headers.filter((_, index) => answer.headers[index - (index % 2)]?.toLowerCase() !== 'trailer');
+  if (closing) headers.push('connection', 'close');
   const isFramed = headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === 'content-length');
   if (!isFramed && status !== 204 && status !== 304) headers.push('content-length', String(body.byteLength));
   try {
@@ -89,7 +91,7 @@ export function unansweredError(cause: Error): CodedError {
       cause,
     });
   }
-  if (/^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$/.test(code)) {
+  if (isUnconnected(cause)) {
     return new CodedError('UPSTREAM_UNREACHABLE', `No connection could be made (${code})`, {
       retry: 'safe',
       hint: 'The request was not delivered. Check that the target runs and listens where the configuration says',
@@ -104,9 +106,19 @@ export function unansweredError(cause: Error): CodedError {
   });
 }
 
+/** What the client gets when there was no answer because of `error`, and its gate has said `said`. */
+export function replacementOf(error: CodedError, said: readonly string[] | Replacement): Replacement {
+  return 'kind' in said ? said : { kind: 'replace', error, headers: said };
+}
+
 /** A gate never rejects; if one does, that must not end the process, and the answer must not pass it. */
 export function notJudged(cause: unknown): CodedError {
   return new CodedError('INTERNAL', 'It could not be decided about the answer', { retry: 'ask', cause });
+}
+
+/** True when there was no connection to send anything over. */
+export function isUnconnected(cause: Error): boolean {
+  return /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$/.test(codeOf(cause));
 }
 
 /** The code of a system or undici error, empty when it has none; of several addresses that were tried in vain, the first one's. */

@@ -73,7 +73,7 @@ export function answerHeaders(raw: RawHead, keepTrailer: boolean): AnswerHead | 
       continue;
     }
     const lower = name.toLowerCase();
-    if (lower === 'connection') nominated = nominatedBy(text(raw[index + 1])) ?? nominated;
+    if (lower === 'connection') nominated = union(nominated, nominatedBy(text(raw[index + 1])));
     else if (lower === 'transfer-encoding' && text(raw[index + 1]).toLowerCase() !== 'chunked') return undefined;
   }
   return { headers: nominated === undefined ? headers : without(headers, nominated), length };
@@ -125,6 +125,12 @@ function nominatedBy(connection: string | undefined): ReadonlySet<string> | unde
   const names = new Set(connection.split(',').map((name) => name.trim().toLowerCase()));
   for (const name of ['keep-alive', 'close', 'upgrade', 'te', 'host', 'content-length', '']) names.delete(name);
   return names.size === 0 ? undefined : names;
+}
+
+/** Several lines of a list are one list. */
+function union(one: ReadonlySet<string> | undefined, other: ReadonlySet<string> | undefined): typeof one {
+  if (one === undefined || other === undefined) return one ?? other;
+  return new Set([...one, ...other]);
 }
 
 /** By length first: of a usual head, only a few names are looked at twice. */

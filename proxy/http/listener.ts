@@ -82,7 +82,10 @@ export interface ListenerOptions {
   readonly log: Log;
   readonly limits: ListenerLimits;
   onRequest(request: IncomingMessage, response: ServerResponse): void;
+  /** A handshake that leaves HTTP, on a connection on which no answer is owed. */
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** CONNECT likewise; without it, the connection ends. */
+  onConnect?(request: IncomingMessage, socket: Socket, head: Buffer): void;
   /** Connections that speak HTTP/2. */
   readonly http2: {
     accept(listener: Listener, socket: Socket): void;
@@ -268,7 +271,14 @@ function openServer(options: ListenerOptions): {
   server.on('request', onRequest);
   server.on('checkContinue', onRequest); // the origin decides about 100-continue
   server.on('clientError', refuseMessage);
-  server.on('upgrade', (request, socket, head) => options.onUpgrade(request, socket, head));
+  server.on('upgrade', (request, socket, head) => {
+    if (owesAnswer(socket)) socket.destroy();
+    else options.onUpgrade(request, socket, head);
+  });
+  server.on('connect', (request, socket, head) => {
+    if (options.onConnect === undefined || owesAnswer(socket)) socket.destroy();
+    else options.onConnect(request, socket as Socket, head);
+  });
   server.on('drop', () => log.warn({ connections: CONNECTIONS_MAX }, 'a connection was refused: too many are open'));
   server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'));
   const readHttp1 = (socket: Socket): void => {
@@ -316,12 +326,26 @@ function pause(ms: number): Promise<false> {
 }
 
 /**
+ * True when requests before this one wait for their answers: whatever is written now, or read by somebody else, would be taken for
+ * theirs. RFC 9112 §9.3.2 lets a server end such a connection, and no client has a reason to send this before it has read them.
+ */
+function owesAnswer(socket: Duplex): boolean {
+  return pendingAnswer(socket) !== undefined;
+}
+
+/** Node's answer to the oldest request of the connection that has not been answered to its end. */
+function pendingAnswer(socket: Duplex): ServerResponse | undefined {
+  const answer: unknown = '_httpMessage' in socket ? socket._httpMessage : undefined;
+  return answer instanceof ServerResponse ? answer : undefined;
+}
+
+/**
  * The answer to what node's parser refused. When that is the body of a request whose answer has begun, or what follows a whole
  * request that is still being answered, there is no answer that would not be taken for another one's: the connection ends.
  */
 function refuseMessage(error: Error & { readonly code?: string }, socket: Duplex): void {
-  const answer: unknown = '_httpMessage' in socket ? socket._httpMessage : undefined;
-  const isBusy = answer instanceof ServerResponse && (answer.headersSent || answer.req.complete);
+  const answer = pendingAnswer(socket);
+  const isBusy = answer !== undefined && (answer.headersSent || answer.req.complete);
   if (error.code === 'ECONNRESET' || isBusy || !socket.writable) socket.destroy();
   else sendRawError(socket, messageRefused(error.code));
 }

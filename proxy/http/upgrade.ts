@@ -1,10 +1,11 @@
 /** WebSockets, through `http-proxy`: after the handshake, bytes go through as they come until one side closes. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { LookupFunction } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createProxyServer } from 'http-proxy';
 import { CodedError } from '../../src/contract/errors.ts';
 import { sendRawError } from './errors.ts';
+import { answerHeaders } from './headers.ts';
 import type { Listener } from './listener.ts';
 
 /** A handshake as it goes on. */
@@ -30,10 +31,19 @@ export function openUpgrades(origin: string): Upgrades {
   const target = new URL(origin);
   const proxy = createProxyServer({ target, connectTimeout: CONNECT_TIMEOUT_MS });
   proxy.on('error', (_error, _request, socket) => void socket.destroy());
-  proxy.on('proxyReqWs', (outgoing) => {
+  proxy.on('proxyReqWs', (outgoing, _request, socket) => {
     // Nobody reads from the client until the handshake is answered, so its leaving shows by then at the latest.
     outgoing.setTimeout(HANDSHAKE_TIMEOUT_MS, () => outgoing.destroy(new Error('no answer in time')));
     outgoing.once('upgrade', () => outgoing.setTimeout(0));
+    // Heard before http-proxy, which passes heads on as they came.
+    outgoing.once('upgrade', (answer: IncomingMessage) => {
+      const { upgrade = 'websocket' } = answer.headers;
+      answer.headers = { ...endToEnd(answer), connection: 'Upgrade', upgrade };
+    });
+    outgoing.once('response', (answer: IncomingMessage) => {
+      answer.headers = { ...endToEnd(answer), connection: 'close' };
+      answer.once('close', () => answer.complete || socket.destroy()); // a cut refusal is no whole one
+    });
   });
   return {
     relay(listener, request, socket, head, handshake) {
@@ -58,6 +68,19 @@ export function openUpgrades(origin: string): Upgrades {
       });
     },
   };
+}
+
+/** What of the head of an answer goes on (RFC 9110 §7.6.1), by name. */
+function endToEnd(answer: IncomingMessage): IncomingHttpHeaders {
+  const result: Record<string, string | string[]> = Object.create(null) as Record<string, string | string[]>;
+  const headers = answerHeaders(answer.rawHeaders, false)?.headers ?? [];
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    const name = (headers[index] ?? '').toLowerCase();
+    const before = result[name];
+    const value = headers[index + 1] ?? '';
+    result[name] = before === undefined ? value : [...(Array.isArray(before) ? before : [before]), value];
+  }
+  return result;
 }
 
 /** Repeated headers are joined (RFC 9110 §5.3), cookies with a semicolon (RFC 6265 §5.4). */

@@ -7,8 +7,8 @@ import type { Socket } from 'node:net';
 import { CodedError } from '../../src/contract/errors.ts';
 import type { Instant } from '../../src/contract/transaction.ts';
 import { at, now } from '../../src/platform/clock.ts';
-import type { Admission, Gate, Passage, Verdict } from '../http/admission.ts';
-import { codeOf, notJudged, sendAnswer, sendError, unansweredError } from '../http/errors.ts';
+import { whenAdmitted, type Admission, type Gate, type Passage, type Verdict } from '../http/admission.ts';
+import { codeOf, notJudged, replacementOf, sendAnswer, sendError, unansweredError } from '../http/errors.ts';
 import {
   answerHeaders,
   hasBody,
@@ -39,22 +39,14 @@ export interface Arrival {
 
 /** Does with a request what was decided, at once when that is known at once. It never throws; whatever goes wrong is answered. */
 export function carry(arrival: Arrival, admission: Admission | Promise<Admission>): void {
-  if (!(admission instanceof Promise)) return settle(arrival, admission);
-  void admission.then(
-    (admitted) => settle(arrival, admitted),
-    (cause: unknown) => {
-      const error = new CodedError('INTERNAL', 'The request could not be served', { retry: 'ask', cause });
-      settle(arrival, { kind: 'refuse', error });
-    },
-  );
+  whenAdmitted(admission, (admitted) => settle(arrival, admitted));
 }
 
 function settle(arrival: Arrival, admission: Admission): void {
   const { request, response, listener, startedAt } = arrival;
   switch (admission.kind) {
     case 'pass':
-      new RunningExchange(arrival, admission.passage).start();
-      return;
+      return new RunningExchange(arrival, admission.passage).start();
     case 'answer':
       sendAnswer(response, admission.answer, listener.isDraining() || !request.complete);
       listener.ended(request, response.headersSent ? response.statusCode : 0, startedAt);
@@ -96,6 +88,10 @@ class RunningExchange implements Exchange, AnswerHandler {
   private state: 'waiting' | 'keeping' | 'held' | 'passing' | 'over' = 'waiting';
   private status = 0;
   private isRetried = false;
+  private isSent = false;
+  private isGateTold = false;
+  /** The client has left a passage that outlives it. */
+  private isLeft = false;
   private tries = 1;
   /** Bytes of the body that are still to come, or -1 when that is not known. */
   private left = -1;
@@ -124,6 +120,7 @@ class RunningExchange implements Exchange, AnswerHandler {
   }
 
   private dispatch(): void {
+    this.isSent = true;
     const { headers } = this.arrival.request;
     const { body, path } = this.outgoing;
     const { origin, timeoutMs, retry } = this.passage;
@@ -136,10 +133,26 @@ class RunningExchange implements Exchange, AnswerHandler {
   }
 
   clientLeft(): void {
-    if (this.state === 'over') return;
-    if (this.state !== 'passing') this.passage.gate?.clientLeft();
+    if (this.state === 'over' || this.isLeft) return;
+    this.isLeft = this.outlivesClient();
+    if (this.isLeft && this.state === 'keeping') this.ask(undefined); // nobody wants the rest of the body
+    if (this.isLeft) return;
+    this.tellLeft();
     this.finish(this.state === 'passing' ? this.status : 0);
     this.abort?.();
+  }
+
+  /** The gate hears of it once, also when the answer was written but waited here for the client to read it. */
+  private tellLeft(): void {
+    if (this.isGateTold) return;
+    this.isGateTold = true;
+    this.passage.gate?.clientLeft();
+  }
+
+  private outlivesClient(): boolean {
+    const { body } = this.outgoing;
+    const isWhole = body === null || Buffer.isBuffer(body) || this.arrival.request.readableEnded;
+    return this.passage.outlivesClient === true && this.isSent && this.state !== 'passing' && isWhole;
   }
 
   onConnect(abort: (reason?: Error) => void): void {
@@ -254,6 +267,7 @@ class RunningExchange implements Exchange, AnswerHandler {
   }
 
   private obey(verdict: Verdict, held: Held): void {
+    if (this.isLeft) return this.answer(() => undefined);
     switch (verdict.kind) {
       case 'replace':
         return this.replace(verdict.error, verdict.headers);
@@ -295,6 +309,7 @@ class RunningExchange implements Exchange, AnswerHandler {
     }
     this.state = 'passing';
     this.left = length;
+    if (this.passage.gate !== undefined) response.once('close', () => response.writableFinished || this.tellLeft());
     if (length === 0) this.complete(null);
     else if (unflushed.push(this) === 1) queueMicrotask(flushHeads);
   }
@@ -345,9 +360,14 @@ class RunningExchange implements Exchange, AnswerHandler {
     }
     this.cancelTimer?.();
     this.state = 'held';
-    void gate.failed(coded).then((headers) => {
-      if (this.state === 'held') this.replace(coded, headers);
-    });
+    void gate.failed(coded).then(
+      (said) => {
+        if (this.state !== 'held') return;
+        const { error, headers } = replacementOf(coded, said);
+        this.replace(error, headers);
+      },
+      (cause: unknown) => this.state === 'held' && this.replace(notJudged(cause), []),
+    );
   }
 
   private mayRetry(error: Error): boolean {

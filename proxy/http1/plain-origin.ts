@@ -1,6 +1,7 @@
 /**
  * Requests that undici cannot carry, over node's own client: trailers are sent on, and `Expect: 100-continue` is passed to
- * the origin, whose 100 (or refusal) goes back to the caller before a byte of the body is read.
+ * the origin, whose 100 (or refusal) goes back to the caller. A caller that does not wait for it need not (RFC 9110 §10.1.1): what it
+ * sends of the body is sent on.
  */
 import { Agent as HttpAgent, IncomingMessage, request as httpRequest, type ClientRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
@@ -65,9 +66,17 @@ function run(outgoing: ClientRequest, request: OriginRequest, handler: AnswerHan
     outgoing.destroy();
     handler.onError(error);
   };
-  const cancelTimer = at((now() + headTimeoutMs) as Instant, () =>
-    fail(new CodedError('UPSTREAM_TIMEOUT', 'The answer did not begin in time', { retry: 'ask' })),
-  );
+  const patience = (): (() => void) =>
+    at((now() + headTimeoutMs) as Instant, () =>
+      fail(new CodedError('UPSTREAM_TIMEOUT', 'The answer did not begin in time', { retry: 'ask' })),
+    );
+  let cancelTimer = patience();
+  let hasAnswered = false;
+  /** An answer is waited for from the last piece of the body on. */
+  const onSent = (): void => {
+    cancelTimer();
+    if (!isOver && !hasAnswered) cancelTimer = patience();
+  };
   outgoing.on('error', fail);
   outgoing.on('close', () => fail(new Error('the connection closed before an answer')));
   outgoing.on('information', (info) => {
@@ -76,12 +85,13 @@ function run(outgoing: ClientRequest, request: OriginRequest, handler: AnswerHan
   outgoing.on('continue', () => handler.onHeaders(100, [], () => {}, 'Continue'));
   outgoing.on('response', (answer) => {
     cancelTimer();
+    hasAnswered = true;
     receive(answer, handler, fail, () => {
       isOver = true;
     });
   });
   handler.onConnect((reason) => fail(reason ?? new Error('aborted')));
-  if (!isOver) sendBody(outgoing, request.body, fail);
+  if (!isOver) sendBody(outgoing, request.body, fail, onSent);
 }
 
 function receive(
@@ -103,28 +113,26 @@ function receive(
     answer.pause();
 }
 
-/** With `Expect`, the body waits for the origin's 100: node emits `continue` then. */
-function sendBody(outgoing: ClientRequest, body: OriginRequest['body'], fail: (error: Error) => void): void {
+function sendBody(
+  outgoing: ClientRequest,
+  body: OriginRequest['body'],
+  fail: (error: Error) => void,
+  sent: () => void,
+): void {
   if (body === null) return void outgoing.end();
   if (Buffer.isBuffer(body)) return void outgoing.end(body);
   body.on('error', fail);
-  const start = (): void => {
-    body.on('data', (chunk: Buffer) => {
-      if (!outgoing.write(chunk)) body.pause();
-    });
-    outgoing.on('drain', () => body.resume());
-    body.on('end', () => {
-      const trailers = body instanceof IncomingMessage ? trailerFields(body.rawTrailers) : [];
-      if (trailers.length > 0) outgoing.addTrailers(trailers);
-      outgoing.end();
-    });
-  };
-  if (!waitsForContinue(body)) {
-    start();
-  } else {
-    outgoing.flushHeaders();
-    outgoing.once('continue', start);
-  }
+  outgoing.flushHeaders(); // who expects a 100 sends nothing yet
+  body.on('data', (chunk: Buffer) => {
+    if (!outgoing.write(chunk)) body.pause();
+    sent();
+  });
+  outgoing.on('drain', () => body.resume());
+  body.on('end', () => {
+    const trailers = body instanceof IncomingMessage ? trailerFields(body.rawTrailers) : [];
+    if (trailers.length > 0) outgoing.addTrailers(trailers);
+    outgoing.end();
+  });
 }
 
 /** A body that was kept has come already: its client was told to send it. */

@@ -6,11 +6,19 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import { CodedError, httpStatusOf } from '../../src/contract/errors.ts';
 import type { Instant } from '../../src/contract/transaction.ts';
 import { at, now } from '../../src/platform/clock.ts';
-import type { Admission, OwnAnswer, Passage, Verdict } from '../http/admission.ts';
-import { unansweredError } from '../http/errors.ts';
+import {
+  whenAdmitted,
+  type Admission,
+  type OwnAnswer,
+  type Passage,
+  type Replacement,
+  type Verdict,
+} from '../http/admission.ts';
+import { notJudged, replacementOf, unansweredError } from '../http/errors.ts';
 import { answerHeaders, trailerFields, withHeaders, type RawHead } from '../http/headers.ts';
 import { triesAgain } from '../http/retry.ts';
-import { trailersObject } from './head.ts';
+import { grpcTimeoutMs, retryStatusOfGrpc } from './grpc.ts';
+import { fieldOf, trailersObject } from './head.ts';
 import { holdingOf, type Holding } from './holding.ts';
 import { StreamReset, type Http2AnswerHandler, type Http2Body, type Http2Origin } from './origin.ts';
 import { respond, sendAnswer, sendError } from './own-answer.ts';
@@ -31,15 +39,7 @@ export interface Http2Arrival {
 /** Serves the stream: waits for what is decided, and does it. It never throws; whatever goes wrong is answered or resets the stream. */
 export function serve(arrival: Http2Arrival, decide: () => Admission | Promise<Admission>): void {
   const exchange = new Http2Exchange(arrival);
-  const admission = decide();
-  if (!(admission instanceof Promise)) return exchange.settle(admission);
-  void admission.then(
-    (admitted) => exchange.settle(admitted),
-    (cause: unknown) => {
-      const error = new CodedError('INTERNAL', 'The request could not be served', { retry: 'ask', cause });
-      exchange.settle({ kind: 'refuse', error });
-    },
-  );
+  whenAdmitted(decide(), (admission) => exchange.settle(admission));
 }
 
 const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
@@ -53,6 +53,8 @@ class Http2Exchange implements Http2AnswerHandler {
   /** `waiting` for a decision or the head; `keeping` the body for the gate; `held` by the gate; `passing` the body on; `over`. */
   private state: 'waiting' | 'keeping' | 'held' | 'passing' | 'over' = 'waiting';
   private status = 0;
+  /** The client has left a passage that outlives it. */
+  private isLeft = false;
   private tries = 1;
   private abort: ((reason?: Error) => void) | undefined = undefined;
   private resume: (() => void) | undefined = undefined;
@@ -83,7 +85,9 @@ class Http2Exchange implements Http2AnswerHandler {
   }
 
   private dispatch(passage: Passage): void {
-    const { head, timeoutMs } = this.arrival;
+    const { head } = this.arrival;
+    const body = this.body();
+    const isStreamed = body !== null && !Buffer.isBuffer(body);
     const [scheme, authority = ''] = passage.origin.split('://');
     this.arrival.originOf(passage.origin).request(
       {
@@ -92,11 +96,11 @@ class Http2Exchange implements Http2AnswerHandler {
           path: passage.path,
           scheme: scheme === 'https' ? 'https' : 'http',
           authority,
-          headers: passage.headers,
+          headers: isStreamed && head.expects ? [...passage.headers, 'expect', '100-continue'] : passage.headers,
           sensitive: head.sensitive,
         },
-        body: this.body(),
-        timeoutMs,
+        body,
+        timeoutMs: this.patienceMs(),
         ...(passage.timeoutMs === undefined ? {} : { tryMs: passage.timeoutMs }),
       },
       this,
@@ -113,15 +117,36 @@ class Http2Exchange implements Http2AnswerHandler {
     return { stream: this.stream, trailers: () => this.requestTrailers };
   }
 
+  /** A caller of gRPC says itself how long it waits, and a stream may be silent for all of that time. */
+  private patienceMs(): number {
+    const { head, timeoutMs } = this.arrival;
+    return (head.isGrpc ? grpcTimeoutMs(fieldOf(head.headers, 'grpc-timeout')) : undefined) ?? timeoutMs;
+  }
+
   private clientLeft(): void {
-    if (this.state === 'over') return;
+    if (this.isLeft) return;
+    if (this.state === 'over') return this.unread();
+    this.isLeft = this.outlivesClient();
+    if (this.isLeft && this.state === 'keeping' && this.holding?.mayStream) this.ask(); // nobody wants the rest
+    if (this.isLeft) return;
     const isPassing = this.state === 'passing';
     this.state = 'over';
     this.cancelTimer?.();
     this.arrival.ended(isPassing ? this.status : 0);
-    if (isPassing) this.passage?.ended?.();
-    else this.tellLeft();
+    this.tellLeft();
     this.abort?.(new StreamReset(this.stream.rstCode));
+  }
+
+  /** The answer was written; the gate hears of it when it waited here for the client to read it. */
+  private unread(): void {
+    const { stream, passage } = this;
+    if (stream.writableEnded && !stream.writableFinished) passage?.gate?.clientLeft();
+  }
+
+  private outlivesClient(): boolean {
+    const { head } = this.arrival;
+    const isSent = head.isWhole || head.kept !== undefined || this.stream.readableEnded;
+    return this.passage?.outlivesClient === true && this.state !== 'passing' && isSent;
   }
 
   /** Tells those who wait for the answer that nobody wants it any more; nothing when the request is not decided yet. */
@@ -141,7 +166,7 @@ class Http2Exchange implements Http2AnswerHandler {
       this.passInterim(status, raw);
       return true;
     }
-    if (this.mayTryAgain(status)) {
+    if (this.mayTryAgain(isWhole ? this.retryStatus(status, raw.map(String)) : status)) {
       this.abort?.();
       this.tryAgain();
       return true;
@@ -180,7 +205,7 @@ class Http2Exchange implements Http2AnswerHandler {
   onComplete(trailers: RawHead | null): void {
     this.trailers = trailers ?? [];
     this.holding?.end(this.trailers);
-    if (this.state === 'keeping') this.ask();
+    if (this.state === 'keeping') this.kept();
     else if (this.state === 'passing') this.complete();
   }
 
@@ -209,13 +234,27 @@ class Http2Exchange implements Http2AnswerHandler {
       return holding.isWhole;
     }
     this.state = 'keeping';
-    this.cancelTimer = at((now() + holding.patienceMs(this.arrival.timeoutMs)) as Instant, () => {
+    this.cancelTimer = at((now() + holding.patienceMs(this.patienceMs())) as Instant, () => {
       if (this.state !== 'keeping') return;
       if (holding.mayStream) return this.ask();
       this.fail(holding.overflow());
       this.abort?.();
     });
     return true;
+  }
+
+  /** The answer is whole, and nothing of it has gone out: of gRPC, its status is known only now. */
+  private kept(): void {
+    const fields = [...(this.holding?.headers ?? []), ...this.trailers.map(String)];
+    if (!this.mayTryAgain(this.retryStatus(this.status, fields))) return this.ask();
+    this.cancelTimer?.();
+    this.holding = undefined;
+    this.state = 'waiting';
+    this.tryAgain();
+  }
+
+  private retryStatus(status: number, fields: readonly string[]): number {
+    return this.arrival.head.isGrpc && status === 200 ? retryStatusOfGrpc(fields) : status;
   }
 
   /** Asks the gate for its verdict, once. */
@@ -227,12 +266,14 @@ class Http2Exchange implements Http2AnswerHandler {
     void holding
       .answer()
       .then((answer) => passage.gate?.answered(answer))
-      .then((verdict) => {
-        if (this.state === 'held' && verdict !== undefined) this.obey(verdict, holding);
-      });
+      .then(
+        (verdict) => this.state === 'held' && verdict !== undefined && this.obey(verdict, holding),
+        (cause: unknown) => this.state === 'held' && this.replace(notJudged(cause), []),
+      );
   }
 
   private obey(verdict: Verdict, holding: Holding): void {
+    if (this.isLeft) return this.end(0, () => undefined);
     switch (verdict.kind) {
       case 'replace':
         return this.replace(verdict.error, verdict.headers);
@@ -305,17 +346,19 @@ class Http2Exchange implements Http2AnswerHandler {
   /** There will be no answer: the gate is told, and the client gets an error, or the reset that the origin has sent. */
   private fail(error: Error): void {
     const gate = this.passage?.gate;
-    const tell = (headers: readonly string[]): void => {
-      if (!(error instanceof StreamReset)) return this.replace(unansweredError(error), headers);
+    const tell = (said: readonly string[] | Replacement): void => {
+      const instead = replacementOf(unansweredError(error), said);
+      if ('kind' in said || !(error instanceof StreamReset)) return this.replace(instead.error, instead.headers);
       this.finish(0);
       this.stream.close(resetCodeOf(error));
     };
     if (gate === undefined) return tell([]);
     this.cancelTimer?.();
     this.state = 'held';
-    void gate.failed(unansweredError(error)).then((headers) => {
-      if (this.state === 'held') tell(headers);
-    });
+    void gate.failed(unansweredError(error)).then(
+      (said) => this.state === 'held' && tell(said),
+      (cause: unknown) => this.state === 'held' && this.replace(notJudged(cause), []),
+    );
   }
 
   /** A body that has been streamed is gone. */

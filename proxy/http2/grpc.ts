@@ -5,7 +5,9 @@
 import { promisify } from 'node:util';
 import { gunzip, inflate } from 'node:zlib';
 import { CodedError, httpStatusOf } from '../../src/contract/errors.ts';
+import { BARRIER_HEADER } from '../../src/contract/propagation.ts';
 import { bodyTooLarge } from '../http/errors.ts';
+import { fieldOf } from './head.ts';
 
 /** Trailers that say how a call ended; everything else in a head or in trailers is metadata. */
 const STATUS_FIELDS: ReadonlySet<string> = new Set(['grpc-status', 'grpc-message', 'grpc-status-details-bin']);
@@ -17,6 +19,7 @@ const OK = 0;
 const UNKNOWN = 2;
 const ABORTED = 10;
 const FAILED_PRECONDITION = 9;
+const UNAVAILABLE = 14;
 const CODES: Readonly<Record<number, number>> = {
   400: 3, // INVALID_ARGUMENT
   401: 16, // UNAUTHENTICATED
@@ -31,8 +34,8 @@ const CODES: Readonly<Record<number, number>> = {
   429: 8,
   431: 8,
   500: 13, // INTERNAL
-  502: 14, // UNAVAILABLE
-  503: 14,
+  502: UNAVAILABLE,
+  503: UNAVAILABLE,
   504: 4, // DEADLINE_EXCEEDED
 };
 
@@ -59,6 +62,25 @@ export function httpStatusOfGrpc(code: string | undefined): number {
   if (code === String(OK)) return 200;
   if (code === String(ABORTED)) return 409;
   return code === String(FAILED_PRECONDITION) ? 425 : 500;
+}
+
+/**
+ * As which HTTP status a gRPC outcome counts where it is asked whether to try again: UNAVAILABLE as 503; 425 when a sidecar says that an
+ * earlier try is still being served; anything else as an answer. `fields`: of the head and the trailers.
+ */
+export function retryStatusOfGrpc(fields: readonly string[]): number {
+  const code = fieldOf(fields, 'grpc-status');
+  if (code === String(UNAVAILABLE)) return 503;
+  return code === String(FAILED_PRECONDITION) && fieldOf(fields, BARRIER_HEADER) === 'ongoing' ? 425 : 200;
+}
+
+/** How many milliseconds in one of the units of `grpc-timeout`. */
+const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
+
+/** What a `grpc-timeout` says, in milliseconds, rounded up; undefined when it is missing or not valid. */
+export function grpcTimeoutMs(value: string | undefined): number | undefined {
+  const [, digits, unit = ''] = /^([0-9]{1,8})([HMSmun])$/.exec(value ?? '') ?? [];
+  return digits === undefined ? undefined : Math.ceil(Number(digits) * (UNITS[unit] ?? 0));
 }
 
 /** A text as `grpc-message` carries it: UTF-8, percent-encoded but for printable ASCII. */

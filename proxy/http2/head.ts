@@ -19,6 +19,8 @@ export interface ArrivedHead {
   /** End-to-end fields, flat; without pseudo-fields and without Host. */
   readonly headers: string[];
   readonly contentType: string | undefined;
+  /** True when the client waits for a 100 before it sends the body; that header is not among `headers`. */
+  readonly expects: boolean;
 }
 
 /** A request as it goes to an origin. */
@@ -45,6 +47,7 @@ export function arrivedHead(raw: readonly string[], bytesMax: number): ArrivedHe
   let authority: string | undefined;
   let host: string | undefined;
   let contentType: string | undefined;
+  let expects = false;
   let bytes = 0;
   for (let index = 0; index + 1 < raw.length; index += 2) {
     const name = raw[index] ?? '';
@@ -59,7 +62,8 @@ export function arrivedHead(raw: readonly string[], bytesMax: number): ArrivedHe
     } else if (name === 'content-type') {
       contentType = value;
       headers.push(name, value);
-    } else if (name !== ':scheme' && !isHopByHop(name)) headers.push(name, value);
+    } else if (name === 'expect') expects = value.toLowerCase() === '100-continue';
+    else if (name !== ':scheme' && !isHopByHop(name)) headers.push(name, value);
   }
   if (bytes > bytesMax) return new HeadTooLarge();
   if (path === undefined) return refusal(`the method ${method} and no path: HTTP/2 is not tunnelled inside HTTP/2`);
@@ -67,7 +71,7 @@ export function arrivedHead(raw: readonly string[], bytesMax: number): ArrivedHe
   if (authority !== undefined && host !== undefined && authority.toLowerCase() !== host.toLowerCase()) {
     return refusal('a Host header other than its :authority');
   }
-  return { method, path, authority: authority ?? host, headers, contentType };
+  return { method, path, authority: authority ?? host, headers, contentType, expects };
 }
 
 /** The head as node sends it. */

@@ -206,6 +206,7 @@ class Call {
     });
     stream.on('close', () => {
       upstream.open -= 1;
+      if (stream.rstCode !== NGHTTP2_NO_ERROR) upstream.countReset();
       this.pool.freed();
       if (this.isOver) return;
       const isReset = !upstream.session.destroyed && stream.rstCode !== NGHTTP2_NO_ERROR;
@@ -252,7 +253,8 @@ class Call {
     });
     stream.on('drain', () => source.resume());
     source.on('end', () => {
-      if (stream.destroyed) return;
+      // A client that gives up ends its body too: to time an answer that nobody waits for would keep all of the call for that long.
+      if (this.isOver || stream.destroyed) return;
       stream.end();
       this.whole(stream);
     });

@@ -1,5 +1,5 @@
 /** The head of a request that came by HTTP/2, with its body where a route asks for it. */
-import type { ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 import { CodedError } from '../../src/contract/errors.ts';
 import type { Instant } from '../../src/contract/transaction.ts';
 import { at, now } from '../../src/platform/clock.ts';
@@ -8,6 +8,7 @@ import { bodyTooLarge } from '../http/errors.ts';
 import { isGrpc, MESSAGE_PREFIX_BYTES, onlyMessageOf } from './grpc.ts';
 import { fieldOf, type ArrivedHead } from './head.ts';
 
+const { NGHTTP2_NO_ERROR } = constants;
 /** How long a body may take that a route keeps. */
 const BODY_MS = 60_000;
 
@@ -19,6 +20,8 @@ export class Http2Head implements RequestHead {
   readonly isGrpc: boolean;
   /** True when the head was all there is. */
   readonly isWhole: boolean;
+  /** True when the client waits for a 100 before it sends the body. */
+  readonly expects: boolean;
   /** Names of fields that may be in no compression table. */
   readonly sensitive: readonly string[];
   /** The body as it came, once it was asked for and has come. */
@@ -38,6 +41,7 @@ export class Http2Head implements RequestHead {
     this.authority = head.authority;
     this.isGrpc = isGrpc(arrived.contentType);
     this.isWhole = head.isWhole;
+    this.expects = arrived.expects && !head.isWhole;
     this.sensitive = head.sensitive;
     this.stream = stream;
   }
@@ -50,10 +54,14 @@ export class Http2Head implements RequestHead {
 
   private async read(bytesMax: number): Promise<Buffer | CodedError> {
     if (this.isWhole && !this.isGrpc) return Buffer.alloc(0);
-    const length = Number(fieldOf(this.headers, 'content-length') ?? '0');
+    const announced = fieldOf(this.headers, 'content-length');
+    const length = announced === undefined ? undefined : Number(announced);
     const most = this.isGrpc ? bytesMax + MESSAGE_PREFIX_BYTES : bytesMax;
-    if (length > most) return bodyTooLarge(bytesMax);
-    const body = await collected(this.stream, most);
+    if (length !== undefined && length > most) return bodyTooLarge(bytesMax);
+    // The other side gets the body with its head, so it is ours to let the client send it (RFC 9110 §10.1.1).
+    if (this.expects && !this.stream.closed && !this.stream.destroyed)
+      this.stream.additionalHeaders({ ':status': 100 });
+    const body = await collected(this.stream, most, length);
     if (body === 'too-large') return bodyTooLarge(bytesMax);
     if (!Buffer.isBuffer(body)) return body;
     this.kept = body;
@@ -61,8 +69,15 @@ export class Http2Head implements RequestHead {
   }
 }
 
-/** The body, when it ends within `bytesMax`. Of a longer one nothing is lost: what was read is put back. */
-function collected(stream: ServerHttp2Stream, bytesMax: number): Promise<Buffer | CodedError | 'too-large'> {
+/**
+ * The body, when it ends within `bytesMax`, and with `length` bytes where that was announced. Of a longer one nothing is lost: what was
+ * read is put back.
+ */
+function collected(
+  stream: ServerHttp2Stream,
+  bytesMax: number,
+  length: number | undefined,
+): Promise<Buffer | CodedError | 'too-large'> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -79,8 +94,13 @@ function collected(stream: ServerHttp2Stream, bytesMax: number): Promise<Buffer 
       finish('too-large');
       stream.unshift(Buffer.concat(chunks));
     };
-    const onEnd = (): void => finish(Buffer.concat(chunks));
     const onClose = (): void => finish(notWhole('The client left before the body was whole'));
+    const onEnd = (): void => {
+      // After a reset with CANCEL or NO_ERROR node ends the stream as if its last frame had come.
+      const isCut = stream.aborted || stream.rstCode !== NGHTTP2_NO_ERROR || (length ?? bytes) !== bytes;
+      if (isCut) onClose();
+      else finish(Buffer.concat(chunks));
+    };
     const cancelTimer = at((now() + BODY_MS) as Instant, () => finish(notWhole('The body did not arrive in time')));
     stream.on('data', onData).once('end', onEnd).once('close', onClose);
     if (stream.destroyed) onClose();

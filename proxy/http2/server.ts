@@ -62,7 +62,8 @@ export function openHttp2Server(parts: Http2ServerParts): Http2Server {
   const sessions = new Map<ServerHttp2Session, Socket>();
   return {
     accept(listener, socket) {
-      // A client that has closed its end gets no answers any more; HTTP/1, whose server accepted the socket, allows it to.
+      // A client that has closed its end has left. Over HTTP/1 too, where node's reader sees to it that the socket, which its server
+      // leaves half open, ends; as most gateways, we cannot tell the one who only has no more to say from the one who has gone.
       socket.allowHalfOpen = false;
       const session = performServerHandshake(socket, sessionOptions(parts.limits));
       sessions.set(session, socket);

@@ -16,8 +16,10 @@ export interface UpstreamSession {
   open: number;
   /** Streams that it should carry at most: the server's own limit, where that is lower than ours; undefined until it has said so. */
   streamsMax(): number | undefined;
-  /** False when it takes no new streams: it failed, or one of the sides said GOAWAY. */
+  /** False when it takes no new streams: it failed, one of the sides said GOAWAY, or too many of its streams were reset. */
   isUsable(): boolean;
+  /** A stream of it was reset. After many it takes no new ones, and ends with the last that runs. */
+  countReset(): void;
   /** Why a stream broke with its connection; `failure` is what node says of it. */
   explain(failure: Error | undefined): Error;
 }
@@ -25,6 +27,11 @@ export interface UpstreamSession {
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Above this a further connection is opened: one connection is one queue for all its streams. */
 export const STREAMS_MAX = 100;
+/**
+ * Streams given up on one connection before it is left to end: servers end one that resets many, and with it what other clients wait
+ * for (CVE-2023-44487: nghttp2 and node after 1,000 in a burst, Envoy after 500). Those that run may all be reset on top.
+ */
+const RESETS_MAX = 400;
 /** What a stream may receive before it is read on, in bytes. A paused stream holds no more than that. */
 export const STREAM_WINDOW_BYTES: number = 256 * 1024;
 const ANSWER_HEAD_BYTES_MAX = 64 * 1024;
@@ -50,6 +57,7 @@ export function openUpstreamSession(options: OriginOptions, gone: () => void): U
   const session = connectHttp2(url, sessionOptions);
   let streamsMax: number | undefined;
   let isGone = false;
+  let resets = 0;
   const leave = (): void => {
     if (isGone) return;
     isGone = true;
@@ -61,6 +69,12 @@ export function openUpstreamSession(options: OriginOptions, gone: () => void): U
     open: 0,
     streamsMax: () => streamsMax,
     isUsable: () => !isGone && !session.closed && !session.destroyed,
+    countReset() {
+      resets += 1;
+      if (resets < RESETS_MAX || isGone) return;
+      leave();
+      session.close();
+    },
     explain(failure) {
       // Node wraps what has ended a connection before its streams had begun.
       const error = failure?.cause instanceof Error ? failure.cause : failure;

@@ -26,6 +26,8 @@ export function overHttp1(origin: Origin): Http2Origin {
         body: body === null || Buffer.isBuffer(body) ? body : body.stream.pipe(new PassThrough()),
       };
       const isBodyless = method === 'HEAD';
+      // Undici carries no expectation, so the client is let on here (RFC 9110 §10.1.1).
+      if (fieldOf(headers, 'expect') !== undefined) handler.onHeaders(100, [], () => undefined, '', false);
       origin.dispatch(
         outgoing,
         {

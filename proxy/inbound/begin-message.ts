@@ -6,8 +6,9 @@
  * control listener when it has not heard the end, and the question itself keeps out what has not committed by then.
  */
 import { CodedError } from '../../src/contract/errors.ts';
-import type { Gid } from '../../src/contract/transaction.ts';
+import { INITIATOR, type Gid } from '../../src/contract/transaction.ts';
 import type { Barrier } from '../branch/barrier.ts';
+import type { OperationRows } from '../branch/operation-rows.ts';
 import type { Gate, Verdict } from '../http/admission.ts';
 import type { BeginRule } from '../transaction/begin.ts';
 import { abort, isIn, outcomeHeaders, submit, untilOver, type Outcome, type Undecided } from '../transaction/decide.ts';
@@ -16,18 +17,32 @@ import { abort, isIn, outcomeHeaders, submit, untilOver, type Outcome, type Unde
 export interface MessageDesk {
   /** Of the database that the application's local transaction runs in. */
   readonly barrier: Pick<Barrier, 'backCheck'>;
+  /** What its sessions have written for messages. */
+  readonly rows: Pick<OperationRows, 'has' | 'forget'>;
   /** Where the coordinator asks how a local transaction ended. */
   readonly checkUrl: string;
 }
 
 /** The gate of a request whose local transaction decides over `transaction`. */
-export function openMessageGate(transaction: Undecided, rule: BeginRule, { barrier }: MessageDesk): Gate {
+export function openMessageGate(transaction: Undecided, rule: BeginRule, { barrier, rows }: MessageDesk): Gate {
   const { gid, log } = transaction;
+  const operation = { gid, branch: INITIATOR, task: 'msg' } as const;
   let isDeciding = false;
 
   const decide = async (status: number): Promise<Verdict> => {
     if (!isIn(rule.commitOn, status)) {
       return { kind: 'pass', headers: outcomeHeaders(gid, await settle(`the application answered ${status}`)) };
+    }
+    // An application that changed nothing has nothing to be looked up; one that did may have lost it, and answer success nevertheless.
+    const ended = rows.has(operation) ? await lookedUp('the application answered success') : 'committed';
+    rows.forget(operation);
+    if (ended === undefined) return { kind: 'replace', error: inDoubt(gid), headers: outcomeHeaders(gid, 'unknown') };
+    if (ended === 'rolled-back') {
+      const outcome = await abort(
+        transaction,
+        'the application answered success, but its local transaction was not committed',
+      );
+      return { kind: 'replace', error: notCommitted(gid), headers: outcomeHeaders(gid, outcome) };
     }
     const submitted = await submit(transaction);
     if (submitted.error !== undefined) {
@@ -37,12 +52,17 @@ export function openMessageGate(transaction: Undecided, rule: BeginRule, { barri
     return { kind: 'pass', headers: outcomeHeaders(gid, 'committed') };
   };
 
-  /** As the local transaction ended. When its database does not say, the coordinator asks again later. */
-  const settle = async (reason: string): Promise<Outcome> => {
-    const ended = await barrier.backCheck(gid).catch((cause: unknown) => {
+  /** How the local transaction ended; undefined when its database does not say. */
+  const lookedUp = (reason: string): Promise<'committed' | 'rolled-back' | undefined> =>
+    barrier.backCheck(gid).catch((cause: unknown) => {
       log.warn({ err: cause, gid, reason }, 'the local transaction of a message is in doubt; the coordinator will ask');
       return undefined;
     });
+
+  /** As the local transaction ended. When its database does not say, the coordinator asks again later. */
+  const settle = async (reason: string): Promise<Outcome> => {
+    const ended = await lookedUp(reason);
+    rows.forget(operation);
     if (ended === undefined) return 'unknown';
     if (ended === 'rolled-back') return await abort(transaction, reason);
     return (await submit(transaction)).outcome;
@@ -89,4 +109,25 @@ export async function checkMessage(desk: MessageDesk | undefined, gid: Gid): Pro
       cause,
     });
   }
+}
+
+function notCommitted(gid: Gid): CodedError {
+  return new CodedError(
+    'TRANSACTION_ROLLED_BACK',
+    `The application answered success, but its local transaction for ${gid} was not committed`,
+    {
+      hint: 'Nothing was changed and no message is sent. Let the application commit before it answers, and answer an error when the commit fails',
+    },
+  );
+}
+
+function inDoubt(gid: Gid): CodedError {
+  return new CodedError(
+    'OUTCOME_UNKNOWN',
+    `Whether the local transaction for ${gid} was committed cannot be told yet`,
+    {
+      retry: 'ask',
+      hint: 'Read the transaction with this gid: the coordinator asks the database again until it answers',
+    },
+  );
 }

@@ -8,7 +8,7 @@ import { monotonicSeconds, now } from '../../src/platform/clock.ts';
 import type { Log } from '../../src/platform/log.ts';
 import { newId } from '../../src/platform/random.ts';
 import type { ActiveRequests } from '../binding/active-requests.ts';
-import { openCarriers, valuesOf, type Carriers, type HeaderBinding } from '../binding/from-headers.ts';
+import { openCarriers, traceIdOf, valuesOf, type Carriers, type HeaderBinding } from '../binding/from-headers.ts';
 import type { OperationOf } from '../branch/barrier.ts';
 import { carry } from '../http1/forward.ts';
 import { openOrigin, type Origin } from '../http1/origin.ts';
@@ -134,7 +134,7 @@ class Inbound {
     if (binding.kind === 'bound') return this.join(head.headers, path, binding.mark.gid);
     if (binding.kind === 'stray') return refuse(badOperation('no transaction is named'));
     if (routed.kind === 'route') return this.begin(head, path, binding.headers, routed.route.begin);
-    return { kind: 'pass', passage: this.passage(path, binding.headers) };
+    return { kind: 'pass', passage: this.passage(path, this.unbound(binding.headers)) };
   }
 
   /** The path and headers of a WebSocket handshake. It joins the gid it carries; it never begins a transaction. */
@@ -147,7 +147,9 @@ class Inbound {
     const binding = this.bindingOf(headers);
     if (binding.kind === 'fault') return badGid(binding.message);
     if (binding.kind === 'stray') return badOperation('no transaction is named');
-    const carried = binding.kind === 'bound' ? this.carriers.set(headers, binding.mark).headers : binding.headers;
+    if (binding.kind === 'none') return { path: this.basePath + path, headers: this.unbound(binding.headers) };
+    if (namesOperation(headers)) return badOperation('a WebSocket serves none');
+    const carried = this.carriers.set(headers, binding.mark).headers;
     return { path: this.basePath + path, headers: carried };
   }
 
@@ -159,6 +161,16 @@ class Inbound {
     return namesOperation(headers) ? { kind: 'stray' } : { kind: 'none', headers };
   }
 
+  /**
+   * A request of no transaction in the trace of one that is being served would have its statements and calls taken for that one's: it
+   * goes on in a trace of its own.
+   */
+  private unbound(headers: string[]): string[] {
+    const { activeRequests } = this.parts;
+    const traceId = activeRequests.size === 0 ? undefined : traceIdOf(headers);
+    return traceId !== undefined && activeRequests.holds(traceId) ? this.carriers.restart(headers) : headers;
+  }
+
   private passage(path: string, headers: string[]): Passage {
     return { origin: this.origin, path: this.basePath === '' || path === '*' ? path : this.basePath + path, headers };
   }
@@ -168,18 +180,22 @@ class Inbound {
     const operation = operationOf(headers, gid);
     if (operation instanceof CodedError) return refuse(operation);
     const { operations } = this.parts;
-    if (operation === undefined || operations === undefined) return this.bind(headers, path, { gid });
+    if (operation === undefined || operations === undefined) {
+      return this.bind(path, { gid }, this.carriers.set(headers, { gid }));
+    }
     const mark = { gid, operation: { branch: operation.branch, task: operation.task } };
-    return operations.admit(operation, (ending) => this.bind(headers, path, mark, ending));
+    // The next caller must not meet an application that still serves the last one: the operation runs on without its client.
+    const pass = (ending: Ending): Admission =>
+      this.bind(path, mark, this.carriers.set(headers, mark), { ...ending, outlivesClient: true });
+    return operations.admit(operation, pass);
   }
 
-  /** All carriers set to `mark`, the trace bound to it for as long as the exchange runs. */
-  private bind(headers: readonly string[], path: string, mark: Mark, ending: Ending = {}): Admission {
-    const marked = this.carriers.set(headers, mark);
-    const { gate, ended: endedToo } = ending;
+  /** The request with all carriers set to `mark`, its trace bound to it for as long as the exchange runs. */
+  private bind(path: string, mark: Mark, marked: ReturnType<Carriers['set']>, ending: Bound = {}): Admission {
+    const { ended: endedToo, ...rest } = ending;
     const release = this.parts.activeRequests.add(marked.traceId, mark, now());
     if (release === undefined) {
-      gate?.clientLeft();
+      rest.gate?.clientLeft();
       endedToo?.();
       return refuse(tooManyTraces());
     }
@@ -187,8 +203,7 @@ class Inbound {
       release();
       endedToo?.();
     };
-    const passage = { ...this.passage(path, marked.headers), ...(gate === undefined ? {} : { gate }), ended };
-    return { kind: 'pass', passage };
+    return { kind: 'pass', passage: { ...this.passage(path, marked.headers), ...rest, ended } };
   }
 
   private async begin(
@@ -201,7 +216,8 @@ class Inbound {
     const initiator = `${this.parts.service} ${head.method} ${pathOnly}`;
     const begun = await this.desk.begin({ rule, head, path, headers, initiator });
     // When the client has left meanwhile, the exchange hears it at once, calls nothing, and the gate aborts.
-    return begun.kind === 'open' ? this.bind(headers, path, begun.mark, { gate: begun.gate }) : begun;
+    if (begun.kind !== 'open') return begun;
+    return this.bind(path, begun.mark, this.carriers.begin(headers, begun.mark), { gate: begun.gate });
   }
 }
 
@@ -210,6 +226,9 @@ type Binding =
   | Exclude<HeaderBinding, { kind: 'none' }>
   | { readonly kind: 'stray' }
   | { readonly kind: 'none'; readonly headers: string[] };
+
+/** What a request is sent on with, besides its head. */
+type Bound = Ending & Pick<Passage, 'outlivesClient'>;
 
 const UNROUTED: Routed<TransactionRoute> = { kind: 'none' };
 

@@ -4,10 +4,12 @@
  * once for one branch. Its success goes out once the barrier's row stands.
  */
 import { CodedError } from '../../src/contract/errors.ts';
+import { BARRIER_HEADER } from '../../src/contract/propagation.ts';
 import type { CallResult } from '../../src/contract/transaction.ts';
 import { resultOfHttpStatus } from '../../src/contract/transaction.ts';
 import type { Log } from '../../src/platform/log.ts';
-import type { Arrival, Barrier, OperationOf } from '../branch/barrier.ts';
+import { originOf, type Arrival, type Barrier, type KeptAnswer, type OperationOf } from '../branch/barrier.ts';
+import type { OperationRows } from '../branch/operation-rows.ts';
 import type { Gate, HeldAnswer, OperationDesk, OwnAnswer, Verdict } from '../http/admission.ts';
 import { errorAnswer } from '../http/errors.ts';
 
@@ -16,27 +18,46 @@ export type OperationResults = Readonly<
   Record<'success' | 'failure' | 'ongoing', readonly (readonly [from: number, to: number])[]>
 >;
 
+/** The database that has the rows of operations. */
+export interface OperationsHere {
+  readonly barrier: Barrier;
+  readonly rows: OperationRows;
+  /** Rolls back the local transactions of an operation that are open though nobody waits for it any more. */
+  abandon(operation: OperationOf): void;
+}
+
 export interface OperationDeskParts {
   /** Without one, the application is called each time. */
-  readonly barrier?: Barrier | undefined;
+  readonly here?: OperationsHere | undefined;
   readonly results?: OperationResults | undefined;
   readonly log: Log;
 }
 
-/** On answers to branch operations: what the barrier said in place of, or against, the application. */
-const BARRIER_HEADER = 'atomesh-barrier';
 /** Of an answer with a status that is put in the place of the application's, up to so many bytes of the body go with it. */
 const KEPT_BYTES = 65_536;
 
 /** The desk of one inbound listener. */
-export function openOperations({ barrier, results, log }: OperationDeskParts): OperationDesk {
+export function openOperations({ here, results, log }: OperationDeskParts): OperationDesk {
   /** Branches of which an operation is being served, as `gid/branch`. The listener limits how many requests run at once. */
   const serving = new Set<string>();
 
-  const ask = async (operation: OperationOf): Promise<Arrival | CodedError> => {
-    if (barrier === undefined) return 'open';
+  const ask = async (operation: OperationOf): Promise<Arrival | OwnAnswer | CodedError> => {
+    if (here === undefined) return 'open';
     try {
-      return await barrier.arrive(operation);
+      const arrival = await here.barrier.arrive(operation);
+      if (arrival === 'busy') abandonUndone(here, operation);
+      if (arrival === 'absorbed' && operation.task === 'confirm') {
+        log.warn(
+          operation,
+          'a try was refused or never came, and its transaction commits; there is nothing to confirm',
+        );
+      }
+      if (arrival === 'half') log.error(operation, 'an operation is asked for again of which only a part took effect');
+      if (arrival !== 'done' || !isAnswered(operation)) return arrival;
+      const answer = await here.barrier.answerOf(operation);
+      return answer === undefined
+        ? errorAnswer(answerLost(operation), [BARRIER_HEADER, arrival], 409)
+        : { ...answer, headers: [...answer.headers, BARRIER_HEADER, arrival] };
     } catch (cause) {
       log.warn({ err: cause, ...operation }, 'the barrier could not be asked; the application was not called');
       return barrierSilent(cause, 'The application was not called. The operation is asked for again');
@@ -46,44 +67,77 @@ export function openOperations({ barrier, results, log }: OperationDeskParts): O
   return {
     async admit(operation, pass) {
       const key = `${operation.gid}/${operation.branch}`;
-      if (serving.has(key)) return { kind: 'answer', answer: ongoing() };
+      if (serving.has(key)) return { kind: 'answer', answer: ongoing('an operation of this branch is being served') };
       serving.add(key);
       const ended = (): void => void serving.delete(key);
       const arrival = await ask(operation);
-      if (arrival === 'open') return pass({ gate: openOperationGate({ operation, barrier, results, log }), ended });
+      if (arrival === 'open') {
+        const answered = here?.rows.serve(operation);
+        const admission = pass({ gate: openOperationGate({ operation, here, answered, results, log }), ended });
+        if (admission.kind !== 'pass') answered?.();
+        return admission;
+      }
       ended();
       if (arrival instanceof CodedError) return { kind: 'refuse', error: arrival };
-      return { kind: 'answer', answer: arrival === 'fenced' ? fencedAnswer(operation) : effective(arrival) };
+      return { kind: 'answer', answer: typeof arrival === 'object' ? arrival : ownAnswer(operation, arrival) };
     },
   };
 }
 
-interface GateParts extends OperationDeskParts {
-  readonly operation: OperationOf;
+/** Nothing of the branch is being served here: what is still open of the operation will be answered to nobody. */
+function abandonUndone(here: OperationsHere, operation: OperationOf): void {
+  const { task } = operation;
+  if (task === 'cancel' || task === 'compensate') here.abandon({ ...operation, task: originOf(task) });
 }
 
-function openOperationGate({ operation, barrier, results, log }: GateParts): Gate {
+interface GateParts extends OperationDeskParts {
+  readonly operation: OperationOf;
+  /** To be told when the application has answered. */
+  readonly answered: (() => void) | undefined;
+}
+
+function openOperationGate({ operation, here, answered, results, log }: GateParts): Gate {
   const decide = async (answer: HeldAnswer): Promise<Verdict> => {
+    answered?.();
     const own = resultOfHttpStatus(answer.status);
     const result = resultBy(results, answer.status) ?? own;
-    if (result !== 'success' || barrier === undefined) return result === own ? PASS : translated(answer, result);
+    const verdict = result === own ? PASS : translated(answer, result);
+    if (result !== 'success' || here === undefined) return verdict;
     try {
-      if ((await barrier.complete(operation)) === 'fenced') {
-        return { kind: 'replace', error: fenced(operation), headers: [BARRIER_HEADER, 'fenced'] };
-      }
+      const said = await here.barrier.complete(operation, isAnswered(operation) ? keptOf(answer, verdict) : undefined);
+      if (said === 'fenced') return { kind: 'replace', error: fenced(operation), headers: [BARRIER_HEADER, said] };
+      if (said === 'half') return { kind: 'replace', error: half(operation), headers: [BARRIER_HEADER, said] };
     } catch (cause) {
       log.warn({ err: cause, ...operation }, 'the barrier could not be told of a success; it is answered as unknown');
       const error = barrierSilent(cause, 'The operation may have taken effect; asking for it again is safe');
       return { kind: 'replace', error, headers: [] };
     }
-    return result === own ? PASS : translated(answer, result);
+    return verdict;
   };
+  const keeps = results !== undefined || (here !== undefined && isAnswered(operation));
   return {
-    ...(results === undefined ? {} : { keeps: KEPT_BYTES }),
+    ...(keeps ? { keeps: KEPT_BYTES } : {}),
     answered: decide,
     failed: () => Promise.resolve([]),
     clientLeft: () => undefined,
   };
+}
+
+/** True for operations whose answers a program reads; of the others the coordinator reads the status alone. */
+function isAnswered({ task }: OperationOf): boolean {
+  return task === 'try' || task === 'action';
+}
+
+/** What whoever asks again is to get; undefined when it is too long, or has no end. */
+function keptOf(answer: HeldAnswer, verdict: Verdict): KeptAnswer | undefined {
+  const { status, headers, body } = verdict.kind === 'answer' ? verdict.answer : answer;
+  if (body === undefined || body.byteLength > KEPT_BYTES) return undefined;
+  const kept: string[] = [];
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    const name = headers[index] ?? '';
+    if (!/^(?:content-length|trailer|set-cookie)$/i.test(name)) kept.push(name, headers[index + 1] ?? '');
+  }
+  return { status, headers: kept, body };
 }
 
 const PASS: Verdict = { kind: 'pass', headers: [] };
@@ -115,16 +169,44 @@ function jsonAnswer(status: number, body: object, said: Arrival | 'ongoing'): Ow
   return { status, headers, body: Buffer.from(JSON.stringify(body)) };
 }
 
-function effective(arrival: 'done' | 'absorbed'): OwnAnswer {
-  return jsonAnswer(200, {}, arrival);
+/** What is answered without calling the application. */
+function ownAnswer(operation: OperationOf, arrival: Exclude<Arrival, 'open'>): OwnAnswer {
+  switch (arrival) {
+    case 'done':
+    case 'absorbed':
+      return jsonAnswer(200, {}, arrival);
+    case 'fenced':
+      return errorAnswer(fenced(operation), [BARRIER_HEADER, arrival]);
+    case 'half':
+      return errorAnswer(half(operation), [BARRIER_HEADER, arrival]);
+    case 'busy':
+      return ongoing('a local transaction of what it undoes is still open');
+  }
 }
 
-function ongoing(): OwnAnswer {
-  return jsonAnswer(425, { result: 'ONGOING', detail: 'an operation of this branch is being served' }, 'ongoing');
+function ongoing(detail: string): OwnAnswer {
+  return jsonAnswer(425, { result: 'ONGOING', detail }, 'ongoing');
 }
 
-function fencedAnswer(operation: OperationOf): OwnAnswer {
-  return errorAnswer(fenced(operation), [BARRIER_HEADER, 'fenced']);
+function half({ gid, branch, task }: OperationOf): CodedError {
+  return new CodedError(
+    'BRANCH_DIRTY',
+    `Only a part of the ${task} of branch ${branch} of ${gid} took effect: a second local transaction of it was refused`,
+    {
+      hint: "Let the service make all changes of an operation in one local transaction. Put this one right by hand; then delete its row with barrier_id 'half' from atomesh.barrier, and it counts as done",
+    },
+  );
+}
+
+/** It took effect, and the sidecar died before its answer was kept, or that was too long. */
+function answerLost({ gid, branch, task }: OperationOf): CodedError {
+  return new CodedError(
+    'OUTCOME_UNKNOWN',
+    `The ${task} of branch ${branch} of ${gid} has taken effect, and its answer is lost`,
+    {
+      hint: 'Roll back: the operation is then undone. Begin a new global transaction to try again',
+    },
+  );
 }
 
 function fenced({ gid, branch, task }: OperationOf): CodedError {

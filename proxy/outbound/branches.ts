@@ -10,93 +10,177 @@ import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
 import { CodedError } from '../../src/contract/errors.ts';
 import type { EnlistRequest } from '../../src/contract/messages.ts';
 import { BRANCH_HEADER, GID_HEADER, OPERATION_HEADER } from '../../src/contract/propagation.ts';
-import type { BranchId, Gid } from '../../src/contract/transaction.ts';
+import type { BranchId, Gid, Instant } from '../../src/contract/transaction.ts';
+import { now } from '../../src/platform/clock.ts';
 import type { Log } from '../../src/platform/log.ts';
 import { newId } from '../../src/platform/random.ts';
-import type { Admission, Gate, Passage, Verdict } from '../http/admission.ts';
-import { enlistmentOf, type Enlistment, type RoutedCall } from './enlistment.ts';
+import type { Admission, Gate, HeldAnswer, Passage, Verdict } from '../http/admission.ts';
+import { abandon, pause } from '../transaction/decide.ts';
+import { enlistmentOf, isRefusal, isSuccess, type Enlistment, type RoutedCall } from './enlistment.ts';
+import { openGates } from './gates.ts';
 
 export interface BranchesParts {
   readonly service: string;
   readonly coordinator: CoordinatorClient;
   /** Up to so many bytes of an answer are looked at, where an operation is made of it. */
   readonly bodyBytesMax: number;
+  /** How long an enlistment without an answer is repeated, in milliseconds. Default 10,000. */
+  readonly patienceMs?: number;
   readonly log: Log;
 }
 
 /** A step of a workflow: the same in every run, and the run that it is made in. */
-export interface StepOfRun {
+interface StepOfRun {
   readonly step: string;
   readonly run: number;
+}
+
+/** A step that is made, and not answered from its record. */
+export interface MadeStep extends StepOfRun {
+  /** Records its answer. */
+  readonly gate: Gate;
 }
 
 /** Enlists calls. */
 export interface Branches {
   /**
    * `passage`: the call as it goes out with the gid in all carriers. Answers it with the headers of the branch added and a gate in front
-   * where an operation is made of the answer; or the answer to a call that is kept for later; or why it must not leave. Never rejects.
+   * where the branch depends on the answer, the one of `step` included; or the answer to a call that is kept for later; or why it must
+   * not leave: of these two, the gate of `step` is still to be told. Never rejects.
    */
-  admit(call: RoutedCall, passage: Passage, step?: StepOfRun): Promise<Admission>;
+  admit(call: RoutedCall, passage: Passage, step?: MadeStep): Promise<Admission>;
+  /**
+   * Enlists the branch of a call that is answered from its record, as that answer leaves it: it is one of this run too. Answers why the
+   * program must not have the answer. Never rejects.
+   */
+  again(call: RoutedCall, step: StepOfRun, answer: HeldAnswer): Promise<CodedError | undefined>;
 }
 
 /** Branches of the calls of one service. */
 export function openBranches(parts: BranchesParts): Branches {
-  const { coordinator, log } = parts;
+  const { patienceMs = 10_000 } = parts;
 
+  /** Of one resource, so that a repetition is the same branch: an enlistment whose answer is lost may stand. */
   const enlist = async (gid: Gid, request: EnlistRequest): Promise<BranchId | CodedError> => {
-    try {
-      return (await coordinator.enlist(gid, request)).branchId;
-    } catch (cause) {
-      log.warn({ err: cause, gid, resource: request.resource }, 'a branch could not be enlisted');
-      return cause instanceof CodedError
-        ? cause
-        : new CodedError('INTERNAL', 'A branch could not be enlisted', { cause });
+    const until = (now() + patienceMs) as Instant;
+    for (let pauseMs = RETRY_FIRST_MS; ; pauseMs = Math.min(pauseMs * 2, RETRY_CAP_MS)) {
+      try {
+        return (await parts.coordinator.enlist(gid, request)).branchId;
+      } catch (cause) {
+        if (cause instanceof CodedError && cause.code === 'COORDINATOR_UNREACHABLE' && now() < until) {
+          await pause(pauseMs);
+          continue;
+        }
+        parts.log.warn({ err: cause, gid, resource: request.resource }, 'a branch could not be enlisted');
+        return cause instanceof CodedError
+          ? cause
+          : new CodedError('INTERNAL', 'A branch could not be enlisted', { cause });
+      }
     }
+  };
+
+  /** Why the call must not be made. Outside a workflow its next try would be another branch, so the transaction must not commit. */
+  const notCalled = (gid: Gid, error: CodedError, step: StepOfRun | undefined): CodedError => {
+    if (error.code !== 'COORDINATOR_UNREACHABLE') return error;
+    if (step !== undefined) return silent(error, 'Answer with a 5xx: the workflow is run again', 'safe');
+    void abandon(parts, gid, 'nobody knows whether a branch of it was enlisted');
+    return silent(error, 'Roll back: a repetition would be another branch beside one that may stand', 'never');
+  };
+
+  const enlisted = async (
+    call: RoutedCall,
+    identity: Identity,
+    answer?: HeldAnswer,
+  ): Promise<BranchId | CodedError> => {
+    const { gid, route } = call;
+    const known = answer === undefined ? {} : { answer };
+    const first = enlistmentOf(call, identity, known);
+    if (first.unfilled.length > 0) return unfilled(first.unfilled, route.match);
+    const branch = await enlist(gid, first.request);
+    if (branch instanceof CodedError || !route.needs.branch) return branch;
+    return await enlist(gid, enlistmentOf(call, identity, { ...known, branch }).request);
+  };
+
+  /** What the answer has to say of the branch is added, before the application gets it. */
+  const completed = async (
+    call: RoutedCall,
+    identity: Identity,
+    branch: BranchId,
+    answer: HeldAnswer,
+  ): Promise<Verdict> => {
+    const whole = enlistmentOf(call, identity, { branch, answer });
+    if (isSuccess(answer.status) && whole.open.length > 0) return replace(unanswered(whole, call.route.match));
+    const done = await enlist(call.gid, whole.request);
+    return done instanceof CodedError ? replace(notCompleted(done)) : PASS;
   };
 
   return {
     async admit(call, passage, step) {
       const { gid, route } = call;
-      const resource = resourceOf(parts.service, call, step);
-      const identity = step === undefined ? { resource } : { resource, run: step.run };
-      const first = enlistmentOf(call, identity, {});
-      if (first.unfilled.length > 0) return refuse(unfilled(first.unfilled, route.match));
-      const branch = await enlist(gid, first.request);
-      if (branch instanceof CodedError) return refuse(notCalled(branch));
+      const identity = identityOf(parts.service, call, step);
+      const branch = await enlisted(call, identity);
+      if (branch instanceof CodedError) return refuse(notCalled(gid, branch, step));
       if (route.rule.kind === 'message') return { kind: 'answer', answer: accepted(gid, branch) };
-      if (route.needs.branch) {
-        const again = await enlist(gid, enlistmentOf(call, identity, { branch }).request);
-        if (again instanceof CodedError) return refuse(notCalled(again));
-      }
-      const operation = route.rule.kind === 'tcc' ? 'try' : 'action';
-      const headers = [...passage.headers, BRANCH_HEADER, branch, OPERATION_HEADER, operation];
+      const isTcc = route.rule.kind === 'tcc';
+      const headers = [...passage.headers, BRANCH_HEADER, branch, OPERATION_HEADER, isTcc ? 'try' : 'action'];
       const { timeoutMs, retry } = route;
+      const complete = (answer: HeldAnswer): Promise<Verdict> => completed(call, identity, branch, answer);
+      // A refusal is recorded before it changes the branch: a later run, which finds the record, changes it again.
+      const gate = chained([
+        route.needs.response ? answerGate(isSuccess, complete, parts.bodyBytesMax) : undefined,
+        step?.gate,
+        isTcc ? answerGate(isRefusal, complete) : undefined,
+      ]);
       const sent: Passage = {
         ...passage,
         headers: route.needs.response ? withoutEncodings(headers) : headers,
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
         ...(retry === undefined ? {} : { retry }),
+        ...(gate === undefined ? {} : { gate }),
       };
-      if (!route.needs.response) return { kind: 'pass', passage: sent };
-      const complete = async (answer: Parameters<Gate['answered']>[0]): Promise<Verdict> => {
-        // A call that was refused has nothing to say; its cancel goes out as it stands.
-        if (answer.status < 200 || answer.status > 299) return PASS;
-        const whole = enlistmentOf(call, identity, { branch, answer });
-        if (whole.open.length > 0) return replace(unanswered(whole, route.match));
-        const completed = await enlist(gid, whole.request);
-        return completed instanceof CodedError ? replace(notCompleted(completed)) : PASS;
-      };
-      return { kind: 'pass', passage: { ...sent, gate: completionGate(parts.bodyBytesMax, complete) } };
+      return { kind: 'pass', passage: sent };
+    },
+
+    async again(call, step, answer) {
+      const branch = await enlisted(call, identityOf(parts.service, call, step), answer);
+      return branch instanceof CodedError ? notCalled(call.gid, branch, step) : undefined;
     },
   };
+}
+
+const RETRY_FIRST_MS = 50;
+const RETRY_CAP_MS = 1_000;
+
+interface Identity {
+  readonly resource: string;
+  readonly run?: number;
+}
+
+function identityOf(service: string, call: RoutedCall, step: StepOfRun | undefined): Identity {
+  const resource = resourceOf(service, call, step);
+  return step === undefined ? { resource } : { resource, run: step.run };
 }
 
 const PASS: Verdict = { kind: 'pass', headers: [] };
 /** The longest part of a URL in the name of a branch, which has 200 characters. */
 const SHOWN_MAX = 90;
 
-function completionGate(keeps: number, answered: Gate['answered']): Gate {
-  return { keeps, answered, failed: () => Promise.resolve([]), clientLeft: () => undefined };
+/** Asks for a verdict about answers of some statuses, and lets the others through. */
+function answerGate(
+  isAsked: (status: number) => boolean,
+  ask: (answer: HeldAnswer) => Promise<Verdict>,
+  keeps?: number,
+): Gate {
+  return {
+    ...(keeps === undefined ? {} : { keeps }),
+    answered: (answer) => (isAsked(answer.status) ? ask(answer) : Promise.resolve(PASS)),
+    failed: () => Promise.resolve([]),
+    clientLeft: () => undefined,
+  };
+}
+
+function chained(gates: readonly (Gate | undefined)[]): Gate | undefined {
+  return gates.reduce((first, second) => (second === undefined ? first : openGates(first, second)), undefined);
 }
 
 /**
@@ -141,19 +225,19 @@ function unanswered({ open }: Enlistment, match: string): CodedError {
   });
 }
 
-function notCalled(error: CodedError): CodedError {
-  if (error.code !== 'COORDINATOR_UNREACHABLE') return error;
-  return new CodedError('COORDINATOR_UNREACHABLE', 'The branch could not be enlisted: the coordinator did not answer', {
-    retry: 'safe',
-    hint: 'The other service was not called. Try again; check coordinator.url and that the coordinator is ready',
-    cause: error,
+function silent(cause: CodedError, hint: string, retry: 'safe' | 'never'): CodedError {
+  const message = 'The branch could not be enlisted: the coordinator did not answer';
+  return new CodedError('COORDINATOR_UNREACHABLE', message, {
+    retry,
+    hint: `The other service was not called. ${hint}. Check coordinator.url and that the coordinator is ready`,
+    cause,
   });
 }
 
 function notCompleted(error: CodedError): CodedError {
   const message = `The call was answered, but the coordinator could not be told of it: ${error.message}`;
   return new CodedError(error.code, message, {
-    retry: 'ask',
+    retry: 'never',
     hint: 'Roll back: the operations of the branch cannot be made without the answer',
     cause: error,
   });

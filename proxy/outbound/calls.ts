@@ -14,9 +14,9 @@ import type { SidecarOptions } from '../options.ts';
 import type { Routed } from '../routes/paths.ts';
 import { openRoutes, parametersOf, type Routes } from '../routes/route-table.ts';
 import type { Route } from '../routes/route.ts';
-import { openBranches, type Branches, type BranchesParts, type StepOfRun } from './branches.ts';
+import { openBranches, type Branches, type BranchesParts, type MadeStep } from './branches.ts';
 import { openDestinations, type Destination, type Destinations } from './destination.ts';
-import { openGates } from './gates.ts';
+import type { RoutedCall } from './enlistment.ts';
 import type { Journal } from './journal.ts';
 import { bareHost, portOf, type TargetGuard } from '../http/targets.ts';
 
@@ -114,7 +114,8 @@ export class Calls {
       if (binding.kind === 'bound') return binding.mark;
     }
     const traceId = this.activeRequests.size === 0 ? undefined : traceIdOf(headers);
-    return traceId === undefined ? undefined : this.activeRequests.markOf(traceId, now());
+    const mark = traceId === undefined ? undefined : this.activeRequests.markOf(traceId, now());
+    return mark === 'ambiguous' ? badGid('several requests of its trace are being served') : mark;
   }
 
   /**
@@ -136,12 +137,22 @@ export class Calls {
     return this.routes.find({ method: head.method, origin: url.origin, target: path, isGrpc });
   }
 
-  private async enlisted(call: MarkedCall, step?: StepOfRun, added: readonly string[] = []): Promise<Admission> {
+  private async enlisted(call: MarkedCall, step?: MadeStep, added: readonly string[] = []): Promise<Admission> {
+    const routed = await this.routedCall(call, added);
+    if (routed === undefined) return { kind: 'pass', passage: plainPassage(call) };
+    if (routed instanceof CodedError) return refuse(routed);
+    const { origin, path } = call;
+    const headers = withoutOperation([...call.headers, ...added]);
+    return this.branches.admit(routed, { origin, path, headers }, step);
+  }
+
+  /** The call as its route takes it; undefined when it takes none that makes it a branch. `added`: headers that go along. */
+  private async routedCall(call: MarkedCall, added: readonly string[]): Promise<RoutedCall | CodedError | undefined> {
     const { head, mark, route, origin, path } = call;
-    if (route === undefined) return { kind: 'pass', passage: plainPassage(call) };
+    if (route === undefined || !isBranch(route)) return undefined;
     const body = await head.body(this.bodyBytesMax);
-    if (body instanceof CodedError) return refuse(body);
-    const routed = {
+    if (body instanceof CodedError) return body;
+    return {
       route,
       params: parametersOf(route, path),
       gid: mark.gid,
@@ -150,8 +161,6 @@ export class Calls {
       headers: this.carriers.strip([...head.headers, ...added]),
       body,
     };
-    const headers = withoutOperation([...call.headers, ...added]);
-    return this.branches.admit(routed, { origin, path, headers }, step);
   }
 
   /** Recorded before: answered. Not yet: goes out, and what comes back is recorded behind whatever else looks at it. */
@@ -165,21 +174,34 @@ export class Calls {
       body: () => head.body(this.bodyBytesMax),
       isBranch: isBranch(route),
     });
-    if (entry.kind !== 'call') return entry;
-    const { gate, headers, step, run } = entry;
-    const admission: Admission = isBranch(route)
-      ? await this.enlisted(call, { step, run }, headers)
-      : { kind: 'pass', passage: plainPassage({ ...call, headers: [...call.headers, ...headers] }) };
-    return journaledAdmission(admission, gate);
+    switch (entry.kind) {
+      case 'refuse':
+        return entry;
+      case 'answer': {
+        const routed = await this.routedCall(call, entry.headers);
+        const fault =
+          routed === undefined || routed instanceof CodedError
+            ? routed
+            : await this.branches.again(routed, entry, entry.answer);
+        return fault === undefined ? entry : refuse(fault);
+      }
+      case 'call': {
+        const { gate, headers } = entry;
+        if (isBranch(route)) return await journaledAdmission(await this.enlisted(call, entry, headers), gate);
+        return {
+          kind: 'pass',
+          passage: { ...plainPassage({ ...call, headers: [...call.headers, ...headers] }), gate },
+        };
+      }
+    }
   }
 }
 
+/** Tells the gate of a step what became of a call that does not leave; one that does has it in its passage. */
 async function journaledAdmission(admission: Admission, gate: Gate): Promise<Admission> {
   switch (admission.kind) {
-    case 'pass': {
-      const { passage } = admission;
-      return { kind: 'pass', passage: { ...passage, gate: openGates(passage.gate, gate) } };
-    }
+    case 'pass':
+      return admission;
     case 'answer': {
       const verdict = await gate.answered(admission.answer);
       return verdict.kind === 'replace' ? refuse(verdict.error) : admission;

@@ -35,6 +35,19 @@ export interface Enlistment {
   readonly open: readonly string[];
 }
 
+/** An operation that is never called. */
+const NOTHING_TO_DO = '';
+
+/** True when a call has taken effect as it was wanted. */
+export function isSuccess(status: number): boolean {
+  return status >= 200 && status <= 299;
+}
+
+/** True when a call is refused for good: there is nothing to confirm, even where the program goes on without it. */
+export function isRefusal(status: number): boolean {
+  return !isSuccess(status) && status < 500 && status !== 425 && status !== 429;
+}
+
 /** On an operation that is asked for without what the answer would have said: the call was never answered, or not with success. */
 const RESPONSE_HEADER = 'atomesh-response';
 /** What gRPC says about one call, not about another (PROTOCOL-HTTP2.md, Call-Definition): a delivery makes its own. */
@@ -65,7 +78,12 @@ export function enlistmentOf(
   const filler = new Filler(call, known);
   const operations: Partial<Record<OperationName, string>> = {};
   const requests: Partial<Record<OperationName, OperationRequest>> = {};
+  const isRefused = known.answer !== undefined && isRefusal(known.answer.status);
   for (const [name, operation] of rule.kind === 'plain' ? [] : Object.entries(rule.operations)) {
+    if (name === 'confirm' && isRefused) {
+      operations[name] = NOTHING_TO_DO;
+      continue;
+    }
     const { url, request } = filler.operation(operation);
     operations[name as OperationName] = url;
     requests[name as OperationName] = request;
@@ -119,7 +137,9 @@ function isOpen({ source }: Placeholder): boolean {
 
 function valuesFrom({ gid, params, headers, body }: RoutedCall, { branch, answer }: Known): ValueOf {
   const request = messageOf(headers, body);
-  const response = answer === undefined ? undefined : messageOf(answer.headers, answer.body);
+  // A call that was refused has nothing to say.
+  const said = answer !== undefined && isSuccess(answer.status) ? answer : undefined;
+  const response = said && messageOf(said.headers, said.body);
   return (source) => {
     switch (source.kind) {
       case 'gid':
@@ -127,7 +147,7 @@ function valuesFrom({ gid, params, headers, body }: RoutedCall, { branch, answer
       case 'branch':
         return branch;
       case 'status':
-        return answer?.status;
+        return said?.status;
       case 'path':
         return params.get(source.name);
       case 'header':

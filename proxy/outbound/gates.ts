@@ -1,5 +1,6 @@
 /** Two gates, one behind the other. */
-import type { Gate } from '../http/admission.ts';
+import type { Gate, Replacement } from '../http/admission.ts';
+import { replacementOf } from '../http/errors.ts';
 import { withHeaders } from '../http/headers.ts';
 
 /** What `first` lets through is seen by `second`, with the headers that the first has added. What it replaces counts there as no answer. */
@@ -19,18 +20,22 @@ export function openGates(first: Gate | undefined, second: Gate): Gate {
           const behind = await second.answered(verdict.answer);
           return behind.kind === 'pass' ? verdict : behind;
         }
-        case 'replace': {
-          const headers = await second.failed(verdict.error);
-          return { ...verdict, headers: [...verdict.headers, ...headers] };
-        }
+        case 'replace':
+          return await failedToo(verdict, second);
       }
     },
     async failed(error) {
-      return [...(await first.failed(error)), ...(await second.failed(error))];
+      return await failedToo(replacementOf(error, await first.failed(error)), second);
     },
     clientLeft() {
       first.clientLeft();
       second.clientLeft();
     },
   };
+}
+
+/** What the client gets when `gate` hears that it gets `instead`. */
+async function failedToo({ error, headers }: Replacement, gate: Gate): Promise<Replacement> {
+  const behind = replacementOf(error, await gate.failed(error));
+  return { ...behind, headers: [...headers, ...behind.headers] };
 }

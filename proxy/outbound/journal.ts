@@ -18,13 +18,20 @@ export interface JournaledCall {
 }
 
 /**
- * - `answer`: it was made before, and this is what came of it.
+ * - `answer`: it was made before, by a step of that name and with further `headers`, and this is what came of it. A branch that it
+ *   became is to be one of `run` too.
  * - `refuse`: it must not be made.
  * - `call`: it is made. `step` is its name, the same in every run and at most 200 characters long, so that a branch which is named so is
  *   the same in every run; what is enlisted for it belongs to `run`. `headers`: further ones to send. `gate` comes behind any other.
  */
 export type JournalEntry =
-  | { readonly kind: 'answer'; readonly answer: OwnAnswer }
+  | {
+      readonly kind: 'answer';
+      readonly answer: OwnAnswer;
+      readonly run: number;
+      readonly step: string;
+      readonly headers: readonly string[];
+    }
   | { readonly kind: 'refuse'; readonly error: CodedError }
   | {
       readonly kind: 'call';

@@ -3,7 +3,7 @@
  * CONNECT) or through plain base URLs, `http://127.0.0.1:9701/<name>/…`.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { LookupFunction, Socket } from 'node:net';
+import type { LookupFunction } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CodedError } from '../../src/contract/errors.ts';
 import { monotonicSeconds } from '../../src/platform/clock.ts';
@@ -83,10 +83,8 @@ export async function startOutbound(parts: OutboundParts): Promise<Listening> {
     http2,
     onRequest: serve,
     onUpgrade: upgrade,
+    onConnect: (request, socket, head) => tunnels.open(listener, request, socket, head),
   });
-  listener.server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) =>
-    tunnels.open(listener, request, socket, head),
-  );
   const listening = await listener.listen(parts.options.listen, async () => {
     await Promise.all([origins.destroy(), http2Origins.destroy()]);
   });

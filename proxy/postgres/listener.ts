@@ -11,10 +11,10 @@ import type { DatabaseOptions } from '../options.ts';
 import type { SqlEvent } from '../sql/event.ts';
 import type { Planner } from '../sql/planner.ts';
 import type { Refusal } from '../sql/statement.ts';
-import { branchKey, type UndoBranch } from '../sql/work.ts';
+import { workKey, type Work } from '../sql/work.ts';
 import { hangUp } from './relay/hang-up.ts';
 import { relay } from './session/connection.ts';
-import type { OpenSession } from './relay/open-session.ts';
+import type { OpenSession, SessionOperations } from './relay/open-session.ts';
 import { gidAtStartup } from './session/refusals.ts';
 import { namesGidSetting } from './session/statements.ts';
 import { errorFrame } from './session/conversation.ts';
@@ -30,6 +30,7 @@ export interface PostgresListenerOptions {
   readonly holders: LockHolders;
   readonly createPlanner: () => Planner;
   readonly traces: ServedTraces;
+  readonly operations: SessionOperations;
   readonly count: (what: SqlEvent) => void;
   readonly log: Log;
 }
@@ -37,10 +38,13 @@ export interface PostgresListenerOptions {
 export interface PostgresListener {
   readonly port: number;
   readonly sessions: number;
-  /** True when a session holds a local transaction of the branch open. */
-  isOpen(branch: UndoBranch): boolean;
-  /** Rolls back the local transactions of a branch that is rolled back as a whole. A statement of theirs that runs is cancelled. */
-  abandon(branch: UndoBranch): void;
+  /** True when a session holds a local transaction open that is carried out for `work`. */
+  isOpen(work: Work): boolean;
+  /**
+   * Rolls back the local transactions of a branch that is rolled back as a whole, or of an operation that is being undone. A statement
+   * of theirs that runs is cancelled.
+   */
+  abandon(work: Work): void;
   /** Stops accepting; sessions may go on for `graceMs`, idle ones are closed at once. */
   close(graceMs: number): Promise<void>;
 }
@@ -149,6 +153,7 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
       stripsChannelBinding: options.database.tls.mode !== 'disable',
       stripsComments: options.database.stripComments,
       traces: options.traces,
+      operations: options.operations,
       count: options.count,
       log: options.log,
     });
@@ -208,10 +213,10 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
   }
 
   /** A statement that waits for somebody else's lock would keep the whole from being rolled back. */
-  async function cancelRunning(connection: OpenSession, branch: UndoBranch): Promise<void> {
-    const isWanted = (): boolean => isOf(connection, branch) && connection.isRunningStatement;
+  async function cancelRunning(connection: OpenSession, work: Work): Promise<void> {
+    const isWanted = (): boolean => isOf(connection, work) && connection.isRunningStatement;
     // Between two messages the server takes no notice of a cancel request.
-    for (let left = CANCELS_MAX; left > 0 && isOf(connection, branch) && !connection.isIdle; left -= 1) {
+    for (let left = CANCELS_MAX; left > 0 && isOf(connection, work) && !connection.isIdle; left -= 1) {
       if (connection.key !== undefined) {
         await cancel({ kind: 'cancel-request', ...connection.key }, connection, isWanted);
       }
@@ -227,12 +232,12 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
     get sessions() {
       return connections.size;
     },
-    isOpen: (branch) => [...connections].some((connection) => isOf(connection, branch) && !connection.isIdle),
-    abandon(branch) {
+    isOpen: (work) => [...connections].some((connection) => isOf(connection, work) && !connection.isIdle),
+    abandon(work) {
       for (const connection of connections) {
-        if (!isOf(connection, branch)) continue;
+        if (!isOf(connection, work)) continue;
         connection.abandon();
-        void cancelRunning(connection, branch);
+        void cancelRunning(connection, work);
       }
     },
     async close(graceMs) {
@@ -251,8 +256,8 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
   };
 }
 
-function isOf(connection: OpenSession, branch: UndoBranch): boolean {
-  return connection.branch !== undefined && branchKey(connection.branch) === branchKey(branch);
+function isOf(connection: OpenSession, work: Work): boolean {
+  return connection.work !== undefined && workKey(connection.work) === workKey(work);
 }
 
 function pause(ms: number): Promise<void> {

@@ -8,8 +8,8 @@ import { parse, type ParsedStatement } from './parse.ts';
 import { planChange } from './undo/change.ts';
 import { classify, type Class } from './undo/classify.ts';
 import { changeInOperation, inOperation } from './operation/classify.ts';
-import { refuse, refuseAs } from './undo/refusal.ts';
-import { child, relationName, type QualifiedName } from './tree.ts';
+import { refuse, refuseAs, refuseHard } from './undo/refusal.ts';
+import { children, references, stringConstant, text, type QualifiedName } from './tree.ts';
 
 export interface PlannerOptions {
   /** `none`: every change that would have to be captured is refused. Inside an operation nothing is captured. */
@@ -25,6 +25,9 @@ export interface PlannerOptions {
  * or a view may write, and a change of the table that a REPEATABLE READ snapshot does not show yet, is known with this delay.
  */
 const FACT_AGE_MS_MAX = 60_000;
+/** Unsafe functions whose effect does not end with the transaction that calls them. */
+const LEAVES_THE_TRANSACTION =
+  /^(?:dblink|pg_file_|pg_create_|pg_drop_|pg_replication_|pg_logical_emit_message|pg_import_|pg_export_snapshot|pg_restore_|pg_clear_|binary_upgrade_)/;
 const FACTS_MAX = 5_000;
 const PLANS_MAX = 1_000;
 const PLAN_BYTES_MAX = 8 * 1024 * 1024;
@@ -54,6 +57,9 @@ class SessionPlanner implements Planner {
   /** In the order of last use. */
   readonly #plans = new Map<string, CachedPlan>();
   #planBytes = 0;
+  #searchPath: string | undefined;
+  /** A statement was planned that may set the search path: the end of a transaction, or of a part of it, may set it back. */
+  #isPathOpen = false;
 
   constructor(options: PlannerOptions) {
     this.#options = options;
@@ -62,6 +68,7 @@ class SessionPlanner implements Planner {
   plan(text: string, settings: SessionSettings, nowMs: number, work: Work['kind']): Planned {
     const unreadable = refuseSettings(settings);
     if (unreadable !== undefined) return whole(text, unreadable);
+    this.#followSearchPath(settings.get('search_path'));
     const key = work === 'undo' ? text : `${OPERATION}${text}`;
     const cached = this.#cached(key, nowMs);
     if (cached !== undefined) return cached;
@@ -90,8 +97,11 @@ class SessionPlanner implements Planner {
       const plan = work === 'undo' ? this.#planOne(statement, found, major) : this.#planInOperation(statement, found);
       return { plan, start: statement.start, length: statement.end - statement.start };
     });
-    const planned: Planned = { kind: 'plans', plans: work === 'undo' ? apart(plans, classes) : plans };
-    this.#keep(key, planned, classes, nowMs);
+    const planned: Planned = {
+      kind: 'plans',
+      plans: work === 'undo' ? apart(plans, parsed.statements, classes) : plans,
+    };
+    if (!this.#forgetNames(parsed.statements)) this.#keep(key, planned, classes, nowMs);
     return planned;
   }
 
@@ -108,6 +118,24 @@ class SessionPlanner implements Planner {
     this.#functions.clear();
     this.#plans.clear();
     this.#planBytes = 0;
+  }
+
+  /** Servers report it from PostgreSQL 18 on. Names that are not qualified mean something else from now on. */
+  #followSearchPath(searchPath: string | undefined): void {
+    if (searchPath === this.#searchPath) return;
+    if (this.#searchPath !== undefined) this.forget();
+    this.#searchPath = searchPath;
+  }
+
+  /** True when names mean something else behind these statements: what they set, the end of a transaction or of a part of it sets back. */
+  #forgetNames(statements: readonly ParsedStatement[]): boolean {
+    const renames = statements.some(mayRename);
+    const controls = statements.flatMap(({ kind, node }) => (kind === 'TransactionStmt' ? [text(node, 'kind')] : []));
+    if (!renames && (!this.#isPathOpen || controls.length === 0)) return false;
+    this.forget();
+    this.#isPathOpen =
+      renames || !controls.some((kind) => kind === 'TRANS_STMT_COMMIT' || kind === 'TRANS_STMT_ROLLBACK');
+    return true;
   }
 
   #cached(text: string, nowMs: number): Planned | undefined {
@@ -164,22 +192,12 @@ class SessionPlanner implements Planner {
     const calls = this.#refuseCalls(found);
     if (calls !== undefined) return calls;
     if (found.kind === 'read') return { kind: 'pass' };
-    const name = relationName(child(statement.node, 'relation') ?? {});
-    const facts = this.#relations.get(factKey(name))?.fact ?? 'missing';
-    if (facts === 'missing') {
-      return refuseAs(
-        '42P01',
-        `relation "${name.schema === undefined ? '' : `${name.schema}.`}${name.name}" does not exist`,
-        'Check the name and the search_path.',
-      );
-    }
-    if (this.#options.mode === 'none' && facts.persistence !== 'temporary') {
-      return refuse(
-        'a change through a database with mode: none is refused',
-        "Set mode: undo for this database in the sidecar's configuration.",
-      );
-    }
-    return planChange(statement, facts, found.references, { serverMajor, maxRows: this.#options.maxRows });
+    const facts = (name: QualifiedName): RelationFacts | 'missing' =>
+      this.#relations.get(factKey(name))?.fact ?? 'missing';
+    const plan = planChange(statement, found.references, { serverMajor, maxRows: this.#options.maxRows, facts });
+    return this.#options.mode === 'none' && (plan.kind === 'capture' || (plan.kind === 'refuse' && plan.escalates))
+      ? changeRefused
+      : plan;
   }
 
   /** What may call a function that changes rows is a change. */
@@ -194,29 +212,53 @@ class SessionPlanner implements Planner {
     const called = functionsOf(found).flatMap((name) => this.#functions.get(factKey(name))?.fact.unsafe ?? []);
     const behind = relationsOf(found).flatMap((name) => {
       const facts = this.#relations.get(factKey(name))?.fact;
-      return facts === undefined || facts === 'missing' || facts.relkind === 'r' ? [] : facts.unsafeFunctions;
+      return facts === undefined || facts === 'missing' || 'rp'.includes(facts.relkind) ? [] : facts.unsafeFunctions;
     });
     const [unsafe] = [...called, ...behind];
     if (unsafe === undefined) return undefined;
-    return refuse(
+    const refusal = LEAVES_THE_TRANSACTION.test(unsafe) ? refuseHard : refuse;
+    return refusal(
       `a call of the function ${unsafe}, which may change rows, is not supported`,
       'Declare it STABLE or IMMUTABLE if it changes nothing.',
     );
   }
 }
 
+const changeRefused = refuseHard(
+  'a change through a database with mode: none is refused',
+  "Set mode: undo for this database in the sidecar's configuration.",
+);
+
+const PATH_SETTINGS: ReadonlySet<string> = new Set(['search_path', 'role', 'session_authorization']);
+
+/** True for a statement behind which names that are not qualified may mean something else. */
+function mayRename({ kind, node }: ParsedStatement): boolean {
+  if (kind === 'DiscardStmt') return true;
+  if (kind === 'VariableSetStmt') {
+    return text(node, 'kind') === 'VAR_RESET_ALL' || PATH_SETTINGS.has((text(node, 'name') ?? '').toLowerCase());
+  }
+  if (kind !== 'SelectStmt') return false;
+  return references(node).settings.some((call) => {
+    const name = stringConstant(children(call, 'args')[0]);
+    return name === undefined || PATH_SETTINGS.has(name.toLowerCase());
+  });
+}
+
 /** The text is read as the server reads it only under these settings. All three are reported by the server. */
 function refuseSettings(settings: SessionSettings): StatementPlan | undefined {
   const encoding = settings.get('client_encoding') ?? '';
   if (encoding.toUpperCase() !== 'UTF8') {
-    return refuse(`client_encoding ${encoding} is not supported`, 'Set client_encoding to UTF8.');
+    return refuseHard(`client_encoding ${encoding} is not supported`, 'Set client_encoding to UTF8.');
   }
   if (settings.get('standard_conforming_strings') === 'off') {
-    return refuse('standard_conforming_strings = off is not supported', 'Set standard_conforming_strings to on.');
+    return refuseHard('standard_conforming_strings = off is not supported', 'Set standard_conforming_strings to on.');
   }
   const major = Number.parseInt(settings.get('server_version') ?? '', 10);
   if (!(major >= 14))
-    return refuse(`PostgreSQL ${settings.get('server_version') ?? ''} is not supported`, 'Use PostgreSQL 14 or later.');
+    return refuseHard(
+      `PostgreSQL ${settings.get('server_version') ?? ''} is not supported`,
+      'Use PostgreSQL 14 or later.',
+    );
   return undefined;
 }
 
@@ -224,18 +266,27 @@ function whole(text: string, plan: StatementPlan): Planned {
   return { kind: 'plans', plans: [{ plan, start: 0, length: Buffer.byteLength(text) }] };
 }
 
-/** Several statements in one text run as one: a change among them cannot be given its own reply. */
-function apart(plans: readonly PlannedStatement[], classes: readonly Class[]): readonly PlannedStatement[] {
-  if (plans.length < 2) return plans;
-  return plans.map((planned, index) =>
-    classes[index]?.kind === 'change' && planned.plan.kind !== 'refuse'
-      ? {
-          ...planned,
-          plan: refuse('a change in one text with other statements is not supported', 'Send one statement at a time.'),
-        }
-      : planned,
-  );
+/**
+ * The statements of one text are planned before the first of them runs: behind one that may change what names mean, nothing
+ * that uses a name is let through.
+ */
+function apart(
+  plans: readonly PlannedStatement[],
+  statements: readonly ParsedStatement[],
+  classes: readonly Class[],
+): readonly PlannedStatement[] {
+  const first = statements.findIndex((statement) => statement.kind === 'CreateStmt' || mayRename(statement));
+  if (first < 0) return plans;
+  return plans.map((planned, index) => {
+    const found = classes[index];
+    const usesNames = found !== undefined && [...relationsOf(found), ...functionsOf(found)].length > 0;
+    return index > first && usesNames && planned.plan.kind !== 'refuse'
+      ? { ...planned, plan: refuse('a statement in one text behind SET or CREATE is not supported', ONE_BY_ONE) }
+      : planned;
+  });
 }
+
+const ONE_BY_ONE = 'Send one statement at a time.';
 
 function relationsOf(found: Class): readonly QualifiedName[] {
   return found.kind === 'plan' ? [] : found.references.relations;

@@ -5,7 +5,7 @@ import { SHAPE_SQL } from './catalog.ts';
 import { quoteName, quoteText } from './identifier.ts';
 
 /** Grows with every change of the schema; written into the comment of the schema. */
-const SCHEMA_VERSION = 4;
+const SCHEMA_VERSION = 5;
 
 /** SQLSTATE of our own errors and the fields by which a session tells them from the database's. */
 export const CONFLICT = { code: '55P03', schema: 'atomesh', table: 'row_lock' } as const;
@@ -18,21 +18,25 @@ const SHARED_ROW = { code: '55P03', schema: 'atomesh', table: 'row_owner' } as c
 const BRANCH_OVER = { code: '40000', schema: 'atomesh', table: 'branch_state' } as const;
 /** The local transaction of an operation came after its compensation, or after another one of the same operation. */
 const OPERATION_OVER = { schema: 'atomesh', table: 'barrier' } as const;
+/** Another local transaction of the operation has committed. CONSTRAINT says the id of its row. */
+export const OPERATION_DONE = { code: '25000', ...OPERATION_OVER } as const;
 /** The statement met a relation other than the one it was planned for: forget the facts, plan again. */
 export const PLAN_STALE = { code: '55000', schema: 'atomesh', table: 'plan' } as const;
 
 export interface SchemaOptions {
-  /** The role whose sessions change rows; `PUBLIC` unless given. It gets what capturing needs and nothing more. */
+  /** The role whose sessions change rows; `PUBLIC` unless given. It gets what capturing and operations need and nothing more. */
   readonly grantTo?: string;
+  /** The role that writes rows of the barrier itself: that of a program with the client library's barrier on this table. */
+  readonly grantBarrier?: string;
   /** The role that carries out the second phase, when it is not the role that creates the schema. */
   readonly finisher?: string;
 }
 
 /** DDL that creates the schema or brings it up to date; may be run again at any time. */
 export function schemaSql(options: SchemaOptions = {}): string {
-  const client = options.grantTo === undefined ? 'PUBLIC' : quoteName(options.grantTo);
   const finisher = options.finisher === undefined ? '' : finisherRights(quoteName(options.finisher));
-  return `${TABLES}\n${FUNCTIONS}\n${clientRights(client)}\n${finisher}COMMENT ON SCHEMA atomesh IS ${quoteText(versionComment(SCHEMA_VERSION))};\n`;
+  const library = options.grantBarrier === undefined ? '' : barrierRights(quoteName(options.grantBarrier));
+  return `${TABLES}\n${FUNCTIONS}\n${clientRights(options.grantTo)}\n${library}${finisher}COMMENT ON SCHEMA atomesh IS ${quoteText(versionComment(SCHEMA_VERSION))};\n`;
 }
 
 const TABLES = `CREATE SCHEMA IF NOT EXISTS atomesh;
@@ -95,7 +99,18 @@ DO $do$ BEGIN
     ALTER TABLE atomesh.barrier RENAME CONSTRAINT barrier_pkey TO uniq_barrier;
   END IF;
 END $do$;
-CREATE INDEX IF NOT EXISTS barrier_create_time ON atomesh.barrier (create_time, id);`;
+CREATE INDEX IF NOT EXISTS barrier_create_time ON atomesh.barrier (create_time, id);
+
+-- What the application answered to tries and actions that took effect: whoever asks again gets it again. Headers are a flat list in JSON.
+CREATE TABLE IF NOT EXISTS atomesh.operation_answer (
+  gid varchar(128) NOT NULL,
+  branch_id varchar(128) NOT NULL,
+  op varchar(45) NOT NULL,
+  status smallint NOT NULL,
+  headers text NOT NULL,
+  body bytea NOT NULL,
+  PRIMARY KEY (gid, branch_id, op)
+);`;
 
 const FUNCTIONS = `
 -- Each statement below has a snapshot of its own under READ COMMITTED: a round sees what the one before waited for. Every name
@@ -127,15 +142,20 @@ BEGIN
 END
 $body$;
 
+-- Until version 4 a session did not number its rows.
+DROP FUNCTION IF EXISTS atomesh.enter_operation(text, text, text, text, boolean);
 -- Writes the row of an operation into the local transaction that is going to change rows for it. A second time in the same one it
--- finds its word in a setting that a rollback to a savepoint takes back together with the row. False where nothing can be changed.
+-- finds its word in a setting that a rollback to a savepoint takes back together with the row; the number of the transaction in it
+-- keeps a word out that somebody has set. False where nothing can be changed. CONSTRAINT of an error is the id of the row that stands.
 CREATE OR REPLACE FUNCTION atomesh.enter_operation(
-  enter_type pg_catalog.text, enter_gid pg_catalog.text, enter_branch pg_catalog.text, enter_op pg_catalog.text, is_late pg_catalog.bool
+  enter_type pg_catalog.text, enter_gid pg_catalog.text, enter_branch pg_catalog.text, enter_op pg_catalog.text, is_late pg_catalog.bool,
+  enter_id pg_catalog.int8
 ) RETURNS pg_catalog.bool
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $body$
 DECLARE
   word pg_catalog.text := pg_catalog.concat_ws('/', enter_gid, enter_branch, enter_op);
   found_reason pg_catalog.text;
+  found_id pg_catalog.text;
 BEGIN
   IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN
     RETURN false;
@@ -145,23 +165,24 @@ BEGIN
       MESSAGE = pg_catalog.format('the local transaction had changed rows before it was told that it belongs to global transaction %s', enter_gid),
       HINT = 'Name the global transaction first: right after BEGIN, or in a comment on BEGIN.';
   END IF;
-  INSERT INTO atomesh.barrier (trans_type, gid, branch_id, op, barrier_id, reason)
-  VALUES (enter_type, enter_gid, enter_branch, enter_op, '01', enter_op) ON CONFLICT ON CONSTRAINT uniq_barrier DO NOTHING;
+  INSERT INTO atomesh.barrier (id, trans_type, gid, branch_id, op, barrier_id, reason)
+  VALUES (enter_id, enter_type, enter_gid, enter_branch, enter_op, '01', enter_op) ON CONFLICT ON CONSTRAINT uniq_barrier DO NOTHING;
+  word := pg_catalog.concat_ws('/', word, pg_catalog.pg_current_xact_id());
   IF FOUND THEN
     PERFORM pg_catalog.set_config('atomesh.entered', word, true);
     RETURN true;
   END IF;
-  SELECT b.reason INTO found_reason FROM atomesh.barrier b
+  SELECT b.reason, b.id INTO found_reason, found_id FROM atomesh.barrier b
   WHERE b.gid OPERATOR(pg_catalog.=) enter_gid AND b.branch_id OPERATOR(pg_catalog.=) enter_branch
     AND b.op OPERATOR(pg_catalog.=) enter_op AND b.barrier_id OPERATOR(pg_catalog.=) '01';
   IF found_reason OPERATOR(pg_catalog.<>) enter_op THEN
-    RAISE EXCEPTION USING ERRCODE = '40000', SCHEMA = '${OPERATION_OVER.schema}', TABLE = '${OPERATION_OVER.table}',
+    RAISE EXCEPTION USING ERRCODE = '40000', SCHEMA = '${OPERATION_OVER.schema}', TABLE = '${OPERATION_OVER.table}', CONSTRAINT = found_id,
       MESSAGE = pg_catalog.format('%s of branch %s of global transaction %s came too late: it has been undone', enter_op, enter_branch, enter_gid),
       HINT = 'Nothing of it can take effect any more: roll back, and answer that it failed.';
   ELSIF pg_catalog.current_setting('atomesh.entered', true) OPERATOR(pg_catalog.=) word THEN
     RETURN true;
   END IF;
-  RAISE EXCEPTION USING ERRCODE = '25000', SCHEMA = '${OPERATION_OVER.schema}', TABLE = '${OPERATION_OVER.table}',
+  RAISE EXCEPTION USING ERRCODE = '${OPERATION_DONE.code}', SCHEMA = '${OPERATION_OVER.schema}', TABLE = '${OPERATION_OVER.table}', CONSTRAINT = found_id,
     MESSAGE = pg_catalog.format('%s of branch %s of global transaction %s has changed rows in another local transaction', enter_op, enter_branch, enter_gid),
     HINT = 'An operation may change rows in one local transaction only: put all its changes between one BEGIN and COMMIT. If it has been done before, its answer is success.';
 END
@@ -247,13 +268,42 @@ END
 $body$;
 REVOKE ALL ON FUNCTION atomesh.commit_branches(text[], text) FROM PUBLIC;`;
 
-function clientRights(role: string): string {
-  return `GRANT USAGE ON SCHEMA atomesh TO ${role};
+/** What the functions of the schema are called by that clients execute. */
+const CLIENT_FUNCTIONS =
+  'atomesh.enter_branch(text, text), atomesh.enter_operation(text, text, text, text, boolean, bigint), ' +
+  'atomesh.row_lock_conflict(text, text), atomesh.table_shape(oid), atomesh.has_shape(oid, text), ' +
+  'atomesh.refuse_capture(text), atomesh.image(anyelement)';
+
+/**
+ * Whoever can write the barrier's rows decides over operations: the row of a cancel keeps the cancel out. Clients write them through
+ * the function alone, and what every role could do before goes as soon as one is named.
+ */
+function clientRights(grantTo: string | undefined): string {
+  const role = grantTo === undefined ? 'PUBLIC' : quoteName(grantTo);
+  return `REVOKE ALL ON SCHEMA atomesh FROM PUBLIC;
+REVOKE ALL ON atomesh.undo_record, atomesh.row_lock, atomesh.branch_state, atomesh.barrier, atomesh.operation_answer FROM PUBLIC;
+REVOKE ALL ON FUNCTION ${CLIENT_FUNCTIONS} FROM PUBLIC;
+${grantTo === undefined ? '' : takeTable(grantTo)}GRANT USAGE ON SCHEMA atomesh TO ${role};
 GRANT INSERT (gid, resource, position, relation, fingerprint, before_images, after_images, time_zone) ON atomesh.undo_record TO ${role};
 GRANT SELECT, INSERT, UPDATE (gid, resource) ON atomesh.row_lock TO ${role};
+GRANT EXECUTE ON FUNCTION ${CLIENT_FUNCTIONS} TO ${role};`;
+}
+
+/** Until version 4 clients could write to the table. An owner keeps what is its own: the function runs with that. */
+function takeTable(role: string): string {
+  return `DO $do$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = 'atomesh.barrier'::regclass AND pg_catalog.pg_get_userbyid(relowner) = ${quoteText(role)}) THEN
+    REVOKE ALL ON atomesh.barrier FROM ${quoteName(role)};
+  END IF;
+END $do$;
+`;
+}
+
+/** What the statements of docs/barrier.md need. */
+function barrierRights(role: string): string {
+  return `GRANT USAGE ON SCHEMA atomesh TO ${role};
 GRANT SELECT, INSERT ON atomesh.barrier TO ${role};
-REVOKE ALL ON FUNCTION atomesh.enter_branch(text, text), atomesh.enter_operation(text, text, text, text, boolean), atomesh.row_lock_conflict(text, text), atomesh.table_shape(oid), atomesh.has_shape(oid, text), atomesh.refuse_capture(text), atomesh.image(anyelement) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION atomesh.enter_branch(text, text), atomesh.enter_operation(text, text, text, text, boolean), atomesh.row_lock_conflict(text, text), atomesh.table_shape(oid), atomesh.has_shape(oid, text), atomesh.refuse_capture(text), atomesh.image(anyelement) TO ${role};`;
+`;
 }
 
 function finisherRights(role: string): string {

@@ -6,12 +6,13 @@ import type { Refusal } from './statement.ts';
 /**
  * - `as-is`: nothing of it may change rows, or everything fails as it is.
  * - `ahead`: the row goes in ahead of the whole text, in the same local transaction.
- * - `behind-begin`: the text begins a block; the row goes in at that byte of it, behind BEGIN.
+ * - `behind`: the row goes in at that byte of it, ahead of its first change: behind BEGIN, and behind what must come before any
+ *   other statement of a local transaction (SET TRANSACTION).
  */
 export type Arrangement =
   | { readonly kind: 'as-is' }
   | { readonly kind: 'ahead' }
-  | { readonly kind: 'behind-begin'; readonly at: number }
+  | { readonly kind: 'behind'; readonly at: number }
   | { readonly kind: 'refuse'; readonly refusal: Refusal };
 
 /**
@@ -31,12 +32,13 @@ export function arrange(statements: readonly PlannedStatement[], block: BlockSta
   );
   if (isSeveral && !isInOrder) return { kind: 'refuse', refusal: severalTransactions };
   if (block === 'failed' || !plans.some((plan) => plan.kind === 'change')) return { kind: 'as-is' };
-  const [first] = controls;
-  const second = statements[1];
-  if (first?.index === 0 && second !== undefined) return { kind: 'behind-begin', at: second.start };
+  const [control] = controls;
+  const begins = control?.index === 0 && control.verb === 'begin';
   // Without a BEGIN of its own there is no block that the text's end could end.
-  if (first !== undefined && block === 'idle') return { kind: 'refuse', refusal: severalTransactions };
-  return { kind: 'ahead' };
+  if (control !== undefined && !begins && block === 'idle') return { kind: 'refuse', refusal: severalTransactions };
+  const change = statements.find(({ plan }) => plan.kind === 'change');
+  const isFirst = change === undefined || change === statements[0];
+  return isFirst || (block === 'idle' && !begins) ? { kind: 'ahead' } : { kind: 'behind', at: change.start };
 }
 
 const ENDS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'rollback', 'rollback-and-chain']);

@@ -19,6 +19,8 @@ export interface ExpectedReplies<T extends Expected> {
   done(): void;
   /** The head was answered by an error: it and all that the server will now skip leave the queue, and are returned in order. */
   fail(): readonly T[];
+  /** The server skips everything up to the next synchronising request: that leaves the queue, and is returned in order. */
+  skip(): readonly T[];
   /** True when one that fits is waiting. */
   some(fits: (expected: T) => boolean): boolean;
   readonly size: number;
@@ -27,17 +29,18 @@ export interface ExpectedReplies<T extends Expected> {
 /** An empty queue. */
 export function createExpectedReplies<T extends Expected>(): ExpectedReplies<T> {
   let queue: T[] = [];
+  const takeUpTo = (next: number): readonly T[] => {
+    const end = next < 0 ? queue.length : next;
+    const taken = queue.slice(0, end);
+    queue = queue.slice(end);
+    return taken;
+  };
   return {
     push: (expected) => void queue.push(expected),
     head: () => queue[0],
     done: () => void queue.shift(),
-    fail() {
-      const next = queue.findIndex((expected, index) => index > 0 && expected.synchronises);
-      const end = next < 0 ? queue.length : next;
-      const failed = queue.slice(0, end);
-      queue = queue.slice(end);
-      return failed;
-    },
+    fail: () => takeUpTo(queue.findIndex((expected, index) => index > 0 && expected.synchronises)),
+    skip: () => takeUpTo(queue.findIndex((expected) => expected.synchronises)),
     some: (fits) => queue.some(fits),
     get size() {
       return queue.length;

@@ -83,6 +83,7 @@ export type Bound =
 /** Binds the local transaction to `mark` (a comment, a trace, SET LOCAL), or the session (`scope: session`). */
 export function bind(state: SessionState, mark: Mark | undefined, scope: 'local' | 'session'): Bound {
   const current = markOf(state);
+  if (scope === 'session' && mark?.operation !== undefined) return { kind: 'refused', refusal: outlivesOperation };
   if (isSameMark(current, mark)) return { kind: 'bound', state };
   if (current !== undefined && state.changed) {
     return {
@@ -106,6 +107,13 @@ export function bind(state: SessionState, mark: Mark | undefined, scope: 'local'
       : { ...state, markOfTransaction: mark };
   return { kind: 'bound', state: { ...next, boundLate: boundLate || state.boundLate, entered: false } };
 }
+
+/** A pooled connection would carry it into the next request. */
+const outlivesOperation: Refusal = {
+  code: '25000',
+  message: 'an operation of a branch is named for one local transaction, and not for the session',
+  hint: "After BEGIN, use SET LOCAL atomesh.gid = '…' or select set_config('atomesh.gid', $1, true); for a single statement, a comment.",
+};
 
 /** The mark that a SET names: undefined when it resets the variable. */
 export function markOfSetting(

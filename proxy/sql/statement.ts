@@ -26,7 +26,8 @@ export type OwnParameter =
  * one int8 column: the number of rows changed.
  */
 export interface Capture {
-  readonly command: 'INSERT' | 'UPDATE' | 'DELETE';
+  /** The command tag's word: `SELECT` for a query whose common table expressions change rows. */
+  readonly command: 'INSERT' | 'UPDATE' | 'DELETE' | 'MERGE' | 'SELECT';
   /** Also enters the branch (`branch_state`): for the first change of a local transaction, and after a rollback to a savepoint. */
   readonly sql: string;
   /** The same without entering the branch: for the later changes of a local transaction. Same parameters. */
@@ -68,5 +69,13 @@ export type StatementPlan =
    * local transaction by itself nor ask for one of its own, as procedures, DO blocks and VACUUM can.
    */
   | { readonly kind: 'change'; readonly isPlain: boolean }
-  /** `isAlways`: it is refused for what it does to the session, and not for want of images. */
-  | { readonly kind: 'refuse'; readonly refusal: Refusal; readonly isAlways?: true };
+  /**
+   * `isAlways`: it is refused for what it does to the session, and not for want of images.
+   * `escalates`: it is refused for want of images alone. A local transaction that will be prepared, and not undone, could run it.
+   */
+  | {
+      readonly kind: 'refuse';
+      readonly refusal: Refusal;
+      readonly isAlways?: true;
+      readonly escalates?: true;
+    };

@@ -2,7 +2,7 @@
  * What a mark means to a database session: its changes are captured for an undo branch, or they are an operation's own and a row of
  * the barrier goes ahead of them. Pure.
  */
-import type { BranchId, Gid, Mark, Task } from '../../src/contract/transaction.ts';
+import { markText, type BranchId, type Gid, type Mark, type Task } from '../../src/contract/transaction.ts';
 
 /** The branch that captured changes belong to. */
 export interface UndoBranch {
@@ -54,6 +54,18 @@ export function resourceOf(database: string, run: number | undefined): string {
 /** The text that tells branches apart. */
 export function branchKey({ gid, resource }: UndoBranch): string {
   return `${gid} ${resource}`;
+}
+
+/** The text that tells apart what local transactions are carried out for. */
+export function workKey(work: Work): string {
+  if (work.kind === 'undo') return branchKey(work.branch);
+  const { gid, branch, task } = work.operation;
+  return markText({ gid, operation: { branch, task } });
+}
+
+/** The global transaction that something is done for. */
+export function gidOf(work: Work): Gid {
+  return work.kind === 'undo' ? work.branch.gid : work.operation.gid;
 }
 
 /** The column `trans_type` of an operation's row, in DTM's words (docs/barrier.md). */

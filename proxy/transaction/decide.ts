@@ -4,7 +4,7 @@
  */
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
 import { CodedError } from '../../src/contract/errors.ts';
-import type { StatusRange } from '../../src/contract/messages.ts';
+import type { StatusRange, SubmitRequest } from '../../src/contract/messages.ts';
 import { GID_HEADER, OUTCOME_HEADER } from '../../src/contract/propagation.ts';
 import { isFinal, type Gid, type Instant } from '../../src/contract/transaction.ts';
 import { at, now } from '../../src/platform/clock.ts';
@@ -42,11 +42,13 @@ const READ_WAIT_MS = 30_000;
 
 /**
  * Asks until the coordinator answers or the deadline has surely passed: a submit is idempotent, and without an answer
- * nobody knows whether the first one arrived. `run`: the run of a workflow that ends with it.
+ * nobody knows whether the first one arrived. `request`: of a workflow, the run that ends with it; then the error may be REPLAY_MISMATCH,
+ * and nothing is decided.
  */
-export async function submit(transaction: Undecided, run?: number): Promise<Submitted> {
+export async function submit(transaction: Undecided, request?: SubmitRequest): Promise<Submitted> {
   const { coordinator, gid, log, metrics } = transaction;
-  const submitted = await asked(transaction, () => coordinator.submit(gid, run === undefined ? undefined : { run }));
+  const submitted = await asked(transaction, () => coordinator.submit(gid, request));
+  if (submitted.error?.code === 'REPLAY_MISMATCH') return submitted;
   metrics.transaction(submitted.outcome);
   if (submitted.outcome === 'unknown') {
     log.error(
@@ -66,6 +68,7 @@ async function asked({ gid, deadline }: Undecided, ask: () => Promise<unknown>):
     } catch (cause) {
       const code = cause instanceof CodedError ? cause.code : 'INTERNAL';
       if (code === 'TRANSACTION_ROLLED_BACK') return { outcome: 'rolled-back', error: rolledBack(gid) };
+      if (cause instanceof CodedError && code === 'REPLAY_MISMATCH') return { outcome: 'unknown', error: cause };
       const mayTryAgain = cause instanceof CodedError && cause.retry !== 'never';
       if (!mayTryAgain || !wasInTime) return { outcome: 'unknown', error: outcomeUnknown(gid, cause) };
     }
@@ -88,7 +91,7 @@ export async function abort(transaction: Undecided, reason: string, run?: number
 }
 
 async function abortOnce(
-  { coordinator, gid, log }: Undecided,
+  { coordinator, gid, log }: Pick<Undecided, 'coordinator' | 'gid' | 'log'>,
   reason: string,
   run: number | undefined,
 ): Promise<Outcome | 'again'> {
@@ -119,6 +122,23 @@ async function abortLater(transaction: Undecided, reason: string, run: number | 
   transaction.metrics.transaction('unknown');
 }
 
+/**
+ * Rolls a transaction back whose initiator is somebody else: it must not commit after what has happened. Never rejects; without an
+ * answer its deadline does the same.
+ */
+export async function abandon(
+  { coordinator, log }: Pick<Undecided, 'coordinator' | 'log'>,
+  gid: Gid,
+  reason: string,
+): Promise<void> {
+  let pauseMs = RETRY_FIRST_MS;
+  for (let tries = 1; tries <= ABORT_TRIES_MAX; tries += 1) {
+    if ((await abortOnce({ coordinator, gid, log }, reason, undefined)) !== 'again') return;
+    await pause(pauseMs);
+    pauseMs = Math.min(pauseMs * 2, RETRY_CAP_MS);
+  }
+}
+
 /** Waits until every branch has carried the decision out, an operator is needed, or `timeoutMs` has passed. Never rejects. */
 export async function untilOver({ coordinator, gid, log }: Undecided, timeoutMs: number): Promise<void> {
   const end = now() + timeoutMs;
@@ -139,7 +159,7 @@ export function isIn(ranges: readonly StatusRange[], status: number): boolean {
 }
 
 /** The headers that tell a client which transaction its request was, and what became of it. */
-export function outcomeHeaders(gid: Gid, outcome: Outcome): readonly string[] {
+export function outcomeHeaders(gid: Gid, outcome: Outcome | 'pending'): readonly string[] {
   return outcome === 'unknown' ? [GID_HEADER, gid] : [GID_HEADER, gid, OUTCOME_HEADER, outcome];
 }
 

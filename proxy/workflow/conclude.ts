@@ -5,7 +5,8 @@
 import { CodedError } from '../../src/contract/errors.ts';
 import type { StatusRange } from '../../src/contract/messages.ts';
 import { abort, isIn, outcomeUnknown, submit, type Outcome, type Undecided } from '../transaction/decide.ts';
-import { superseded, type WorkflowRun } from './run.ts';
+import type { WorkflowRun } from './run.ts';
+import { withoutFraming } from './send.ts';
 import type { ProgramEnd, RecordedAnswer } from './step.ts';
 
 /** What came of a run. */
@@ -38,13 +39,13 @@ export async function conclude(
     log.warn({ gid, run: run.number, status: answer.status }, 'a run of a workflow came to no end; it is run again');
     return { outcome: 'unknown' };
   }
-  const end = { answer, commits };
+  const end = { answer: { ...answer, headers: withoutFraming(answer.headers) }, commits, run: run.number };
   try {
     await recordEnd(run, transaction, end);
   } catch (cause) {
     const code = cause instanceof CodedError ? cause.code : 'INTERNAL';
     log.warn({ err: cause, gid, run: run.number }, 'the answer of a workflow could not be recorded');
-    if (code === 'RUN_SUPERSEDED') return { outcome: 'unknown', error: superseded(gid) };
+    // A later run goes on, and may commit: what the client hears must not sound like an end.
     // Decided already, most likely by its deadline: the coordinator says so once more.
     if (code !== 'TRANSACTION_DECIDED') return { outcome: 'unknown', error: outcomeUnknown(gid, cause) };
   }
@@ -53,7 +54,16 @@ export async function conclude(
 
 /** Does what a recorded end says. */
 export async function carryOut(run: number, transaction: Undecided, end: ProgramEnd): Promise<Conclusion> {
-  if (end.commits) return await submit(transaction, run);
+  if (end.commits) {
+    const submitted = await submit(transaction, { run, ended: end.run });
+    const { error } = submitted;
+    if (error?.code !== 'REPLAY_MISMATCH') return submitted;
+    transaction.log.error(
+      { gid: transaction.gid, run, err: error.message },
+      'a workflow left branches behind and is rolled back',
+    );
+    return { outcome: await abort(transaction, `REPLAY_MISMATCH: ${error.message}`, run), error };
+  }
   return { outcome: await abort(transaction, `the application answered ${end.answer.status}`, run) };
 }
 
@@ -64,6 +74,6 @@ async function recordEnd(run: WorkflowRun, { deadline }: Undecided, end: Program
   } catch (cause) {
     if (!(cause instanceof CodedError) || cause.code !== 'BODY_TOO_LARGE') throw cause;
     const { status } = end.answer;
-    await run.record({ kind: 'answer', commits: end.commits, answer: { status, headers: [] } }, deadline);
+    await run.record({ kind: 'answer', ...end, answer: { status, headers: [] } }, deadline);
   }
 }

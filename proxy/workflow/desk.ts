@@ -13,9 +13,10 @@ import { now } from '../../src/platform/clock.ts';
 import type { Log } from '../../src/platform/log.ts';
 import { newGid } from '../../src/platform/random.ts';
 import type { Gate, Verdict } from '../http/admission.ts';
+import { isUnconnected } from '../http/errors.ts';
 import type { Beginning, BeginRule, Begun } from '../transaction/begin.ts';
 import type { HttpMetrics } from '../http/metrics.ts';
-import { beginError, outcomeHeaders, pause, untilOver, type Undecided } from '../transaction/decide.ts';
+import { abort, beginError, outcomeHeaders, pause, untilOver, type Undecided } from '../transaction/decide.ts';
 import { conclude } from './conclude.ts';
 import { answerAgain, gidOfKey, keyOf } from './key.ts';
 import { readSteps } from './replay.ts';
@@ -57,12 +58,14 @@ export class WorkflowDesk {
   async begin(beginning: Beginning, follow: (work: Promise<unknown>) => void): Promise<Begun> {
     const { service, bodyBytesMax, coordinator, runUrl, metrics, log } = this.#parts;
     const { head, path, headers, rule, initiator } = beginning;
+    if (isGrpc(headers)) return { kind: 'refuse', error: notOverGrpc() };
     const body = await head.body(bodyBytesMax);
     if (body instanceof CodedError) return { kind: 'refuse', error: body };
     const request: StoredRequest = { method: head.method, path, headers, body, commitOn: rule.commitOn };
     const key = keyOf(headers);
     if (key instanceof CodedError) return { kind: 'refuse', error: key };
     const gid = key === undefined ? newGid() : gidOfKey(service, `${head.method} ${path}`, key);
+    const transaction = { ...this.#parts, gid, deadline: (now() + rule.timeout) as Instant, follow };
     try {
       await coordinator.begin({
         gid,
@@ -80,12 +83,14 @@ export class WorkflowDesk {
       if (isKnown) return await this.#beginAgain(gid, request);
       metrics.transaction('refused');
       log.warn({ err: cause, initiator }, 'a workflow could not be begun; the application was not called');
-      return { kind: 'refuse', error: beginError(cause) };
+      if (!mayStand(cause)) return { kind: 'refuse', error: beginError(cause) };
+      // The request may be stored, and then it would be run. With a key the client may come back to it; without one nobody can.
+      if (key === undefined) follow(abort(transaction, 'the begin was not answered, and the client was told so'));
+      return { kind: 'refuse', error: begunPerhaps(gid, key !== undefined, cause) };
     }
     metrics.transaction('begun');
     const run = new WorkflowRun(gid, 1, readSteps([]).replay, coordinator);
     this.runs.set(gid, run);
-    const transaction = { ...this.#parts, gid, deadline: (now() + rule.timeout) as Instant, follow };
     return { kind: 'open', mark: run.mark, gate: this.#firstGate(run, transaction, rule) };
   }
 
@@ -159,8 +164,8 @@ export class WorkflowDesk {
     const decide = async (answer: Parameters<Gate['answered']>[0]): Promise<Verdict> => {
       const { outcome, error } = await conclude(run, transaction, answer, rule.commitOn);
       this.#forget(run);
-      const headers = outcomeHeaders(gid, outcome);
-      if (error !== undefined) return { kind: 'replace', error, headers };
+      if (error !== undefined) return { kind: 'replace', error, headers: outcomeHeaders(gid, outcome) };
+      const headers = outcomeHeaders(gid, outcome === 'unknown' ? 'pending' : outcome);
       if (outcome === 'committed' && rule.wait === 'finished') await untilOver(transaction, rule.timeout);
       return { kind: 'pass', headers };
     };
@@ -173,9 +178,10 @@ export class WorkflowDesk {
         return verdict;
       },
       // Without an answer nothing is decided: the coordinator has it run again.
-      failed: () => {
+      failed: (error) => {
         this.#forget(run);
-        return Promise.resolve(outcomeHeaders(gid, 'unknown'));
+        const headers = outcomeHeaders(gid, 'pending');
+        return Promise.resolve({ kind: 'replace', error: runAgainLater(gid, error), headers });
       },
       clientLeft: () => {
         if (!isDeciding) this.#forget(run);
@@ -200,6 +206,45 @@ export class WorkflowDesk {
       return { kind: 'refuse', error: beginError(cause) };
     }
   }
+}
+
+function isGrpc(headers: readonly string[]): boolean {
+  return headers.some((name, index) => {
+    const isType = index % 2 === 0 && name.toLowerCase() === 'content-type';
+    return isType && /^application\/grpc(?:[+; ]|$)/i.test(headers[index + 1] ?? '');
+  });
+}
+
+/** The end of a gRPC call is in its trailers, which are neither judged nor kept. */
+function notOverGrpc(): CodedError {
+  return new CodedError('BAD_REQUEST', 'A workflow begins with an HTTP request, and this is a gRPC call', {
+    hint: 'Give the method a route of its own without begin.workflow, or call the application over plain HTTP',
+  });
+}
+
+/** True when the begin may have reached the coordinator, whatever became of its answer. */
+function mayStand(cause: unknown): boolean {
+  if (!(cause instanceof CodedError)) return true;
+  return cause.code === 'COORDINATOR_UNREACHABLE' && !(cause.cause instanceof Error && isUnconnected(cause.cause));
+}
+
+function begunPerhaps(gid: Gid, hasKey: boolean, cause: unknown): CodedError {
+  return new CodedError('OUTCOME_UNKNOWN', `The coordinator did not say whether it has stored the request as ${gid}`, {
+    retry: hasKey ? 'safe' : 'ask',
+    hint: hasKey
+      ? 'Send it again with the same Idempotency-Key: it is carried out once'
+      : `It is being rolled back. Read GET /v1/transactions/${gid} at the coordinator before you repeat the request`,
+    cause,
+  });
+}
+
+/** The application did not answer for good; that it was not reached, if so, says nothing of the next run. */
+function runAgainLater(gid: Gid, { code, message, cause }: CodedError): CodedError {
+  return new CodedError(code, message, {
+    retry: 'ask',
+    hint: `The request is stored as ${gid} and is run again. Do not repeat it; read GET /v1/transactions/${gid} at the coordinator`,
+    cause,
+  });
 }
 
 function notNow(code: 'SHUTTING_DOWN' | 'OVERLOADED', message: string): CodedError {

@@ -45,7 +45,13 @@ export function openJournal({ runs, bodyBytesMax, log }: JournalParts): Journal 
           return refuse(taken.error);
         case 'recorded': {
           const { status, headers, body: recorded = Buffer.alloc(0) } = taken.answer;
-          return { kind: 'answer', answer: { status, headers: [...headers, REPLAYED_HEADER, 'true'], body: recorded } };
+          return {
+            kind: 'answer',
+            answer: { status, headers: [...headers, REPLAYED_HEADER, 'true'], body: recorded },
+            run: run.number,
+            step: callName(taken.call),
+            headers: keyHeaders(run, taken.call, call),
+          };
         }
         case 'new':
           return await begin(run, taken.call, call, bodyBytesMax);
@@ -68,7 +74,8 @@ async function begin(
   bodyBytesMax: number,
 ): Promise<JournalEntry> {
   const step = callName(place);
-  if (!call.isBranch && !IDEMPOTENT.test(call.method)) {
+  const isRepeatable = call.isBranch || IDEMPOTENT.test(call.method);
+  if (!isRepeatable) {
     try {
       await run.record({ kind: 'started', call: place });
     } catch (cause) {
@@ -76,23 +83,39 @@ async function begin(
       return refuse(recordingError(cause, 'The call was not made'));
     }
   }
-  const hasKey = call.headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === KEY_HEADER);
   return {
     kind: 'call',
     run: run.number,
     step,
-    headers: hasKey ? [] : [KEY_HEADER, hashOf(`${run.gid} ${step}`)],
-    gate: openCallGate(run, place, bodyBytesMax),
+    headers: keyHeaders(run, place, call),
+    gate: openCallGate({ run, call: place, isRepeatable }, bodyBytesMax),
   };
 }
 
-function openCallGate(run: WorkflowRun, call: PlacedCall, bodyBytesMax: number): Gate {
-  /** Set while its name must stay taken, whoever leaves: its end is being recorded. */
+/** A key of the step's own for a call that has none. */
+function keyHeaders({ gid }: WorkflowRun, place: PlacedCall, { headers }: JournaledCall): readonly string[] {
+  const hasKey = headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === KEY_HEADER);
+  return hasKey ? [] : [KEY_HEADER, hashOf(`${gid} ${callName(place)}`)];
+}
+
+interface MadeCall {
+  readonly run: WorkflowRun;
+  readonly call: PlacedCall;
+  /** Where it is not, `started` is recorded, and no later run begins without an answer for good. */
+  readonly isRepeatable: boolean;
+}
+
+function openCallGate({ run, call, isRepeatable }: MadeCall, bodyBytesMax: number): Gate {
+  /**
+   * Set while its name must stay taken, whoever leaves: its end is being recorded. A program that leaves later, while it reads the answer,
+   * has not heard it.
+   */
   let isRecording = false;
   let hasLeft = false;
 
   const answered = async ({ status, headers, body }: HeldAnswer): Promise<Verdict> => {
     if (!isFinalStatus(status)) {
+      if (isRepeatable) await run.tried(call);
       run.release(call);
       return PASS;
     }
@@ -120,6 +143,8 @@ function openCallGate(run: WorkflowRun, call: PlacedCall, bodyBytesMax: number):
       return Promise.resolve([]);
     },
     clientLeft() {
+      // Once: by a second time its next try may have taken the place.
+      if (hasLeft) return;
       hasLeft = true;
       if (!isRecording) run.release(call);
     },

@@ -52,8 +52,25 @@ export function answerAgain(view: TransactionView, history: RunAnswer, request: 
   const { end } = readSteps(history.steps);
   // Nothing was recorded, or the deadline was faster than what was.
   if (end === undefined || end.commits !== (outcome === 'committed')) return errorAnswer(rolledBack(view), headers);
-  const { status: answered, headers: recorded, body = Buffer.alloc(0) } = end.answer;
-  return { status: answered, headers: [...recorded, ...headers], body };
+  const { status: answered, headers: recorded, body } = end.answer;
+  if (body === undefined) return errorAnswer(notKept(view, answered), headers, 500);
+  return { status: answered, headers: [...withoutCookies(recorded), ...headers], body };
+}
+
+/** Whoever knows the key gets the answer; a session that the first answer opened is its asker's alone. */
+function withoutCookies(headers: readonly string[]): readonly string[] {
+  return headers.filter((_, index) => headers[index - (index % 2)]?.toLowerCase() !== 'set-cookie');
+}
+
+/** The answer was too long to be kept, or had no end. */
+function notKept({ gid }: TransactionView, status: number): CodedError {
+  return new CodedError(
+    'BODY_TOO_LARGE',
+    `The workflow ${gid} has ended, and its answer ${status} was too long to be kept`,
+    {
+      hint: 'What became of it is in the header atomesh-outcome. Do not repeat the request with another key; read its result where the application keeps it',
+    },
+  );
 }
 
 function reused(): CodedError {

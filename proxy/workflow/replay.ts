@@ -18,7 +18,7 @@ import {
 
 /** What becomes of a call. */
 export type Taken =
-  | { readonly kind: 'recorded'; readonly answer: RecordedAnswer }
+  | { readonly kind: 'recorded'; readonly call: PlacedCall; readonly answer: RecordedAnswer }
   /** Nobody has recorded it: it may go out, and is recorded in this place. */
   | { readonly kind: 'new'; readonly call: PlacedCall }
   /** Earlier runs called the same with other bodies, and this run has not come to those. */
@@ -41,6 +41,7 @@ interface FinishedCall {
 /** Reads the steps of a transaction. */
 export function readSteps(steps: readonly StepView[]): Recorded {
   const started = new Map<string, PlacedCall>();
+  const tried = new Set<string>();
   const finished = new Map<string, FinishedCall>();
   let end: ProgramEnd | undefined;
   let foreign: string | undefined;
@@ -48,8 +49,9 @@ export function readSteps(steps: readonly StepView[]): Recorded {
     const step = decodeStep(view);
     if (step === undefined) foreign = view.step;
     else if (step.kind === 'started') started.set(callName(step.call), step.call);
+    else if (step.kind === 'tried') tried.add(callName(step.call));
     else if (step.kind === 'finished') finished.set(callName(step.call), step);
-    else end = step;
+    else if (step.kind === 'answer') end = step;
   }
   const [doubtful] = [...started.keys()].filter((name) => !finished.has(name));
   const obstacle =
@@ -58,7 +60,7 @@ export function readSteps(steps: readonly StepView[]): Recorded {
       : doubtful !== undefined
         ? `nobody knows whether the call ${doubtful} took effect, and it may not be repeated`
         : undefined;
-  return { end, obstacle, replay: new Replay(finished) };
+  return { end, obstacle, replay: new Replay(finished, tried) };
 }
 
 /** One run's way through the recorded steps. */
@@ -67,9 +69,12 @@ export class Replay {
   /** Recorded by earlier runs, and not made by this one yet. */
   readonly #ahead: Set<string>;
   readonly #taken = new Set<string>();
+  /** Made by an earlier run, and not answered for good: the program goes on behind them as it did then. */
+  readonly #tried: ReadonlySet<string>;
 
-  constructor(finished: ReadonlyMap<string, FinishedCall>) {
+  constructor(finished: ReadonlyMap<string, FinishedCall>, tried: ReadonlySet<string>) {
     this.#finished = new Map(finished);
+    this.#tried = tried;
     this.#ahead = new Set(finished.keys());
   }
 
@@ -80,12 +85,13 @@ export class Replay {
       const name = callName(call);
       if (this.#taken.has(name)) continue;
       const known = this.#finished.get(name);
-      const other = known === undefined ? this.#otherAhead(wanted) : undefined;
+      const isUnheardOf = known === undefined && !this.#tried.has(name);
+      const other = isUnheardOf ? this.#otherAhead(wanted) : undefined;
       if (other !== undefined)
         return { kind: 'contradicted', message: `${name} is called, where ${other} was recorded` };
       this.#taken.add(name);
       this.#ahead.delete(name);
-      return known === undefined ? { kind: 'new', call } : { kind: 'recorded', answer: known.answer };
+      return known === undefined ? { kind: 'new', call } : { kind: 'recorded', call, answer: known.answer };
     }
   }
 
@@ -104,11 +110,14 @@ export class Replay {
     return [...this.#ahead];
   }
 
-  /** A recorded call of the same method and URL that this run has not come to. */
-  #otherAhead({ method, url }: CallIdentity): string | undefined {
+  /**
+   * A recorded call of the same method and URL with another body that this run has not come to. One with the same body is none: of
+   * two equal calls at once, the second may have been answered and the first not.
+   */
+  #otherAhead({ method, url, hash }: CallIdentity): string | undefined {
     return [...this.#ahead].find((name) => {
       const call = this.#finished.get(name)?.call;
-      return call?.method === method && call.url === url;
+      return call?.method === method && call.url === url && call.hash !== hash;
     });
   }
 }

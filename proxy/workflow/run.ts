@@ -75,6 +75,14 @@ export class WorkflowRun {
     this.#replay.finish(call, answer);
   }
 
+  /**
+   * Records that the program hears an answer to a new call that is none for good. Never rejects: without the record a later run may be
+   * rolled back for a contradiction that is none, and nothing worse.
+   */
+  async tried(call: PlacedCall): Promise<void> {
+    await this.record({ kind: 'tried', call }).catch(() => undefined);
+  }
+
   /** The program has not heard how a new call ended: its next try of it is the same step. */
   release(call: PlacedCall): void {
     this.#replay.release(call);

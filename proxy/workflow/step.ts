@@ -29,11 +29,13 @@ export interface PlacedCall extends CallIdentity {
 
 /**
  * - `started`: a call that may not be repeated was about to go out.
+ * - `tried`: the program has heard an answer to a call that is none for good. It is no answer to a later run, which makes the call again;
+ *   but it says that the program came this way.
  * - `finished`: a call was answered for good.
  * - `answer`: the program has ended, and this is what it answered.
  */
 export type Step =
-  | { readonly kind: 'started'; readonly call: PlacedCall }
+  | { readonly kind: 'started' | 'tried'; readonly call: PlacedCall }
   | { readonly kind: 'finished'; readonly call: PlacedCall; readonly answer: RecordedAnswer }
   | ({ readonly kind: 'answer' } & ProgramEnd);
 
@@ -41,6 +43,8 @@ export type Step =
 export interface ProgramEnd {
   readonly answer: RecordedAnswer;
   readonly commits: boolean;
+  /** The run that ended so; later ones carry it out. */
+  readonly run: number;
 }
 
 /** The form that is stored; `v` tells it from what later versions may write. */
@@ -50,6 +54,7 @@ interface Stored {
   readonly call?: PlacedCall;
   readonly answer?: StoredAnswer;
   readonly commits?: boolean;
+  readonly run?: number;
 }
 
 interface StoredAnswer {
@@ -88,8 +93,8 @@ export function encodeStep(step: Step): StepView {
   const stored: Stored = {
     v: 1,
     kind: step.kind,
-    ...(step.kind === 'answer' ? { commits: step.commits } : { call: step.call }),
-    ...(step.kind === 'started' ? {} : { answer: storedAnswer(step.answer) }),
+    ...(step.kind === 'answer' ? { commits: step.commits, run: step.run } : { call: step.call }),
+    ...('answer' in step ? { answer: storedAnswer(step.answer) } : {}),
   };
   return { step: nameOf(step), data: Buffer.from(JSON.stringify(stored)).toString('base64') };
 }
@@ -102,11 +107,15 @@ export function decodeStep({ data }: StepView): Step | undefined {
   const answer = answerOf(stored['answer']);
   switch (stored['kind']) {
     case 'started':
-      return call && { kind: 'started', call };
+    case 'tried':
+      return call && { kind: stored['kind'], call };
     case 'finished':
       return call && answer && { kind: 'finished', call, answer };
-    case 'answer':
-      return answer && { kind: 'answer', answer, commits: stored['commits'] === true };
+    case 'answer': {
+      const { commits, run } = stored;
+      if (answer === undefined || typeof commits !== 'boolean' || !isCount(run)) return undefined;
+      return { kind: 'answer', answer, commits, run };
+    }
     default:
       return undefined;
   }
@@ -115,7 +124,8 @@ export function decodeStep({ data }: StepView): Step | undefined {
 function nameOf(step: Step): string {
   switch (step.kind) {
     case 'started':
-      return `${callName(step.call)} started`;
+    case 'tried':
+      return `${callName(step.call)} ${step.kind}`;
     case 'finished':
       return callName(step.call);
     case 'answer':
@@ -155,12 +165,12 @@ function callOf(value: unknown): PlacedCall | undefined {
   if (!isObject(value)) return undefined;
   const { method, url, hash, occurrence } = value;
   const isCall =
-    typeof method === 'string' &&
-    typeof url === 'string' &&
-    typeof hash === 'string' &&
-    typeof occurrence === 'number' &&
-    Number.isSafeInteger(occurrence);
+    typeof method === 'string' && typeof url === 'string' && typeof hash === 'string' && isCount(occurrence);
   return isCall ? { method, url, hash, occurrence } : undefined;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value);
 }
 
 function answerOf(value: unknown): RecordedAnswer | undefined {

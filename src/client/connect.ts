@@ -101,7 +101,12 @@ function asker(pool: Pool, base: string, authorization: readonly string[], timeo
     const limitMs = timeoutMs + waitMs;
     const until = (now() + limitMs) as Instant;
     let end = await exchange(pool, options, until);
-    if (end.kind === 'lost' && end.mayRepeat) end = await exchange(pool, options, until);
+    if (end.kind === 'lost' && end.mayRepeat) {
+      const first = end.error;
+      end = await exchange(pool, options, until);
+      // That the second could not be sent says nothing of the first: the one that may have arrived is told of.
+      if (end.kind === 'lost') end = { ...end, error: first };
+    }
     switch (end.kind) {
       case 'answered':
         if (end.status >= 200 && end.status < 300) return end.text;

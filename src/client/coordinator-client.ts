@@ -14,7 +14,8 @@ import type { Gid, GlobalStatus } from '../contract/transaction.ts';
 
 /**
  * Every method resolves with the answer or rejects with a `CodedError`: the coordinator's own code, or
- * `COORDINATOR_UNREACHABLE` (retry `safe`: every method may be repeated) when no answer came.
+ * `COORDINATOR_UNREACHABLE` (retry `safe`: every method may be repeated) when no answer came; its cause is what broke the connection
+ * that the request may have arrived over, or kept one from being made.
  */
 export interface CoordinatorClient {
   begin(request: BeginRequest): Promise<TransactionView>;

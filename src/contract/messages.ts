@@ -11,7 +11,7 @@
  * | `POST /v1/transactions/{gid}/runs` | `{}` | 200 `RunAnswer`: a new run of a workflow, which ends all earlier ones; 409 when decided |
  * | `POST /v1/transactions/{gid}/steps` | `StepRequest` | 200 `{}` (recorded, durable); 409 `RUN_SUPERSEDED`, `TRANSACTION_DECIDED` |
  * | `GET /v1/transactions/{gid}/steps` | | 200 `RunAnswer`: the newest run and what is recorded, decided or not; begins nothing |
- * | `POST /v1/transactions/{gid}/submit` | `SubmitRequest` | 200 `TransactionView` (decided, durable); 409 `TRANSACTION_ROLLED_BACK` |
+ * | `POST /v1/transactions/{gid}/submit` | `SubmitRequest` | 200 `TransactionView` (decided, durable); 409 `TRANSACTION_ROLLED_BACK`; 500 `REPLAY_MISMATCH` |
  * | `POST /v1/transactions/{gid}/abort` | `AbortRequest` | 200 `TransactionView`; 409 `TRANSACTION_DECIDED` when it has committed |
  * | `POST /v1/transactions/{gid}/retry` | `{}` | 200 `TransactionView`; every unfinished branch is asked again now, a dirty one too |
  *
@@ -86,7 +86,7 @@ export interface EnlistRequest {
   readonly kind: BranchKind;
   /** What takes part, unique within the gid: `<service>/<database>` for undo branches. 1 to 200 characters. */
   readonly resource: string;
-  /** Where the operations of the second phase are called. */
+  /** Where the operations of the second phase are called; an empty text where there is nothing to do. */
   readonly operations: Readonly<Partial<Record<Operation, string>>>;
   /** What is sent with them. Enlisting the same resource again with it replaces the URLs too: what an answer had to say is added so. */
   readonly requests?: Readonly<Partial<Record<Operation, OperationRequest>>>;
@@ -126,6 +126,11 @@ export interface StepRequest extends StepView {
 export interface SubmitRequest {
   /** The run of a workflow that ends with this. */
   readonly run?: number;
+  /**
+   * The run whose program has ended so, where a later one only carries its recorded end out; `run` itself when absent. Refused with
+   * REPLAY_MISMATCH while a branch, row images aside, was enlisted last by a run before it: its program went another way than that one.
+   */
+  readonly ended?: number;
 }
 
 export interface EnlistAnswer {

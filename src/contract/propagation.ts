@@ -6,12 +6,17 @@ import { markText, parseMark, type Mark } from './transaction.ts';
 
 /** The default header that carries a gid, or a mark. */
 export const GID_HEADER = 'atomesh-gid';
-/** On answers: `committed` or `rolled-back`; absent when the outcome is not known. */
+/**
+ * On answers: `committed` or `rolled-back`; `pending` when nothing is decided and the stored request is run again (workflows); absent when
+ * the outcome is not known.
+ */
 export const OUTCOME_HEADER = 'atomesh-outcome';
 /** On calls of a branch: which branch of the gid is meant. */
 export const BRANCH_HEADER = 'atomesh-branch';
 /** On calls of a branch: which operation is asked for. */
 export const OPERATION_HEADER = 'atomesh-op';
+/** On answers to branch operations: what the barrier said in place of, or against, the application. */
+export const BARRIER_HEADER = 'atomesh-barrier';
 /** On every error that Atomesh itself makes: `sidecar` or `coordinator`. An application's own errors do not have it. */
 export const ERROR_SOURCE_HEADER = 'atomesh-error-source';
 /** Our key in the W3C `tracestate` header; the value is `g:<mark>`. */
@@ -32,6 +37,18 @@ export interface Traceparent {
   /** 16 lower-case hexadecimal digits, not all zero. */
   readonly parentId: string;
   readonly sampled: boolean;
+}
+
+/**
+ * The `tracestate` of a new trace: our entry alone, which says in a field `o:` from which trace outside of the transaction the request
+ * came. Empty without either.
+ */
+export function linkedTracestate(outside: Traceparent | undefined, mark?: Mark): string {
+  const fields = [
+    ...(mark === undefined ? [] : [`g:${markText(mark)}`]),
+    ...(outside === undefined ? [] : [`o:${outside.traceId}-${outside.parentId}`]),
+  ];
+  return fields.length === 0 ? '' : `${TRACESTATE_KEY}=${fields.join(';')}`;
 }
 
 /**
@@ -104,11 +121,11 @@ export function parseTraceparent(text: string): Traceparent | undefined {
 }
 
 /**
- * A `traceparent` of version 00, marked as sampled: with parent-based sampling, the default of the SDKs, an unsampled
- * parent would switch off an application's tracing for this request.
+ * A `traceparent` of version 00, marked as sampled unless somebody else has decided: with parent-based sampling, the default of the SDKs,
+ * an unsampled parent would switch off an application's tracing for this request.
  */
-export function newTraceparent(traceId: string, parentId: string): string {
-  return `00-${traceId}-${parentId}-01`;
+export function newTraceparent(traceId: string, parentId: string, sampled: boolean = true): string {
+  return `00-${traceId}-${parentId}-${sampled ? '01' : '00'}`;
 }
 
 /** The members of a comma-separated header, trimmed; what has no key and value is left out. */

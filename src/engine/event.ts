@@ -18,8 +18,11 @@ export interface NewBranch extends Terms {
 export type Event =
   /** A participant joins. `run`, here and below: the run of a workflow that wants it; only the newest one may. */
   | { readonly kind: 'enlist'; readonly branch: NewBranch; readonly run?: number }
-  /** Somebody asks to commit. A message is not delivered before `delayMs` after its begin: clients say so only now. */
-  | { readonly kind: 'submit'; readonly delayMs?: number; readonly run?: number }
+  /**
+   * Somebody asks to commit. A message is not delivered before `delayMs` after its begin: clients say so only now. `ended`: the run
+   * whose program has ended so, where `run` only carries that out.
+   */
+  | { readonly kind: 'submit'; readonly delayMs?: number; readonly run?: number; readonly ended?: number }
   /** Somebody asks to roll back. */
   | { readonly kind: 'abort'; readonly reason: string; readonly run?: number }
   /** Time has passed, or this process has just taken the transaction over. */

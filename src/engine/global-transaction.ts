@@ -48,6 +48,8 @@ export interface Branch extends Terms {
   readonly lastError?: string;
   /** What goes along with every call, in base64. */
   readonly payload?: string;
+  /** Mesh that is a workflow: the newest run that has enlisted it; absent where no run has. */
+  readonly run?: number;
   /** Of the enlistment that said last what is sent. */
   readonly hash?: string;
   /** Of enlistments before it: one of them that comes again, late, is not taken for something new. */

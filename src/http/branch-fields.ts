@@ -48,7 +48,7 @@ export const ENLIST: Readonly<Record<keyof EnlistRequest, Field>> = {
   requestTimeoutMs: optional(integer(1, DAY_MS)),
   run: optional(integer(1, Number.MAX_SAFE_INTEGER)),
 };
-const URLS = eachOperation(optional(branchUrl));
+const URLS = eachOperation(optional((value) => (value === '' ? undefined : branchUrl(value))));
 const REQUESTS = eachOperation(optional(nested));
 const REQUEST: Readonly<Record<keyof OperationRequest, Field>> = {
   method: optional(oneOf(METHODS)),

@@ -54,7 +54,7 @@ const STEP: Readonly<Record<keyof StepRequest, Field>> = {
   step: required(text(1, 300)),
   data: required(base64),
 };
-const SUBMIT: Readonly<Record<keyof SubmitRequest, Field>> = { run: optional(run) };
+const SUBMIT: Readonly<Record<keyof SubmitRequest, Field>> = { run: optional(run), ended: optional(run) };
 const ABORT: Readonly<Record<keyof AbortRequest, Field>> = { reason: optional(text(0, 1000)), run: optional(run) };
 
 /** The gid of a path segment, percent-encoded or not. */

@@ -57,6 +57,7 @@ const EVENTS: { readonly [Kind in Asked]: z.ZodType<Extract<Event, { readonly ki
     kind: z.literal('submit'),
     delayMs: milliseconds.exactOptional(),
     run: run.exactOptional(),
+    ended: run.exactOptional(),
   }),
   abort: z.strictObject({ kind: z.literal('abort'), reason: z.string(), run: run.exactOptional() }),
   retry: z.strictObject({ kind: z.literal('retry') }),

@@ -204,8 +204,8 @@ class CoordinatorRunner implements Runner {
     return this.happen(gid, { kind: 'step', run, step: { step, data } });
   }
 
-  submit(gid: Gid, { run }: SubmitRequest = {}): Promise<Outcome<GlobalTransaction>> {
-    return this.happen(gid, { kind: 'submit', ...ofRun(run) });
+  submit(gid: Gid, { run, ended }: SubmitRequest = {}): Promise<Outcome<GlobalTransaction>> {
+    return this.happen(gid, { kind: 'submit', ...ofRun(run), ...(ended === undefined ? {} : { ended }) });
   }
 
   abort(gid: Gid, { reason = 'aborted by request', run }: AbortRequest): Promise<Outcome<GlobalTransaction>> {

@@ -96,7 +96,7 @@ export const LAYERS: readonly Layer[] = [
   { name: 'proxy/http2', uses: ['proxy/http', ...GROUND], usesTypesOf: ['proxy/http1'] },
   {
     name: 'proxy/outbound',
-    uses: ['proxy/http', 'proxy/http1', 'proxy/http2', 'proxy/routes', 'proxy/binding', ...GROUND],
+    uses: ['proxy/transaction', 'proxy/http', 'proxy/http1', 'proxy/http2', 'proxy/routes', 'proxy/binding', ...GROUND],
     usesTypesOf: ['src/client', 'proxy/options.ts'],
   },
   {
@@ -111,8 +111,17 @@ export const LAYERS: readonly Layer[] = [
   },
   {
     name: 'proxy/inbound',
-    uses: ['proxy/transaction', 'proxy/http', 'proxy/http1', 'proxy/http2', 'proxy/routes', 'proxy/binding', ...GROUND],
-    usesTypesOf: ['proxy/workflow', 'proxy/branch', 'src/client', 'proxy/options.ts'],
+    uses: [
+      'proxy/transaction',
+      'proxy/http',
+      'proxy/http1',
+      'proxy/http2',
+      'proxy/routes',
+      'proxy/binding',
+      'proxy/branch',
+      ...GROUND,
+    ],
+    usesTypesOf: ['proxy/workflow', 'src/client', 'proxy/options.ts'],
   },
   { name: 'proxy/postgres/wire', uses: GROUND },
   {

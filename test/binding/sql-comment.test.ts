@@ -4,7 +4,11 @@ import { markText, parseMark } from '../../src/contract/transaction.ts';
 import { markFromSqlComment } from '../../proxy/binding/from-sql-comment.ts';
 
 const traceId = '0af7651916cd43dd8448eb211c80319c';
-const traces = { markOf: (id: string) => (id === traceId ? parseMark('of-trace') : undefined), size: 1 };
+const manyId = 'f'.repeat(32);
+const traces = {
+  markOf: (id: string) => (id === traceId ? parseMark('of-trace') : id === manyId ? ('ambiguous' as const) : undefined),
+  size: 1,
+};
 const markIn = (sql: string): string | undefined => {
   const found = markFromSqlComment(sql, traces);
   return found?.kind === 'mark' ? markText(found.mark) : found?.kind;
@@ -45,6 +49,29 @@ const table: readonly (readonly [title: string, sql: string, mark: string | unde
   ['a literal that looks like one', "select '/*atomesh_gid=''g1''*/'", undefined],
   ['a comment in the middle', "select /*atomesh_gid='g1'*/ 1", undefined],
   ['a hint', 'select /*+ SeqScan(t) */ 1', undefined],
+  ['one gid in front and another at the end', "/*atomesh_gid='g1'*/ select 1 /*atomesh_gid='g2'*/", 'contradictory'],
+  ['two operations', "/*atomesh_gid='g1/01/try'*/ select 1 /*atomesh_gid='g1/02/try'*/", 'contradictory'],
+  [
+    'a gid in front and an operation of it at the end',
+    "/*atomesh_gid=g1*/ select 1 /*atomesh_gid='g1/01/try'*/",
+    'g1/01/try',
+  ],
+  [
+    'a gid in front and the traceparent of another at the end',
+    `/*atomesh_gid=g1*/ select 1 /*traceparent='00-${traceId}-b7ad6b7169203331-01'*/`,
+    'g1',
+  ],
+  [
+    'a traceparent of a trace that stands for several',
+    `select 1 /*traceparent='00-${manyId}-b7ad6b7169203331-01'*/`,
+    'ambiguous',
+  ],
+  ['a long comment that ends with it', `select 1 /*${'x'.repeat(9_000)} atomesh_gid='g1'*/`, 'g1'],
+  [
+    'a long comment in which it is too far from the end',
+    `select 1 /*atomesh_gid='g1' ${'x'.repeat(9_000)}*/`,
+    'malformed',
+  ],
   ['text that is not a gid', "select 1 /*atomesh_gid='a b; drop table t'*/", 'malformed'],
 ];
 
@@ -61,4 +88,13 @@ test('no text throws, and a gid is found only where its letters stand', (t) => {
     { numRuns: 2000 },
   );
   t.pass();
+});
+
+test('a comment that is made for it costs no more than its length', (t) => {
+  const started = performance.now();
+  for (const filling of ['a', "'", "a='", ' ', '\\', '/*', ';', 'a.']) {
+    markIn(`select 1 /*${filling.repeat(400_000 / filling.length)}*/`);
+    markIn(`${filling.repeat(400_000 / filling.length)} atomesh`);
+  }
+  t.true(performance.now() - started < 2_000);
 });

@@ -231,18 +231,17 @@ for (const major of [14, 18] as const) {
     );
     await session.client.query('SET search_path = shadow, public');
     await session.begin(newGid());
-    t.like(await failure(session.run('UPDATE account SET v = 0')), { code: '55000' });
+    // PostgreSQL 18 tells of the new search path, so it is planned for the table that the name means now, which has as many rows.
+    t.like(await failure(session.run('UPDATE account SET v = 0')), { code: major < 18 ? '55000' : '54000' });
     await session.rollback();
     await session.begin(newGid());
     await session.forget();
     await session.client.query('SET search_path = public');
     await session.plan('DELETE FROM account WHERE id = 1');
     await session.client.query('SET search_path = shadow, public');
-    t.like(await failure(session.run('DELETE FROM account WHERE id = 1')), {
-      code: '55000',
-      schema: 'atomesh',
-      table: 'plan',
-    });
+    const deletion = session.run('DELETE FROM account WHERE id = 1');
+    if (major < 18) t.like(await failure(deletion), { code: '55000', schema: 'atomesh', table: 'plan' });
+    else await deletion;
     await session.rollback();
     t.deepEqual(await world.accounts(), before);
   });

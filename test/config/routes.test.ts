@@ -123,4 +123,5 @@ test('the database of the barrier exists, and messages have one', (t) => {
   t.regex(find(INBOUND + begin('message: true')).join(''), /begin\.message: a message follows a local transaction/);
   t.regex(find(INBOUND + begin('message: true, workflow: true')).join(''), /begin\.workflow: .* a message already/);
   t.deepEqual(find(INBOUND + begin('workflow: true')), []);
+  t.regex(find(`${INBOUND}  protocol: h2c\n${begin('workflow: true')}`).join(''), /begin\.workflow: .* over HTTP\/1/);
 });

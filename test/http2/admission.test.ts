@@ -1,40 +1,10 @@
 import { Metadata, status } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
-import { openHttp2Origin } from '../../proxy/http2/origin.ts';
-import { openHttp2Server } from '../../proxy/http2/server.ts';
 import type { Admit, HeldAnswer } from '../../proxy/http/admission.ts';
-import { openListener, type Listening } from '../../proxy/http/listener.ts';
-import { openHttpMetrics } from '../../proxy/http/metrics.ts';
 import { CodedError } from '../../src/contract/errors.ts';
-import { openLog } from '../../src/platform/log.ts';
-import { openMetrics } from '../../src/platform/metrics.ts';
 import { until } from '../proxy-http/support.ts';
 import { bytes, call, grpcClient, startGrpcApp } from './grpc-service.ts';
-import { ask, client, get, post, startHttp2App, valueOf, type Http2App } from './support.ts';
-
-/** A listener that does with every request what `admit` says, in front of `port`. */
-async function listen(t: ExecutionContext, port: number, admit: Admit): Promise<Listening> {
-  const limits = { header: 16_384 };
-  const log = openLog('test', 'silent');
-  const timeoutMs = 20_000;
-  const origin = openHttp2Origin({ url: `http://127.0.0.1:${port}`, timeoutMs });
-  const place = ({ headers }: { readonly headers: string[] }) => ({ headers, authority: undefined });
-  const http2 = openHttp2Server({ limits, log, timeoutMs, admit, place, originOf: () => origin });
-  const metrics = openHttpMetrics(openMetrics(false));
-  const ignore = (): void => undefined;
-  const listener = openListener({
-    direction: 'inbound',
-    metrics,
-    log,
-    limits,
-    http2,
-    onRequest: ignore,
-    onUpgrade: ignore,
-  });
-  const listening = await listener.listen({ host: '127.0.0.1', port: 0 }, () => Promise.resolve(origin.destroy()));
-  t.teardown(() => listening.close(0));
-  return listening;
-}
+import { ask, client, get, listen, post, startHttp2App, valueOf, type Http2App } from './support.ts';
 
 const ORIGIN = 'http://shop.example';
 

@@ -128,3 +128,36 @@ test('2,000 clients that give up, at every stage, leave no stream open at the ap
   );
   t.true(app.sessions.size <= 16);
 });
+
+test('clients that give up many streams cost nobody else the connection to the application', async (t) => {
+  const resets = new Map<unknown, number>();
+  const app = await startHttp2App(t, (stream, head) => {
+    const { session } = stream;
+    stream.on('close', () => {
+      if (stream.rstCode === NGHTTP2_CANCEL) resets.set(session, (resets.get(session) ?? 0) + 1);
+    });
+    if (valueOf(head, ':path') !== '/long') return;
+    stream.respond({ ':status': 200 });
+    stream.on('data', (chunk) => stream.end(chunk));
+  });
+  const inbound = await inboundTo(t, app.port);
+  const session = client(t, inbound.url);
+  const long = session.request([...post('/long')], { endStream: false });
+  await until(() => app.streams.size === 1, 'the long request to arrive');
+  for (let wave = 0; wave < 9; wave += 1) {
+    const streams = Array.from({ length: 90 }, () => session.request([...get('/')]));
+    for (const stream of streams) stream.on('error', () => undefined);
+    await until(() => app.streams.size === 91, 'the wave to arrive');
+    for (const stream of streams) stream.close(NGHTTP2_CANCEL);
+    await until(() => app.streams.size === 1, 'the wave to be gone');
+  }
+  // Servers end connections that reset 1,000 streams in a burst, some after 500.
+  t.true(Math.max(...resets.values()) <= 500, String([...resets.values()]));
+  t.is(
+    [...resets.values()].reduce((sum, count) => sum + count),
+    810,
+  );
+  long.end('still there');
+  t.is((await outcomeOf(long)).body.toString(), 'still there');
+  await until(() => app.sessions.size === 1, 'the connection that was left to end');
+});

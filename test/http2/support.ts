@@ -11,6 +11,13 @@ import {
 } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
+import type { Admit } from '../../proxy/http/admission.ts';
+import { openListener, type Listening } from '../../proxy/http/listener.ts';
+import { openHttpMetrics } from '../../proxy/http/metrics.ts';
+import { openHttp2Origin } from '../../proxy/http2/origin.ts';
+import { openHttp2Server } from '../../proxy/http2/server.ts';
+import { openLog } from '../../src/platform/log.ts';
+import { openMetrics } from '../../src/platform/metrics.ts';
 import { until } from '../proxy-http/support.ts';
 
 /** An application that speaks HTTP/2 without upgrade, with what it has now and has seen. */
@@ -137,4 +144,32 @@ export function get(path: string, ...headers: readonly string[]): readonly strin
 
 export function post(path: string, ...headers: readonly string[]): readonly string[] {
   return [':method', 'POST', ':path', path, ':scheme', 'http', ':authority', 'shop.example', ...headers];
+}
+
+/** A listener that does with every request what `admit` says, in front of `port`. */
+export async function listen(
+  t: ExecutionContext,
+  port: number,
+  admit: Admit,
+  timeoutMs: number = 20_000,
+): Promise<Listening> {
+  const limits = { header: 16_384 };
+  const log = openLog('test', 'silent');
+  const origin = openHttp2Origin({ url: `http://127.0.0.1:${port}`, timeoutMs });
+  const place = ({ headers }: { readonly headers: string[] }) => ({ headers, authority: undefined });
+  const http2 = openHttp2Server({ limits, log, timeoutMs, admit, place, originOf: () => origin });
+  const metrics = openHttpMetrics(openMetrics(false));
+  const ignore = (): void => undefined;
+  const listener = openListener({
+    direction: 'inbound',
+    metrics,
+    log,
+    limits,
+    http2,
+    onRequest: ignore,
+    onUpgrade: ignore,
+  });
+  const listening = await listener.listen({ host: '127.0.0.1', port: 0 }, () => Promise.resolve(origin.destroy()));
+  t.teardown(() => listening.close(0));
+  return listening;
 }

@@ -52,6 +52,72 @@ test.serial('a local transaction that commits with an answer of success submits 
   t.is(await ended(world), 'succeed 1');
 });
 
+/** A constraint that speaks at COMMIT makes that fail. */
+const DEFERRED =
+  'CREATE TABLE IF NOT EXISTS late (id int, CONSTRAINT late_id UNIQUE (id) DEFERRABLE INITIALLY DEFERRED)';
+
+for (const mode of ['simple', 'extended'] as const) {
+  test.serial(
+    `an application that swallows a failed COMMIT sends no message, and its client hears of it: ${mode}`,
+    async (t) => {
+      const { world } = t.context;
+      await world.owner.query(DEFERRED);
+      await world.owner.query('DELETE FROM late; INSERT INTO late VALUES (1)');
+      world.serve(async (request) => {
+        const client = await world.client();
+        const run = (text: string): Promise<unknown> =>
+          client.query({
+            text: `${text} /*atomesh_gid='${request.mark}'*/`,
+            ...(mode === 'simple' ? {} : { queryMode: 'extended' }),
+          });
+        await run('BEGIN');
+        await run(ORDER);
+        await run('INSERT INTO late VALUES (1)');
+        await t.throwsAsync(run('COMMIT'));
+        return { status: 201 };
+      });
+      const reply = await order(world);
+      t.is(reply.status, 409);
+      t.like(JSON.parse(reply.text), { error: { code: 'TRANSACTION_ROLLED_BACK' } });
+      t.is(reply.headers.get('atomesh-outcome'), 'rolled-back');
+      t.is(await ended(world), 'failed 0');
+    },
+  );
+}
+
+test.serial('an application that answers before it commits is asked for later, and its commit decides', async (t) => {
+  const { world } = t.context;
+  const client = await world.client();
+  world.serve(async (request) => {
+    await client.query(`BEGIN /*atomesh_gid='${request.mark}'*/`);
+    await client.query(ORDER);
+    return { status: 201 };
+  });
+  const reply = await order(world, '/quick');
+  await client.query('COMMIT');
+  t.is(reply.status, 503);
+  t.like(JSON.parse(reply.text), { error: { code: 'OUTCOME_UNKNOWN' } });
+  t.is(await ended(world), 'succeed 1');
+});
+
+test.serial('an application whose local transaction only reads has nothing to commit, and submits', async (t) => {
+  const { world } = t.context;
+  await world.owner.query(
+    "CREATE OR REPLACE FUNCTION peek() RETURNS bigint LANGUAGE sql AS 'SELECT sum(balance) FROM account'",
+  );
+  for (const begin of ['BEGIN READ ONLY', 'BEGIN']) {
+    world.serve(async (request) => {
+      const client = await world.client();
+      await client.query(`${begin} /*atomesh_gid='${request.mark}'*/`);
+      await client.query(begin === 'BEGIN' ? 'SELECT balance FROM account' : 'SELECT peek()');
+      await client.query('COMMIT');
+      return { status: 200 };
+    });
+    t.is((await order(world)).status, 200, begin);
+    t.is(await ended(world), 'succeed 0');
+  }
+});
+
 test.serial('a local transaction that committed before an error was answered submits the message', async (t) => {
   const { world } = t.context;
   world.serve(async (request) => {

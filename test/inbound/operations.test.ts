@@ -6,7 +6,10 @@ import { startWorld, type App, type AppRequest, type Reply, type World } from '.
 const test = anyTest as TestFn<{ world: World }>;
 
 test.before(async (t) => {
-  t.context.world = await startWorld({ inbound: { results: { failure: [409, 422], ongoing: [425, 429] } } });
+  t.context.world = await startWorld({
+    inbound: { results: { failure: [409, 422], ongoing: [425, 429] } },
+    outbound: { upstreams: { nobody: { url: 'http://127.0.0.1:1' } } },
+  });
 });
 test.after.always((t) => t.context.world?.[Symbol.asyncDispose]());
 test.beforeEach(async (t) => {
@@ -64,6 +67,41 @@ test.serial(
   },
 );
 
+test.serial('a try that is repeated gets its own answer again, and an error where that was lost', async (t) => {
+  const { world } = t.context;
+  world.serve(async (request) => {
+    await world.sql(request.mark, 'UPDATE account SET balance = balance + 1');
+    return { status: 201, body: '{"booking":7}', headers: { 'content-type': 'application/json', 'set-cookie': 's=1' } };
+  });
+  const gid = await world.begin();
+  const first = await operate(world, gid, 'try');
+  const again = await operate(world, gid, 'try');
+  t.is(`${first.status} ${first.text} ${first.headers.get('set-cookie')}`, '201 {"booking":7} s=1');
+  t.is(`${again.status} ${again.text} ${again.headers.get('set-cookie')}`, '201 {"booking":7} null');
+  t.is(`${again.headers.get('content-type')} ${again.headers.get('atomesh-barrier')}`, 'application/json done');
+  await world.owner.query('DELETE FROM atomesh.operation_answer WHERE gid = $1', [gid]);
+  const lost = await operate(world, gid, 'try');
+  t.is(`${lost.status} ${lost.headers.get('atomesh-barrier')}`, '409 done');
+  t.regex(lost.text, /its answer is lost.*Roll back/);
+  t.is(world.seen.length, 1);
+  t.is(await world.total(), 1);
+});
+
+test.serial(
+  'a confirm without a try is absorbed: nothing was reserved, and a try that comes later never takes effect',
+  async (t) => {
+    const { world } = t.context;
+    world.serve(() => Promise.resolve({ status: 409 }));
+    const gid = await world.begin();
+    t.is((await operate(world, gid, 'try')).status, 409);
+    world.serve(adds(world));
+    t.is(short(await operate(world, gid, 'confirm')), '200 absorbed');
+    t.is(short(await operate(world, gid, 'confirm')), '200 done');
+    t.is(short(await operate(world, gid, 'try')), '409 fenced');
+    t.is(world.seen.length, 0);
+  },
+);
+
 test.serial('branches of one transaction, and transactions, do not know of each other', async (t) => {
   const { world } = t.context;
   world.serve(adds(world));
@@ -118,7 +156,7 @@ test.serial(
     world.serve(fails);
     const gid = await world.begin();
     t.is(short(await operate(world, gid, 'try')), '500 application');
-    t.is(short(await operate(world, gid, 'try')), '200 done');
+    t.is(short(await operate(world, gid, 'try')), '409 done');
     world.serve(adds(world));
     t.is(short(await operate(world, gid, 'cancel')), '200 application');
     t.is(await world.total(), 0);
@@ -144,30 +182,41 @@ test.serial('an application that dies leaves nothing, or its whole local transac
   });
   t.is(short(await operate(world, gid, 'action')), '502 application');
   t.is(await world.total(), 1);
-  t.is(short(await operate(world, gid, 'action')), '200 done');
+  t.is(short(await operate(world, gid, 'action')), '409 done');
   t.is(world.seen.length, 1);
 });
 
-test.serial('a caller that leaves an application which never answers leaves the branch free', async (t) => {
-  const { world } = t.context;
-  world.serve(() => Promise.resolve('silence'));
-  const gid = await world.begin();
-  const leave = new AbortController();
-  const left = world
-    .ask('POST', '/rooms', {
-      headers: { 'atomesh-gid': gid, 'atomesh-branch': '01', 'atomesh-op': 'try' },
-      signal: leave.signal,
-    })
-    .catch(() => 'left');
-  await until('the application is called', async () => (world.seen.length === 1 ? true : undefined));
-  leave.abort();
-  t.is(await left, 'left');
-  const reply = await until('the branch is free', async () => {
-    const next = await operate(world, gid, 'cancel');
-    return next.status === 425 ? undefined : next;
-  });
-  t.is(short(reply), '200 absorbed');
-});
+test.serial(
+  'a caller that leaves does not end the operation: its branch is free once the application has answered',
+  async (t) => {
+    const { world } = t.context;
+    const goOn = Promise.withResolvers<void>();
+    world.serve(async (request, response) => {
+      if (request.headers['atomesh-op'] === 'try') await goOn.promise;
+      return await adds(world)(request, response);
+    });
+    const gid = await world.begin();
+    const leave = new AbortController();
+    const left = world
+      .ask('POST', '/rooms', {
+        headers: { 'atomesh-gid': gid, 'atomesh-branch': '01', 'atomesh-op': 'try' },
+        body: '{}',
+        signal: leave.signal,
+      })
+      .catch(() => 'left');
+    await until('the application is called', async () => (world.seen.length === 1 ? true : undefined));
+    leave.abort();
+    t.is(await left, 'left');
+    t.is(short(await operate(world, gid, 'cancel')), '425 ongoing');
+    goOn.resolve();
+    const reply = await until('the branch is free', async () => {
+      const next = await operate(world, gid, 'cancel');
+      return next.status === 425 ? undefined : next;
+    });
+    t.is(short(reply), '200 application');
+    t.is(await world.total(), 0);
+  },
+);
 
 test.serial(
   'a compensation comes between the changes of an action and its end: one of both takes effect',
@@ -217,8 +266,35 @@ test.serial('an operation without a change is done once it was answered well', a
   world.serve(() => Promise.resolve({ status: 204 }));
   const gid = await world.begin();
   t.is(short(await operate(world, gid, 'try')), '204 application');
-  t.is(short(await operate(world, gid, 'try')), '200 done');
+  t.is(short(await operate(world, gid, 'try')), '204 done');
 });
+
+test.serial(
+  'with two operations of one trace at work, a call that carries only the trace does not leave',
+  async (t) => {
+    const { world } = t.context;
+    const trace = { traceparent: `00-${'c'.repeat(32)}-b7ad6b7169203331-01` };
+    const goOn = Promise.withResolvers<void>();
+    world.serve(async () => {
+      await goOn.promise;
+      return { status: 200 };
+    });
+    const gid = await world.begin();
+    const running = ['01', '02'].map((branch) =>
+      world.ask('POST', '/rooms', {
+        headers: { 'atomesh-gid': gid, 'atomesh-branch': branch, 'atomesh-op': 'try', ...trace },
+        body: '{}',
+      }),
+    );
+    await until('both are at work', async () => (world.seen.length === 2 ? true : undefined));
+    const call = (headers: Record<string, string>): Promise<Response> =>
+      fetch(`http://127.0.0.1:${world.sidecar.ports.outbound}/nobody/x`, { headers });
+    const refused = await call(trace);
+    goOn.resolve();
+    t.like(await refused.json(), { error: { code: 'BAD_GID' } });
+    for (const reply of running) t.is((await reply).status, 200);
+  },
+);
 
 test.serial('without a database the application is called each time, with the operation in its headers', async (t) => {
   await using world = await startWorld({ hasDatabase: false });

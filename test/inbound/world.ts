@@ -22,6 +22,7 @@ import type { Gid } from '../../src/contract/transaction.ts';
 import { startCoordinator, type Coordinator } from '../../src/coordinator.ts';
 import { coordinatorOptions } from '../../src/options.ts';
 import { openLog } from '../../src/platform/log.ts';
+import { startRelay, type Watch } from '../mesh-crash/relay.ts';
 
 /** A request as the application of a test gets it. */
 export interface AppRequest {
@@ -87,15 +88,19 @@ export async function startWorld(
     readonly outbound?: object;
     readonly limits?: object;
     readonly hasDatabase?: boolean;
+    /** Further options of the coordinator. */
+    readonly coordinator?: object;
+    /** Stands between the sidecar and the coordinator. */
+    readonly watch?: Watch;
   } = {},
 ): Promise<World> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'atomesh-world-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const server = stack.use(await startPostgres());
-  await server.run('postgres', 'CREATE DATABASE shop');
-  await initialiseDatabase({ connectionString: server.url('shop') });
-  await server.run(
+  const server = extra.hasDatabase === false ? undefined : stack.use(await startPostgres());
+  await server?.run('postgres', 'CREATE DATABASE shop');
+  if (server !== undefined) await initialiseDatabase({ connectionString: server.url('shop') });
+  await server?.run(
     'shop',
     'CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL); INSERT INTO account VALUES (1, 0)',
   );
@@ -105,6 +110,7 @@ export async function startWorld(
     listen: `127.0.0.1:${await freePort()}`,
     grpc: { listen: 'off' },
     store: { sqlite: { path: join(folder, 'coordinator.db') } },
+    ...extra.coordinator,
   });
   let running: Coordinator | undefined = await startCoordinator(options, log);
   const url = running.url;
@@ -138,10 +144,11 @@ export async function startWorld(
     http.close();
   });
 
+  const relay = extra.watch && stack.use(await startRelay(url, extra.watch));
   const sidecar = await startSidecar(
     sidecarOptions.parse({
       service: 'orders',
-      coordinator: { url, timeout: '2s' },
+      coordinator: { url: relay?.url ?? url, timeout: '2s' },
       control: { listen: '127.0.0.1:0' },
       admin: { listen: '127.0.0.1:0' },
       inbound: {
@@ -152,7 +159,7 @@ export async function startWorld(
       outbound: { listen: '127.0.0.1:0', ...extra.outbound },
       ...(extra.limits === undefined ? {} : { limits: extra.limits }),
       databases:
-        extra.hasDatabase === false
+        server === undefined
           ? []
           : [
               {
@@ -171,13 +178,14 @@ export async function startWorld(
     await Promise.all(clients.map((client) => client.end().catch(() => undefined)));
   });
   const open = async (port: number): Promise<pg.Client> => {
+    if (server === undefined) throw new Error('the service of this test has no database');
     const client = new pg.Client({ host: '127.0.0.1', port, user: server.user, database: 'shop' });
     client.on('error', () => undefined);
     clients.push(client);
     await client.connect();
     return client;
   };
-  const owner = await open(server.port);
+  const owner = server && (await open(server.port));
   const through = (): Promise<pg.Client> => open(sidecar.ports.databases['shop'] ?? 0);
   const fetched = async (port: number | undefined, method: string, path: string, init: AskInit): Promise<Reply> => {
     const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, ...init });
@@ -186,7 +194,10 @@ export async function startWorld(
   const disposal = stack.move();
   return {
     coordinator,
-    owner,
+    get owner() {
+      if (owner === undefined) throw new Error('the service of this test has no database');
+      return owner;
+    },
     sidecar,
     serve(next) {
       app = next;
@@ -216,8 +227,8 @@ export async function startWorld(
         return view?.status === 'succeed' || view?.status === 'failed' ? view : undefined;
       }),
     async total() {
-      const { rows } = await owner.query<{ balance: number }>('SELECT balance FROM account WHERE id = 1');
-      return rows[0]?.balance ?? NaN;
+      const found = await owner?.query<{ balance: number }>('SELECT balance FROM account WHERE id = 1');
+      return found?.rows[0]?.balance ?? NaN;
     },
     async stopCoordinator() {
       await running?.close(0);

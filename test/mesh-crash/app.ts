@@ -44,6 +44,14 @@ async function serve(options: AppOptions, request: IncomingMessage): Promise<num
     case '/tcc':
       await work.call(`${options.self}/hold/try`);
       break;
+    case '/full':
+      await work.call(`${options.self}/hold/try`);
+      await work.gate('answer');
+      return 409;
+    case '/saga':
+      await work.call(`${options.bank}/book`);
+      await work.gate('answer');
+      return 409;
     case '/hold/try':
       await work.sql('UPDATE account SET held = held + 1');
       break;

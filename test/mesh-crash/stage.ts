@@ -13,6 +13,7 @@ import { startPostgres } from '../../examples/support/postgres-server.ts';
 import { openProcesses, type ManagedProcess } from '../../examples/support/processes.ts';
 import { initialiseDatabase } from '../../proxy/postgres/schema.ts';
 import { connectCoordinator } from '../../src/client/connect.ts';
+import { startRelay, type Moment, type Watch } from './relay.ts';
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
 
 export type Victim = 'app' | 'sidecar' | 'coordinator';
@@ -24,7 +25,10 @@ export interface Stage extends AsyncDisposable {
   readonly door: string;
   /** What the bank was asked, by gid. */
   calls(gid: string): readonly string[];
-  /** Kills `victim` when a transaction comes to the gate of that name for the first time, and starts it again. */
+  /**
+   * Kills `victim` when a transaction comes to the gate of that name for the first time, and starts it again. Of the application, a gate is
+   * the step that follows; of the relays `coordinator after enlist`, `self before confirm`.
+   */
   killAt(victim: Victim, gate: string): void;
   /** Resolves with the gid when that has happened, and rejects when it could not be started again. */
   readonly killed: Promise<string>;
@@ -65,11 +69,38 @@ export async function openStage(): Promise<Stage> {
     bank.closeAllConnections();
     bank.close();
   });
-  const bankUrl = `http://127.0.0.1:${(bank.address() as AddressInfo).port}`;
+  const gateUrl = `http://127.0.0.1:${(bank.address() as AddressInfo).port}`;
 
   const names = ['coordinator', 'app', 'inbound', 'outbound', 'control', 'admin', 'sql'] as const;
   const ports = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await freePort()] as const)));
   const at = (name: (typeof names)[number]): string => `127.0.0.1:${ports[name]}`;
+  /** Held until whoever was to be killed is back, and answers who; those who die at the gate never hear of it. */
+  const gate = async (gid: string, step: string): Promise<Victim | undefined> => {
+    if (plan === undefined || plan.gate !== step) return undefined;
+    const { victim, done } = plan;
+    plan = undefined;
+    try {
+      await parts[victim].kill();
+      await parts[victim].start();
+      done.resolve(gid);
+    } catch (error) {
+      done.reject(error);
+    }
+    return victim;
+  };
+
+  const watched = async (name: string, target: string): Promise<string> => {
+    const watch: Watch = async (moment) => {
+      const victim = await gate(gidOf(moment), `${name} ${moment.when} ${wordOf(moment)}`);
+      // Of an asker that has died, nobody knows how far its request came.
+      return victim === (name === 'bank' || name === 'coordinator' ? 'sidecar' : 'coordinator') ? 'lost' : 'pass';
+    };
+    return stack.use(await startRelay(target, watch)).url;
+  };
+  const bankUrl = await watched('bank', gateUrl);
+  const coordinatorUrl = await watched('coordinator', `http://${at('coordinator')}`);
+  const selfUrl = await watched('self', `http://${at('inbound')}`);
+  const controlUrl = await watched('control', `http://${at('control')}`);
   const processes = stack.use(openProcesses(folder));
   const add = (name: Victim, options: object, probe: string): ManagedProcess =>
     processes.add({
@@ -92,8 +123,8 @@ export async function openStage(): Promise<Stage> {
       'sidecar',
       {
         service: 'orders',
-        coordinator: { url: `http://${at('coordinator')}`, timeout: '2s' },
-        control: { listen: at('control') },
+        coordinator: { url: coordinatorUrl, timeout: '2s' },
+        control: { listen: at('control'), advertise: controlUrl },
         admin: { listen: at('admin') },
         inbound: {
           listen: at('inbound'),
@@ -102,19 +133,19 @@ export async function openStage(): Promise<Stage> {
             { match: 'POST /workflow', begin: { workflow: true, timeout: '60s', rerunAfter: '300ms' } },
             { match: 'POST /message', begin: { message: true, timeout: '300ms' } },
             { match: 'POST /tcc', begin: { timeout: '3s' } },
+            { match: 'POST /full', begin: { timeout: '3s' } },
+            { match: 'POST /saga', begin: { workflow: true, timeout: '60s', rerunAfter: '300ms' } },
           ],
         },
         outbound: {
           listen: at('outbound'),
-          upstreams: { bank: { url: bankUrl }, self: { url: `http://${at('inbound')}` } },
+          upstreams: { bank: { url: bankUrl }, self: { url: selfUrl } },
           routes: [
             { match: `POST ${bankUrl}/notify`, message: {} },
+            { match: `POST ${bankUrl}/book`, saga: { compensate: `POST ${bankUrl}/unbook` } },
             {
-              match: `POST http://${at('inbound')}/hold/try`,
-              tcc: {
-                confirm: `POST http://${at('inbound')}/hold/confirm`,
-                cancel: `POST http://${at('inbound')}/hold/cancel`,
-              },
+              match: `POST ${selfUrl}/hold/try`,
+              tcc: { confirm: `POST ${selfUrl}/hold/confirm`, cancel: `POST ${selfUrl}/hold/cancel` },
             },
           ],
         },
@@ -136,26 +167,12 @@ export async function openStage(): Promise<Stage> {
         database: { host: '127.0.0.1', port: ports['sql'], user: server.user, database: 'shop' },
         bank: `http://${at('outbound')}/bank`,
         self: `http://${at('outbound')}/self`,
-        gate: `${bankUrl}/gate`,
+        gate: `${gateUrl}/gate`,
       },
       `http://${at('app')}/`,
     ),
   };
   for (const part of Object.values(parts)) await part.start();
-
-  /** Held until whoever was to be killed is back; those who die at the gate never hear of it. */
-  const gate = async (gid: string, step: string): Promise<void> => {
-    if (plan === undefined || plan.gate !== step) return;
-    const { victim, done } = plan;
-    plan = undefined;
-    try {
-      await parts[victim].kill();
-      await parts[victim].start();
-      done.resolve(gid);
-    } catch (error) {
-      done.reject(error);
-    }
-  };
 
   const owner = new pg.Client({ connectionString: server.url('shop') });
   await owner.connect();
@@ -179,4 +196,20 @@ export async function openStage(): Promise<Stage> {
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function gidOf({ path, headers, body }: Moment): string {
+  const [, inPath] = /^\/v1\/transactions\/([^/?]+)/.exec(path) ?? [];
+  const [, inBody = ''] = /"gid":"([^"]+)"/.exec(body) ?? [];
+  return inPath ?? String(headers['atomesh-gid'] ?? inBody);
+}
+
+/** `begin`, `enlist`, `step`, `answer` (the step of that name), `submit`, `abort` of the coordinator; else the operation, or the path. */
+function wordOf({ method, path, headers, body }: Moment): string {
+  const [, , verb] = /^\/v1\/transactions(\/[^/]+\/?([a-z]*))?$/.exec(path) ?? [];
+  if (path === '/v1/transactions') return 'begin';
+  if (verb === 'branches') return 'enlist';
+  if (verb === 'steps') return body.includes('"step":"answer"') ? 'answer' : `step ${method}`;
+  if (verb !== undefined) return verb === '' ? 'read' : verb;
+  return String(headers['atomesh-op'] ?? path);
 }

@@ -77,6 +77,7 @@ export interface WorldOptions {
   readonly upstreams?: Readonly<Record<string, { readonly url: string }>>;
   readonly body?: string;
   readonly journal?: Journal;
+  readonly patienceMs?: number;
   /** Stands between the sidecar and the coordinator. */
   readonly wrap?: (client: CoordinatorClient) => Partial<CoordinatorClient>;
 }
@@ -118,6 +119,7 @@ export async function world(
     metrics: openHttpMetrics(openMetrics(false)),
     log: openLog('test', 'silent'),
     ...(options.journal === undefined ? {} : { journal: options.journal }),
+    patienceMs: options.patienceMs ?? 200,
   });
   t.teardown(() => outbound.close(0));
   return {

@@ -140,3 +140,25 @@ test('the usual header is read and stripped also where another one is configured
   t.deepEqual(valuesOf(own.set(['atomesh-gid', 'g1'], TRY).headers, 'atomesh-gid'), ['g1/01/try']);
   t.deepEqual(valuesOf(own.set([], TRY).headers, 'x-gid'), ['g1/01/try']);
 });
+
+test('who begins goes on in a trace of its own, which names the outside one and keeps what was decided about sampling', (t) => {
+  const before = ['traceparent', PARENT, 'tracestate', 'a=1,atomesh=g:old', 'baggage', 'x=1', 'dtm-gid', 'g1'];
+  const { headers, traceId } = carriers.begin(before, TRY);
+  t.not(traceId, TRACE);
+  t.regex(valuesOf(headers, 'traceparent').join(), new RegExp(`^00-${traceId}-[0-9a-f]{16}-00$`));
+  t.deepEqual(valuesOf(headers, 'tracestate'), [`atomesh=g:g1/01/try;o:${TRACE}-00f067aa0ba902b7`]);
+  t.deepEqual(valuesOf(headers, 'baggage'), ['atomesh.gid=g1%2F01%2Ftry,x=1']);
+  t.deepEqual(carriers.read(headers, 'inside'), { kind: 'bound', mark: TRY });
+  const fresh = carriers.begin(['tracestate', 'a=1'], GID).headers;
+  t.deepEqual(valuesOf(fresh, 'tracestate'), ['atomesh=g:g1']);
+  t.regex(valuesOf(fresh, 'traceparent').join(), /-01$/);
+});
+
+test('headers of no mark that start a trace anew stay headers of no mark', (t) => {
+  const headers = carriers.restart(['Accept', '*/*', 'Traceparent', PARENT, 'Tracestate', 'a=1', 'baggage', 'x=1']);
+  t.deepEqual(valuesOf(headers, 'tracestate'), [`atomesh=o:${TRACE}-00f067aa0ba902b7`]);
+  t.is(valuesOf(headers, 'traceparent').length, 1);
+  t.false(headers.some((text) => text.includes(`${TRACE}-00f067aa0ba902b7-`)));
+  t.deepEqual([valuesOf(headers, 'accept'), valuesOf(headers, 'baggage')], [['*/*'], ['x=1']]);
+  t.deepEqual(carriers.read(headers, 'inside'), { kind: 'none' });
+});

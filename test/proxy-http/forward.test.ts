@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createHash } from 'node:crypto';
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import test, { type ExecutionContext } from 'ava';
@@ -83,6 +83,17 @@ test('hop-by-hop headers, those that Connection names among them, end at the sid
   for (const name of ['x-hop', 'keep-alive', 'proxy-connection', 'proxy-authorization', 'upgrade', 'http2-settings']) {
     t.is(seen[name], undefined, name);
   }
+});
+
+test('several Connection headers of an answer name what ends at the sidecar together', async (t) => {
+  const lines =
+    'Connection: x-one\r\nConnection: close\r\nConnection: x-two, x-three\r\nX-One: 1\r\nX-Two: 2\r\nX-Three: 3\r\n';
+  const port = await rawOrigin(t, `HTTP/1.1 200 OK\r\n${lines}X-Kept: 1\r\nContent-Length: 0\r\n\r\n`, 'end');
+  const { headers } = await ask((await inboundTo(t, port)).port);
+  t.deepEqual(
+    [headers['x-one'], headers['x-two'], headers['x-three'], headers['x-kept']],
+    [undefined, undefined, undefined, '1'],
+  );
 });
 
 test('trailers go through both ways', async (t) => {
@@ -185,6 +196,16 @@ test('Expect: 100-continue is the application’s to grant or to refuse', async 
   const refused = await RawClient.open(t, inbound.port);
   refused.send(head('/refused'));
   t.regex(await refused.closed(), /^HTTP\/1.1 417/);
+});
+
+test('a client that sends its body without the 100 that it asked for reaches an application that never gives one', async (t) => {
+  const app = await startApp(t, () => {});
+  app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => void request.pipe(response));
+  const inbound = await inboundTo(t, app.port, { timeout: '2s' });
+  const client = await RawClient.open(t, inbound.port);
+  client.send('POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\nim');
+  client.send('patient');
+  t.regex(await client.until(/0\r\n\r\n$/), /^HTTP\/1.1 200 [^]*im[^]*patient/);
 });
 
 test('a body of 100 MiB goes through whole while the sidecar holds little of it', async (t) => {

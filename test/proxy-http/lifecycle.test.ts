@@ -3,6 +3,9 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import test from 'ava';
 import { startAdmin } from '../../proxy/http/admin.ts';
+import { sidecarOptions } from '../../proxy/options.ts';
+import { startSidecar } from '../../proxy/proxy.ts';
+import { openLog } from '../../src/platform/log.ts';
 import { openMetrics } from '../../src/platform/metrics.ts';
 import { ask, codeOf, inboundTo, outbound, RawClient, startApp, until } from './support.ts';
 
@@ -98,6 +101,26 @@ test('closing does not wait for ever for a tunnel in which nobody has spoken, no
   await silent.closed();
   await served.closed();
   t.pass();
+});
+
+test('the grace of a sidecar is one for all of it: what hangs in each part is cut off at the same time', async (t) => {
+  const graceMs = 1_500;
+  const app = await startApp(t, () => {});
+  const options = sidecarOptions.parse({
+    service: 'orders',
+    coordinator: { url: 'http://127.0.0.1:9', timeout: '1s' },
+    control: { listen: '127.0.0.1:0' },
+    admin: { listen: '127.0.0.1:0' },
+    inbound: { listen: '127.0.0.1:0', target: `http://127.0.0.1:${app.port}` },
+    outbound: { listen: '127.0.0.1:0', upstreams: { app: { url: `http://127.0.0.1:${app.port}` } } },
+  });
+  const sidecar = await startSidecar(options, openLog('test', 'silent'));
+  const running = [sidecar.ports.inbound, sidecar.ports.outbound].map((port) => ask(port ?? 0, { path: '/app/x' }));
+  await until(() => app.seen.length === 2, 'both requests');
+  const startedAt = performance.now();
+  await Promise.all([sidecar.close(graceMs), ...running.map((one) => t.throwsAsync(one))]);
+  const tookMs = performance.now() - startedAt;
+  t.true(tookMs >= graceMs - 50 && tookMs < 1.8 * graceMs, `${tookMs} ms`);
 });
 
 test('requests are counted by listener, method and class of status, and nothing else becomes a label', async (t) => {

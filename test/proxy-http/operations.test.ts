@@ -1,6 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
 import type { Ending, OperationDesk } from '../../proxy/http/admission.ts';
 import type { OperationOf } from '../../proxy/branch/barrier.ts';
+import { openOperations } from '../../proxy/inbound/operations.ts';
+import { openLog } from '../../src/platform/log.ts';
 import { ask, codeOf, inboundTo, startApp, type App, type Started } from './support.ts';
 
 interface Recorded {
@@ -133,4 +135,21 @@ test('a mark from outside is its gid: the application hears nothing of another s
   t.is(app.seen[0]?.headers['atomesh-gid'], 'g1');
   t.is(app.seen[0]?.headers['tracestate'], 'atomesh=g:g1');
   t.is(app.seen[0]?.headers['baggage'], 'atomesh.gid=g1');
+});
+
+test('an answer that goes on under another status announces no trailers, which it has not', async (t) => {
+  const app = await startApp(t, (_request, response) => {
+    response.writeHead(422, { trailer: 'x-sum' });
+    response.write('no');
+    response.addTrailers({ 'x-sum': '1' });
+    response.end();
+  });
+  const desk = openOperations({
+    results: { success: [], failure: [[422, 422]], ongoing: [] },
+    log: openLog('test', 'silent'),
+  });
+  const inbound = await inboundTo(t, app.port, {}, {}, desk);
+  const headers = { 'atomesh-gid': 'g', 'atomesh-branch': '01', 'atomesh-op': 'try' };
+  const given = await ask(inbound.port, { method: 'POST', headers });
+  t.deepEqual([given.status, given.body, given.headers['trailer']], [409, 'no', undefined]);
 });

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { inboundTo, outbound, RawClient, startApp, until } from './support.ts';
 
@@ -76,6 +76,47 @@ test('a handshake that is refused, or finds nobody, is answered', async (t) => {
   const nobody = await RawClient.open(t, (await inboundTo(t, 1)).port);
   nobody.send(handshake('/'));
   t.regex(await nobody.closed(), /^HTTP\/1.1 502 [^]*atomesh-error-source: sidecar[^]*UPSTREAM_UNREACHABLE/);
+});
+
+/** A server that answers each connection's first bytes with `text` and ends it. */
+async function answering(t: ExecutionContext, text: string): Promise<number> {
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.end(text));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+const HOPS =
+  'Connection: keep-alive, x-hop\r\nConnection: x-other\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nX-Other: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n';
+const REFUSALS: Readonly<Record<string, readonly [answer: string, body: RegExp]>> = {
+  'a length': [`HTTP/1.1 426 No\r\n${HOPS}Upgrade: websocket\r\nContent-Length: 2\r\n\r\nno`, /\r\n\r\nno$/],
+  chunks: [
+    `HTTP/1.1 403 No\r\n${HOPS}Transfer-Encoding: chunked\r\nTrailer: x\r\n\r\n2\r\nno\r\n0\r\n\r\n`,
+    /\r\n\r\n2\r\nno\r\n0\r\n\r\n$/,
+  ],
+};
+
+for (const [name, [text, body]] of Object.entries(REFUSALS)) {
+  test(`of a refused handshake only what is meant for the client goes on: ${name}`, async (t) => {
+    const client = await RawClient.open(t, (await inboundTo(t, await answering(t, text))).port);
+    client.send(handshake('/'));
+    const received = await client.closed();
+    t.regex(received, body);
+    t.deepEqual(received.match(/^connection: .*$/gim), ['connection: close']);
+    t.is(received.match(/^set-cookie: /gim)?.length, 2);
+    t.notRegex(received, /^(?:keep-alive|x-hop|x-other|upgrade|trailer):/im);
+  });
+}
+
+test('a refusal that is cut does not keep the client waiting', async (t) => {
+  const port = await answering(t, 'HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nno');
+  const client = await RawClient.open(t, (await inboundTo(t, port)).port);
+  client.send(handshake('/'));
+  t.notRegex(await client.closed(), /no.{7}$/);
 });
 
 test('a WebSocket goes through outbound, by name and as through a proxy', async (t) => {

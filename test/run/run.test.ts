@@ -131,6 +131,68 @@ test.serial('a sidecar that dies takes the application with it, by force after t
   t.regex(err, /the application did not end within 1 s and is killed/);
 });
 
+/** A program between us and the real one, as `sh -c` with a second command is one: it passes no signal on. */
+function behindShell(t: ExecutionContext, program: string): readonly string[] {
+  const { file } = folder(t);
+  const config = file('sidecar.yaml', SIDECAR);
+  const script = `'${process.execPath}' '${file('app.mjs', program)}'; exit $?`;
+  return ['run', '--config', config, '--port', '0', '--', '/bin/sh', '-c', script];
+}
+
+async function isGone(pid: string): Promise<void> {
+  await until(`${pid} is gone`, async () => {
+    try {
+      process.kill(Number(pid), 0);
+      return undefined;
+    } catch {
+      return true;
+    }
+  });
+}
+
+test.serial('a sidecar that dies takes along what a shell has started, stubborn or not', async (t) => {
+  for (const onTerm of ['process.exit(0)', '{}']) {
+    const program = `process.on('SIGTERM', () => ${onTerm}); setInterval(() => undefined, 1000); console.log(process.pid);`;
+    const running = start(t, behindShell(t, program));
+    const pid = await running.line;
+    process.kill(await sidecarOf(running.process.pid), 'SIGKILL');
+    const { code, err } = await running.ended;
+    t.is(code, 1, err);
+    await isGone(pid);
+  }
+});
+
+test.serial(
+  'a signal reaches the real program behind a shell, once, and the sidecar is there until that has ended',
+  async (t) => {
+    const program = `
+let asked = 0;
+process.on('SIGTERM', async () => {
+  asked += 1;
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const { status } = await fetch(process.env.ATOMESH_ADMIN_URL + '/livez').catch((error) => ({ status: error.message }));
+  console.log('end', asked, status);
+  process.exit(0);
+});
+setInterval(() => undefined, 1000);
+console.log(process.pid);`;
+    const running = start(t, behindShell(t, program));
+    const pid = await running.line;
+    running.process.kill('SIGTERM');
+    const { out, err } = await running.ended;
+    t.regex(out, /^end 1 200$/m, err);
+    await isGone(pid);
+  },
+);
+
+test.serial('a launcher that was killed leaves nothing behind a shell either', async (t) => {
+  const running = start(t, behindShell(t, PATIENT));
+  const [, pid = ''] = (await running.line).split(' ');
+  running.process.kill('SIGKILL');
+  await isGone(pid);
+  t.pass();
+});
+
 test.serial(
   'a sidecar that does not start ends the command with its code, and the application is not started',
   async (t) => {

@@ -32,6 +32,7 @@ const HIGHEST = {
   'begin comes again with another request': 0.3,
   'peer is not reached': 0.4,
   'operator stops it': 0.1,
+  'a later run goes another way': 0.4,
 } as const;
 
 export type FaultKind = keyof typeof HIGHEST;
@@ -67,6 +68,7 @@ export const SITUATIONS = [
   'workflow of a mesh failed',
   'workflow of a mesh run again by a call',
   'older run refused',
+  'run that went another way refused',
   'branch completed by its answer',
   'submit came again',
   'waiter told of a rest',

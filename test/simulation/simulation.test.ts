@@ -12,6 +12,7 @@
  * - S21 no safety from clocks: clocks that differ and jump are among the faults; only what names an instant is not looked at then.
  * - S25 what is recorded of a workflow stays: `store.ts`. S26 two-phase message: `initiators/message.ts`. S27 idempotent begin: `initiators/`.
  * - S29 at most the newest run of a workflow records and decides: `store.ts`, `initiators/mesh-workflow.ts`.
+ * - S31 a run that went another way than an earlier one commits nothing of either: `initiators/mesh-workflow.ts`.
  * - S28 a store that fails: among the faults, with and without having written; nothing is acknowledged by it (S2).
  * - Order of calls, their pace (L3), deadlines, delays and retry limits: `checks/calls.ts` and `store.ts`. L1, everything ends: `world.ts`.
  *

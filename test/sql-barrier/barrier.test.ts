@@ -1,7 +1,7 @@
 /** The barrier's own statements: what they answer, how long they wait, and which rows go when. */
 import test from 'ava';
 import { createBarrier } from '../../proxy/postgres/barrier.ts';
-import { checkSchema, initialiseDatabase, schemaSql } from '../../proxy/postgres/schema.ts';
+import { checkSchema, initialiseDatabase } from '../../proxy/postgres/schema.ts';
 import type { BranchId, Gid } from '../../src/contract/transaction.ts';
 import { openLog } from '../../src/platform/log.ts';
 import { codeOf, startWorld, type World } from './world.ts';
@@ -47,13 +47,17 @@ test.serial('a local transaction that stays open is waited for only so long', as
     connection: { connectionString: world.server.url('shop') },
     coordinator: { read: async () => undefined },
     log: openLog('test', 'silent'),
-    statementTimeoutMs: 200,
+    lockTimeoutMs: 200,
   });
   await client.query("BEGIN /*atomesh_gid='slow/01/try'*/");
   await client.query("INSERT INTO note (said) VALUES ('x')");
-  for (const asked of [barrier.arrive(of('slow', 'cancel')), barrier.complete(of('slow', 'try'))]) {
-    t.is(await codeOf(asked), '57014');
-  }
+  t.is(await barrier.arrive(of('slow', 'cancel')), 'busy');
+  t.is(await codeOf(barrier.complete(of('slow', 'try'))), '55P03');
+  // However many wait, those find a connection that have nothing to wait for.
+  const waiting = Array.from({ length: 8 }, () => barrier.arrive(of('slow', 'cancel')));
+  t.is(await barrier.arrive(of('other', 'try')), 'open');
+  t.is(await barrier.arrive(of('slow', 'action')), 'open');
+  t.true((await Promise.all(waiting)).every((answer) => answer === 'busy'));
   await client.query('COMMIT');
   t.is(await barrier.arrive(of('slow', 'cancel')), 'open');
   await barrier.close();
@@ -73,20 +77,24 @@ test.serial('the default isolation of the database does not matter', async (t) =
   await world.owner.query('ALTER DATABASE shop RESET default_transaction_isolation');
 });
 
-test.serial('rows go when they are old and their global transaction is over, and not before', async (t) => {
+test.serial('rows go when their gid has had none for long and its transaction is over, and not before', async (t) => {
   const { coordinator, barrier, owner } = world;
   await owner.query('DELETE FROM atomesh.barrier');
-  for (const gid of ['over', 'forgotten', 'unfinished', 'young']) await barrier.complete(of(gid, 'action'));
+  for (const gid of ['over', 'foreign', 'forgotten', 'unfinished', 'young', 'lively'])
+    await barrier.complete(of(gid, 'action'));
   await owner.query("UPDATE atomesh.barrier SET create_time = now() - interval '3 days' WHERE gid <> 'young'");
+  await owner.query("UPDATE atomesh.barrier SET create_time = now() - interval '32 days' WHERE gid = 'forgotten'");
   await owner.query(`INSERT INTO atomesh.barrier (trans_type, gid, branch_id, op, barrier_id, reason, create_time)
     SELECT 'saga', 'over', to_char(n, 'FM0000'), 'action', '01', 'action', now() - interval '2 days' FROM generate_series(1, 1100) n`);
-  coordinator.statuses.set('over', 'succeed').set('unfinished', 'aborting').set('young', 'succeed');
+  await barrier.complete(of('lively', 'confirm'));
+  for (const gid of ['over', 'young', 'lively']) coordinator.statuses.set(gid, 'succeed');
+  coordinator.statuses.set('unfinished', 'aborting');
   t.is(await barrier.cleanUp(86_400_000), 1102);
   t.is(await barrier.cleanUp(86_400_000), 0);
-  const { rows } = await owner.query<{ gid: string }>('SELECT gid FROM atomesh.barrier ORDER BY gid');
+  const { rows } = await owner.query<{ gid: string }>('SELECT DISTINCT gid FROM atomesh.barrier ORDER BY gid');
   t.deepEqual(
     rows.map(({ gid }) => gid),
-    ['unfinished', 'young'],
+    ['foreign', 'lively', 'unfinished', 'young'],
   );
 });
 
@@ -101,7 +109,7 @@ test.serial('a database that is not there is an error, and ends nothing', async 
   await barrier.close();
 });
 
-test.serial('a schema of version 3 is brought up to date, and a client has no more rights than it needs', async (t) => {
+test.serial('a schema of version 3 is brought up to date', async (t) => {
   const { server } = world;
   await server.run('postgres', 'CREATE DATABASE old');
   await server.run(
@@ -114,15 +122,61 @@ test.serial('a schema of version 3 is brought up to date, and a client has no mo
   const connection = { connectionString: server.url('old') };
   await t.throwsAsync(checkSchema(connection), { message: /another version/ });
   for (let round = 0; round < 2; round += 1) await initialiseDatabase(connection);
-  await checkSchema(connection);
-  await server.run('old', `CREATE ROLE app; GRANT USAGE ON SCHEMA atomesh TO app;`);
-  await server.run(
-    'old',
-    `SET ROLE app; DO $$ BEGIN PERFORM atomesh.enter_operation('tcc', 'g', '01', 'try', false); END $$`,
-  );
-  await t.throwsAsync(server.run('old', `SET ROLE app; UPDATE atomesh.barrier SET reason = 'cancel'`), {
-    message: /permission denied/,
-  });
-  await t.throwsAsync(server.run('old', `SET ROLE app; DELETE FROM atomesh.barrier`), { message: /permission denied/ });
-  await server.run('old', schemaSql({ grantTo: 'app' }));
+  await t.notThrowsAsync(checkSchema(connection));
+});
+
+const ENTER = "SELECT atomesh.enter_operation('tcc', 'g', '01', 'try', false, -7)";
+const FORGE =
+  "INSERT INTO atomesh.barrier (trans_type, gid, branch_id, op, barrier_id, reason) VALUES ('tcc', 'g1', '01', 'cancel', '01', 'cancel')";
+
+test.serial(
+  'nobody but the named roles decides over operations, and each has no more rights than it needs',
+  async (t) => {
+    const { server } = world;
+    await server.run('postgres', 'CREATE ROLE app; CREATE ROLE library; CREATE ROLE stranger');
+    await server.run('postgres', 'CREATE DATABASE roles');
+    const connection = { connectionString: server.url('roles') };
+    const as = (role: string, text: string): Promise<unknown> => server.run('roles', `SET ROLE ${role}; ${text}`);
+    const denied = { message: /permission denied/ };
+    // As version 4 left it.
+    await initialiseDatabase(connection);
+    await server.run('roles', 'GRANT SELECT, INSERT ON atomesh.barrier TO PUBLIC, app');
+    await as('stranger', `BEGIN; ${ENTER}; ROLLBACK`);
+
+    await initialiseDatabase(connection, { grantTo: 'app', grantBarrier: 'library' });
+    await t.throwsAsync(as('stranger', ENTER), denied);
+    await t.notThrowsAsync(as('app', `BEGIN; ${ENTER}; ROLLBACK`));
+    for (const role of ['stranger', 'app']) {
+      await t.throwsAsync(as(role, FORGE), denied, role);
+      await t.throwsAsync(as(role, 'SELECT FROM atomesh.barrier'), denied, role);
+    }
+    await as('library', FORGE);
+    for (const text of ["UPDATE atomesh.barrier SET reason = 'x'", 'DELETE FROM atomesh.barrier']) {
+      for (const role of ['stranger', 'app', 'library'])
+        await t.throwsAsync(as(role, text), denied, `${role}: ${text}`);
+    }
+    await t.throwsAsync(as('stranger', "INSERT INTO atomesh.row_lock VALUES (1, 'k', 'g', 'r')"), denied);
+  },
+);
+
+test.serial('an owner who is named as the role of the application keeps what is its own', async (t) => {
+  const { server } = world;
+  await server.run('postgres', 'CREATE ROLE keeper LOGIN');
+  await server.run('postgres', 'CREATE DATABASE kept OWNER keeper');
+  const url = new URL(server.url('kept'));
+  url.username = 'keeper';
+  for (let round = 0; round < 2; round += 1)
+    await initialiseDatabase({ connectionString: url.href }, { grantTo: 'keeper' });
+  await t.notThrowsAsync(checkSchema({ connectionString: url.href }));
+});
+
+test.serial('the word of a session that a row is its own counts in its own local transaction only', async (t) => {
+  const { owner } = world;
+  await owner.query(ENTER);
+  await owner.query("SET atomesh.entered = 'g/01/try'");
+  t.is(await codeOf(owner.query(ENTER)), '25000');
+  await owner.query('BEGIN');
+  await owner.query("SELECT atomesh.enter_operation('tcc', 'h', '01', 'try', false, -8)");
+  t.is(await codeOf(owner.query("SELECT atomesh.enter_operation('tcc', 'h', '01', 'try', false, -9)")), undefined);
+  await owner.query('COMMIT');
 });

@@ -91,28 +91,93 @@ test.serial('a setting names an operation, and what is none is refused', async (
   await client.end();
 });
 
-test.serial(
-  'two operations in one trace name none, and texts that name none are counted while requests are served',
-  async (t) => {
-    const counted = async (): Promise<number> =>
-      Number(/atomesh_sql_unattributed_total\{database="shop"\} (\d+)/.exec(await world.scrape())?.[1] ?? 0);
+/** How many statements of `shop` could not be attributed, by the reason. */
+async function unattributed(): Promise<Readonly<Record<string, number>>> {
+  const found = (await world.scrape()).matchAll(
+    /atomesh_sql_unattributed_total\{database="shop",reason="([a-z-]+)"\} (\d+)/g,
+  );
+  return Object.fromEntries([...found].map(([, reason, value]) => [reason, Number(value)]));
+}
+
+for (const protocol of PROTOCOLS) {
+  test.serial(`of a trace with several requests only what provably reads passes: ${protocol}`, async (t) => {
     const client = await world.client();
-    const before = await counted();
-    await client.query(NOTE);
-    t.is(await counted(), before, 'nothing is served');
     const { id, parent } = newTrace();
-    await serving(id, async (one) => {
-      await client.query(NOTE);
-      await run(client, 'extended', NOTE);
-      t.is(await counted(), before + 2);
-      await client.query(`SELECT 1 /*traceparent='${parent}'*/`);
-      t.is(await counted(), before + 2);
-      await serving(id, async (two) => {
-        await client.query(`${NOTE} /*traceparent='${parent}'*/`);
-        t.is(await counted(), before + 3);
-        t.deepEqual([await entered(one), await entered(two)], [0, 0]);
+    const by = (text: string): Promise<unknown> => run(client, protocol, `${text} /*traceparent='${parent}'*/`);
+    const others: Mark[] = [parseMark(`beside-${protocol}`) as Mark, parseMark(`beside-${protocol}/02/action`) as Mark];
+    for (const other of others) {
+      await serving(id, async (gid) => {
+        const release = world.traces.add(id, other, now());
+        const before = (await unattributed())['ambiguous'] ?? 0;
+        for (const text of [NOTE, 'UPDATE account SET amount = 1', "SELECT grow('a')", 'BEGIN', 'CALL twice()'])
+          t.is(await codeOf(by(text)), '25000', text);
+        for (const text of ['SELECT 1', 'SHOW timezone']) t.is(await codeOf(by(text)), undefined, text);
+        t.is((await unattributed())['ambiguous'], before + 7);
+        await run(client, protocol, 'BEGIN');
+        t.is(await codeOf(by(NOTE)), '25000', 'in a block that nobody named');
+        await run(client, protocol, 'ROLLBACK');
+        await run(client, protocol, `BEGIN /*atomesh_gid='${gid}/01/action'*/`);
+        t.is(await codeOf(by(NOTE)), undefined, 'the block says what it belongs to');
+        await run(client, protocol, 'COMMIT');
+        t.is(await entered(gid), 1);
+        release?.();
       });
+    }
+    await serving(id, async (gid) => {
+      await by(NOTE);
+      t.is(await entered(gid), 1, 'one request is left');
     });
     await client.end();
-  },
-);
+  });
+
+  test.serial(`an application_name whose trace has several requests lets changes not pass: ${protocol}`, async (t) => {
+    const { id, parent } = newTrace();
+    const client = await world.client();
+    await run(client, protocol, `SET application_name = '${parent}'`);
+    await serving(id, async () => {
+      const release = world.traces.add(id, parseMark('another') as Mark, now());
+      t.is(await codeOf(run(client, protocol, NOTE)), '25000');
+      t.is(await codeOf(run(client, protocol, 'SELECT 1')), undefined);
+      release?.();
+    });
+    await client.end();
+  });
+}
+
+test.serial('a statement prepared by name is asked for its trace each time that it runs', async (t) => {
+  const client = await world.client();
+  const { id, parent } = newTrace();
+  const text = `${NOTE} /*traceparent='${parent}'*/`;
+  const insert = (): Promise<unknown> => client.query({ name: 'kept', text });
+  t.is(await codeOf(insert()), undefined);
+  await serving(id, async () => {
+    const release = world.traces.add(id, parseMark('another') as Mark, now());
+    t.is(await codeOf(insert()), '25000');
+    release?.();
+  });
+  t.is(await codeOf(insert()), undefined);
+  await client.end();
+});
+
+test.serial('what is carried out while requests are served, and names none, is counted by the reason', async (t) => {
+  const client = await world.client();
+  const before = await unattributed();
+  await client.query(NOTE);
+  t.deepEqual(await unattributed(), before, 'nothing is served');
+  const { id, parent } = newTrace();
+  const since = async (reason: string): Promise<number> =>
+    ((await unattributed())[reason] ?? 0) - (before[reason] ?? 0);
+  await serving(id, async () => {
+    await client.query(NOTE);
+    await run(client, 'extended', NOTE);
+    for (let time = 0; time < 3; time += 1) await client.query({ name: 'once', text: 'SELECT 1' });
+    t.is(await since('none'), 5);
+    const unknown = `/*traceparent='00-${'9'.repeat(32)}-b7ad6b7169203331-01'*/`;
+    await client.query(`SELECT 1 ${unknown}`);
+    await run(client, 'extended', `SELECT 1 ${unknown}`);
+    t.is(await since('unknown-trace'), 2);
+    await client.query(`SELECT 1 /*traceparent='${parent}'*/`);
+    t.deepEqual([await since('none'), await since('unknown-trace')], [5, 2]);
+  });
+  await client.end();
+});

@@ -120,6 +120,18 @@ const ALONE: Readonly<Record<string, readonly [rows: number, script: Script]>> =
   'a whole block in one text that fails': [0, texts('simple', `BEGIN ; ${NOTE}; ${BAD}; COMMIT`, 'ROLLBACK')],
   'a whole block in one text that only reads': [0, texts('simple', 'BEGIN; SELECT 1; COMMIT')],
   'BEGIN with changes, then COMMIT with changes': [1, texts('simple', `BEGIN; ${NOTE}`, `${NOTE}; COMMIT`, 'SELECT 1')],
+  'a block in one text that sets its isolation first': [
+    1,
+    texts(
+      'simple',
+      `BEGIN; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SHOW transaction_isolation; ${NOTE}; COMMIT`,
+      'SHOW transaction_isolation',
+    ),
+  ],
+  'a block whose second text sets its isolation first': [
+    1,
+    texts('simple', 'BEGIN', `SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; ${NOTE}`, 'COMMIT'),
+  ],
   'BEGIN that fails': [
     0,
     texts('simple', `BEGIN ISOLATION LEVEL SERIALIZABLE, READ WRITE, DEFERRABLE; SELECT 1 / 0; ${NOTE}`, 'ROLLBACK'),

@@ -58,11 +58,10 @@ test.serial('a second local transaction that changes rows is refused, one that r
   const mark = newMark();
   for (const protocol of ['simple', 'extended'] as const) {
     const client = await world.client();
-    await client.query(`SET atomesh.gid = '${mark}'`);
-    const insert = run(client, protocol, "INSERT INTO note (said) VALUES ('once')");
+    const insert = run(client, protocol, commented("INSERT INTO note (said) VALUES ('once')", mark));
     t.is(await codeOf(insert), protocol === 'simple' ? undefined : '25000');
-    t.is(await codeOf(run(client, protocol, 'SELECT 1')), undefined);
-    await run(client, protocol, 'BEGIN');
+    t.is(await codeOf(run(client, protocol, commented('SELECT 1', mark))), undefined);
+    await run(client, protocol, commented('BEGIN', mark));
     t.is(await codeOf(run(client, protocol, 'DELETE FROM note')), '25000');
     await run(client, protocol, 'ROLLBACK');
     await client.end();
@@ -91,6 +90,33 @@ test.serial('a local transaction that had changed rows before its mark was known
     t.is((await world.rows(mark.split('/')[0] ?? '')).length, 1);
     await client.end();
   }
+});
+
+test.serial('an operation is not named for the session, which a pool would carry into the next request', async (t) => {
+  const world = worldOf(18);
+  for (const protocol of ['simple', 'extended'] as const) {
+    const client = await world.client();
+    const mark = newMark();
+    for (const text of [`SET atomesh.gid = '${mark}'`, `SELECT set_config('atomesh.gid', '${mark}', false)`]) {
+      t.is(await codeOf(run(client, protocol, text)), '25000');
+      await run(client, protocol, commented('BEGIN', mark));
+      t.is(await codeOf(run(client, protocol, text)), '25000');
+      await run(client, protocol, 'ROLLBACK');
+      t.is(await codeOf(run(client, protocol, "INSERT INTO note (said) VALUES ('mine')")), undefined);
+    }
+    t.deepEqual(await world.rows(mark.split('/')[0] ?? ''), []);
+    await client.end();
+  }
+});
+
+test.serial('comments that name different global transactions are refused', async (t) => {
+  const client = await worldOf(18).client();
+  for (const protocol of ['simple', 'extended'] as const) {
+    const text = `/*atomesh_gid='one'*/ INSERT INTO note (said) VALUES ('x') /*atomesh_gid='other'*/`;
+    t.is(await codeOf(run(client, protocol, text)), '25000');
+    t.is(await codeOf(run(client, protocol, 'SELECT 1')), undefined);
+  }
+  await client.end();
 });
 
 test.serial('an operation and a gid, or two operations, do not meet in one local transaction', async (t) => {
@@ -125,7 +151,11 @@ test.serial('what could end its local transaction by itself fails, and nothing o
       const mark = newMark();
       const called = codeOf(run(client, protocol, commented('CALL twice()', mark)));
       t.is(await called, '2D000', `${major} ${protocol}`);
-      t.is(await codeOf(run(client, protocol, commented('VACUUM note', mark))), '25001');
+      for (const text of ['VACUUM note', 'CREATE INDEX CONCURRENTLY ON note (said)']) {
+        const error = await t.throwsAsync(run(client, protocol, commented(text, mark)));
+        t.like(error, { code: '25001' });
+        t.regex((error as { hint?: string }).hint ?? '', /outside/);
+      }
       t.is(await codeOf(run(client, protocol, commented("PREPARE TRANSACTION 'x'", mark))), '0A000');
       t.deepEqual(await worldOf(major).rows(mark.split('/')[0] ?? ''), []);
     }
@@ -177,6 +207,16 @@ test.serial('a constraint that speaks at the end fails the change, and its row g
     await world.owner.query('DELETE FROM late WHERE id = 2');
   }
   await client.end();
+});
+
+test.serial('what a trigger says at the end of the local transaction is heard', async (t) => {
+  for (const protocol of ['simple', 'extended'] as const) {
+    await using wire = await openWire(worldOf(18).through);
+    const text = commented('INSERT INTO loud VALUES (1)', newMark());
+    const lines = await wire.ask(...(protocol === 'simple' ? [say.query(text)] : [...say.run(text), say.sync]));
+    t.true(lines.includes('notice NOTICE 00000 loud and late'), protocol);
+    t.deepEqual(lines.at(-1), 'ready I');
+  }
 });
 
 test.serial('an error in a pipeline is told once, and the pipeline goes on behind its Sync', async (t) => {

@@ -6,7 +6,7 @@ import { openActiveRequests, type ActiveRequests } from '../../proxy/binding/act
 import type { Barrier, OperationOf } from '../../proxy/branch/barrier.ts';
 import { startDatabase, type Database } from '../../proxy/database.ts';
 import { openSqlMetrics } from '../../proxy/metrics.ts';
-import { sidecarOptions } from '../../proxy/options.ts';
+import { sidecarOptions, type DatabaseOptions } from '../../proxy/options.ts';
 import { loadParser } from '../../proxy/postgres/parse.ts';
 import { initialiseDatabase } from '../../proxy/postgres/schema.ts';
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
@@ -29,6 +29,8 @@ export interface World extends AsyncDisposable {
   readonly traces: ActiveRequests;
   /** A client of `shop` through the sidecar, or of `other`. */
   client(database?: 'shop' | 'other'): Promise<pg.Client>;
+  /** Another sidecar in front of `shop`. */
+  replica(): Promise<Database & AsyncDisposable>;
   /** Where such a client connects to. */
   readonly through: pg.ClientConfig;
   /** The database `shop` past the sidecar. */
@@ -48,6 +50,9 @@ export interface FakeCoordinator {
 
 const SCHEMA = `CREATE TABLE account (id text PRIMARY KEY, amount int NOT NULL);
 CREATE TABLE note (id serial PRIMARY KEY, said text NOT NULL);
+CREATE TABLE loud (id int);
+CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'loud and late'; RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER shouting AFTER INSERT ON loud DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION shout();
 CREATE FUNCTION grow(whose text) RETURNS int LANGUAGE sql AS 'UPDATE account SET amount = amount + 1 WHERE id = whose RETURNING amount';
 CREATE FUNCTION peek() RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE PROCEDURE twice() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO note (said) VALUES ('one'); COMMIT; INSERT INTO note (said) VALUES ('two'); END $$;`;
@@ -79,32 +84,30 @@ export async function startWorld(
   const traces = openActiveRequests();
   const registry = openMetrics(false);
   const metrics = openSqlMetrics(registry);
-  const started = await Promise.all(
-    databases.map((database) =>
-      startDatabase({
-        service: 'shop',
-        options: database,
-        limits,
-        controlUrl: 'http://127.0.0.1:1',
-        coordinator: clientOf(coordinator),
-        traces: {
-          markOf: (id) => traces.markOf(id, now()),
-          get size() {
-            return traces.size;
-          },
+  const start = (database: DatabaseOptions): Promise<Database> =>
+    startDatabase({
+      service: 'shop',
+      options: database,
+      limits,
+      controlUrl: 'http://127.0.0.1:1',
+      coordinator: clientOf(coordinator),
+      traces: {
+        markOf: (id) => traces.markOf(id, now()),
+        get size() {
+          return traces.size;
         },
-        carriesBarrier: database.name === 'shop',
-        metrics,
-        log: openLog('test', 'silent'),
-      }),
-    ),
-  );
+      },
+      barrier: database.name === 'shop' ? 'here' : 'elsewhere',
+      metrics,
+      log: openLog('test', 'silent'),
+    });
+  const started = await Promise.all(databases.map(start));
   for (const database of started) {
     stack.defer(() => database.close());
     stack.defer(() => database.closeListener(0));
   }
   const [shop, other] = started;
-  if (shop?.barrier === undefined || other === undefined) throw new Error('both databases were started');
+  if (shop?.operations === undefined || other === undefined) throw new Error('both databases were started');
   const clients: pg.Client[] = [];
   stack.defer(async () => {
     await Promise.all(clients.map((client) => client.end().catch(() => undefined)));
@@ -123,11 +126,21 @@ export async function startWorld(
     server,
     shop,
     other,
-    barrier: shop.barrier,
+    barrier: shop.operations.barrier,
     coordinator,
     traces,
     through,
     owner,
+    async replica() {
+      const [options] = databases;
+      if (options === undefined) throw new Error('there are two databases');
+      const database = await start(options);
+      const close = async (): Promise<void> => {
+        await database.closeListener(0);
+        await database.close();
+      };
+      return { ...database, [Symbol.asyncDispose]: close };
+    },
     client: (database = 'shop') => open(database === 'shop' ? through : { ...through, port: other.port, database }),
     async rows(gid) {
       const { rows } = await owner.query<{ row: string }>(

@@ -53,6 +53,8 @@ export interface MeshOptions {
   /** The tables that `dump` shows. */
   readonly tables: readonly string[];
   readonly lockTimeoutMs?: number;
+  /** Another build of the sidecar. */
+  readonly startSidecar?: typeof startSidecar;
 }
 
 /** Starts all of it. */
@@ -75,7 +77,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   stack.defer(() => coordinator.close());
   const line = await openLine(Number(new URL(process_.url).port));
   stack.defer(() => line.cut());
-  const sidecar = await startSidecar(
+  const sidecar = await (options.startSidecar ?? startSidecar)(
     sidecarOptions.parse({
       service: 'orders',
       coordinator: { url: `http://127.0.0.1:${line.port}`, timeout: '2s' },

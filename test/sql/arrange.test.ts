@@ -31,8 +31,10 @@ const table: readonly (readonly [text: string, block: BlockStatus, kind: Arrange
   ['DELETE FROM a; COMMIT', 'open', 'ahead'],
   ['DELETE FROM a; ROLLBACK AND CHAIN', 'open', 'ahead'],
   ['DELETE FROM a; COMMIT', 'idle', 'refuse'],
-  ['BEGIN; DELETE FROM a', 'idle', 'behind-begin'],
-  ['START TRANSACTION; SHOW x; DELETE FROM a; END', 'idle', 'behind-begin'],
+  ['BEGIN; DELETE FROM a', 'idle', 'behind'],
+  ['START TRANSACTION; SHOW x; DELETE FROM a; END', 'idle', 'behind'],
+  ['SET TRANSACTION READ WRITE; DELETE FROM a', 'open', 'behind'],
+  ['SET TRANSACTION READ WRITE; DELETE FROM a', 'idle', 'ahead'],
   ['BEGIN; DELETE FROM a', 'open', 'refuse'],
   ['DELETE FROM a; BEGIN', 'idle', 'refuse'],
   ['BEGIN; DELETE FROM a; COMMIT; DELETE FROM a', 'idle', 'refuse'],
@@ -48,9 +50,9 @@ for (const [text, block, kind] of table) {
   });
 }
 
-test('the row goes in at the byte behind BEGIN', (t) => {
-  const text = 'BEGIN /* ü */ ; DELETE FROM a; COMMIT';
-  t.deepEqual(arrange(plansOf(text), 'idle'), { kind: 'behind-begin', at: Buffer.from(text).indexOf('DELETE') });
+test('the row goes in at the byte of the first change', (t) => {
+  const text = 'BEGIN /* ü */ ; SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; DELETE FROM a; COMMIT';
+  t.deepEqual(arrange(plansOf(text), 'idle'), { kind: 'behind', at: Buffer.from(text).indexOf('DELETE') });
 });
 
 test('whatever is not provably read-only may change rows, whatever its images would be', (t) => {
@@ -66,6 +68,9 @@ test('whatever is not provably read-only may change rows, whatever its images wo
     ['EXECUTE p', true],
     ['CREATE TABLE t AS SELECT 1', true],
     ['ALTER TABLE a ADD COLUMN y int', false],
+    ['NOTIFY c', true],
+    ["SELECT setval('s', 1)", true],
+    ["SELECT x FROM (SELECT pg_catalog.pg_notify('c', 'x')) y", true],
     ['CALL p()', false],
     ['DO $$ BEGIN END $$', false],
     ['VACUUM', false],

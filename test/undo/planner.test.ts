@@ -3,6 +3,7 @@ import pg from 'pg';
 import { loadParser } from '../../proxy/postgres/parse.ts';
 import { createPlanner } from '../../proxy/postgres/plan.ts';
 import type { Planned, Planner } from '../../proxy/sql/planner.ts';
+import { openCapturedSession } from './captured-session.ts';
 import { startPostgres } from '../../examples/support/postgres-server.ts';
 
 const SETTINGS = new Map([
@@ -46,6 +47,11 @@ test('the catalogue is asked once, again after a minute, and after the facts wer
   t.deepEqual(await ask('DELETE FROM a', 60_000), asked);
   planner.forget();
   t.deepEqual(await ask('DELETE FROM a', 60_001), asked);
+  // What a client says at each of its local transactions costs nothing.
+  for (const text of ["SELECT set_config('atomesh.gid', $1, true)", 'SET LOCAL statement_timeout = 1', 'COMMIT']) {
+    await ask(text, 60_001);
+    t.deepEqual(await ask('DELETE FROM a WHERE id = 9', 60_001), ['plans'], text);
+  }
   // A temporary table may be gone by the next statement, and a permanent one of that name meant instead.
   await client.query('CREATE TEMP TABLE b (id int)');
   planner.forget();
@@ -86,3 +92,36 @@ test('control characters inside and outside quotes are read as the server reads 
   const planned = newPlanner().plan("SELECT\f'a\u0001\u001fb' /* \u0002 */;\vSHOW x", SETTINGS, 0, 'undo');
   t.is(planned.kind === 'plans' ? planned.plans.length : 0, 2);
 });
+
+for (const major of [14, 18] as const) {
+  test(`a name is looked up again where the search path may have changed, on PostgreSQL ${major}`, async (t) => {
+    await using server = await startPostgres({ major });
+    await server.run(
+      'postgres',
+      `CREATE TABLE t (id int PRIMARY KEY); CREATE FUNCTION f() RETURNS int STABLE LANGUAGE sql AS 'SELECT 1'; CREATE SCHEMA other;
+       CREATE FUNCTION other.f() RETURNS int LANGUAGE sql AS 'DELETE FROM public.t; SELECT 1'`,
+    );
+    await using session = await openCapturedSession(server.url('postgres'));
+    const isRefused = async (): Promise<boolean> => (await session.plan('SELECT f()')).kind === 'refuse';
+    const steps: readonly (readonly [sql: string, refused: boolean])[] = [
+      ['SET search_path = other', true],
+      ['SET search_path = public', false],
+      ['BEGIN', false],
+      ['SET LOCAL search_path = other', true],
+      ['ROLLBACK', false],
+      ['BEGIN', false],
+      ['SAVEPOINT s', false],
+      ["SELECT set_config('search_path', 'other', true)", true],
+      ['ROLLBACK TO s', false],
+      ["SELECT set_config('search_path', 'other', false)", true],
+      ['COMMIT', true],
+      ['RESET ALL', false],
+    ];
+    t.false(await isRefused());
+    for (const [sql, refused] of steps) {
+      await session.plan(sql);
+      await session.client.query(sql);
+      t.is(await isRefused(), refused, sql);
+    }
+  });
+}

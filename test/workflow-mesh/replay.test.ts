@@ -25,7 +25,10 @@ const call = identity.chain((one) => fc.integer({ min: 1, max: 999 }).map((occur
 const step: fc.Arbitrary<Step> = fc.oneof(
   call.map((one) => ({ kind: 'started' as const, call: one })),
   fc.tuple(call, answer).map(([one, given]) => ({ kind: 'finished' as const, call: one, answer: given })),
-  fc.tuple(answer, fc.boolean()).map(([given, commits]) => ({ kind: 'answer' as const, answer: given, commits })),
+  call.map((one) => ({ kind: 'tried' as const, call: one })),
+  fc
+    .tuple(answer, fc.boolean(), fc.nat())
+    .map(([given, commits, run]) => ({ kind: 'answer' as const, answer: given, commits, run })),
 );
 
 function check(t: { log(text: string): void }, property: fc.IProperty<never> | object): void {
@@ -142,6 +145,27 @@ test('a call with another body than the recorded one is never new while that one
   t.is(replay.take(other).kind, 'contradicted');
   t.is(replay.take(wanted).kind, 'recorded');
   t.is(replay.take(other).kind, 'new');
+});
+
+test('of two equal calls at once, the second may be recorded and the first not', (t) => {
+  const wanted = { method: 'GET', url: 'http://a/x', hash: '' };
+  const { replay } = readSteps(recordsOf([wanted, wanted]).slice(1));
+  t.deepEqual(takeAll(replay, [wanted, wanted]), ['new', 'recorded']);
+});
+
+test('a program that went on after an answer that was none for good goes the same way again', (t) => {
+  const [first, second] = ['one', 'two'].map((text) => ({ method: 'PUT', url: 'http://a/x', hash: hashOf(text) }));
+  if (first === undefined || second === undefined) return t.fail();
+  const records = recordsOf([second]);
+  t.deepEqual(
+    takeAll(readSteps(records).replay, [first, second]),
+    ['recorded', 'new'],
+    'another order of calls at once',
+  );
+  t.is(readSteps(records).replay.take(first).kind, 'contradicted');
+  const tried = encodeStep({ kind: 'tried', call: { ...first, occurrence: 1 } });
+  t.is(readSteps([tried, ...records]).replay.take(first).kind, 'new');
+  t.is(readSteps([tried, ...records]).obstacle, undefined);
 });
 
 test('a call that was not answered for good is the same step when it is tried again, in this run and in the next', (t) => {

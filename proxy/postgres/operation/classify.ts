@@ -23,15 +23,23 @@ const PLAIN: ReadonlySet<string> = new Set([
   'DeclareCursorStmt',
   'TruncateStmt',
   'CreateTableAsStmt',
+  'NotifyStmt',
 ]);
+
+/**
+ * What leaves no row, but must not happen twice, nor for an operation that was undone before it came. A number that `nextval` gives
+ * out is no such thing.
+ */
+const SPEAKING: ReadonlySet<string> = new Set(['setval', 'pg_notify']);
 
 /** Sorts one statement. A change needs no word of the catalogue. */
 export function inOperation(statement: ParsedStatement, carriesBarrier: boolean): Class {
   const found = classify(statement);
-  if (found.kind === 'read') return found;
+  if (found.kind === 'read' && !found.references.functions.some(({ name }) => SPEAKING.has(name))) return found;
   if (found.kind === 'plan') {
     const { plan } = found;
-    if (plan.kind !== 'refuse' || plan.isAlways === true) return found;
+    const isSpeaking = statement.kind === 'NotifyStmt';
+    if (!isSpeaking && (plan.kind !== 'refuse' || plan.isAlways === true)) return found;
     // What was prepared is a change when it is executed.
     if (statement.kind === 'PrepareStmt') return { kind: 'plan', plan: { kind: 'pass' } };
   }

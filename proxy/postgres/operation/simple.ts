@@ -3,6 +3,7 @@ import { arrange } from '../../sql/arrange.ts';
 import type { PlannedStatement } from '../../sql/planner.ts';
 import { enteredOperation } from '../../sql/session.ts';
 import type { BarrierOperation } from '../../sql/work.ts';
+import { sendRow } from './row.ts';
 import { withoutPosition } from '../session/capture-run.ts';
 import { endBlock, note, notePassed, refuseSimple, sendReady, type Conversation } from '../session/conversation.ts';
 import type { Request } from '../session/exchange.ts';
@@ -31,13 +32,13 @@ export async function serveOperationQuery(c: Conversation, query: OperationQuery
       return runAsIs(c, query);
     case 'ahead':
       return runBehindRow(c, query, frame);
-    case 'behind-begin': {
+    case 'behind': {
       const bytes = Buffer.from(text);
       const head = bytes.subarray(0, arrangement.at);
       const begun = c.exchange.add({ kind: 'query', to: 'client', keepsReady: true }, queryFrame(head).bytes);
       await c.exchange.settled();
       if (begun.state !== 'done') return sendReady(c);
-      // As many blanks as BEGIN had characters: the positions in the server's errors stay those of the whole text.
+      // As many blanks as it had characters: the positions in the server's errors stay those of the whole text.
       const blanks = Buffer.alloc(charactersOf(head), ' ');
       return runBehindRow(c, query, queryFrame(Buffer.concat([blanks, bytes.subarray(arrangement.at)])));
     }
@@ -61,7 +62,8 @@ async function runBehindRow(c: Conversation, query: OperationQuery, frame: Clien
   const wraps = c.state.block === 'idle';
   const ahead: Request[] = [];
   if (wraps) ahead.push(c.injected.add('begin'));
-  if (!c.state.entered) ahead.push(c.injected.enter(query.operation, c.state.boundLate && !c.state.changed));
+  const checkEarlierWrites = c.state.boundLate && !c.state.changed;
+  if (!c.state.entered) ahead.push(sendRow(c, query.operation, { checkEarlierWrites, told: false }));
   c.state = enteredOperation(c.state);
   const request = c.exchange.add({ kind: 'query', to: 'client', keepsReady: true }, frame.bytes);
   if (TAKES_DATA.test(query.text)) await c.exchange.settled();

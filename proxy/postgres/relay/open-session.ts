@@ -1,17 +1,29 @@
 /** A database session as the listener sees it, and what it is made of. */
 import type { Log } from '../../../src/platform/log.ts';
 import type { ServedTraces } from '../../binding/from-sql-comment.ts';
+import type { OperationOf } from '../../branch/barrier.ts';
 import type { Enlistment } from '../../branch/enlist.ts';
 import type { LockHolders } from '../../branch/lock-holders.ts';
+import type { OperationRows } from '../../branch/operation-rows.ts';
 import type { CancelKey } from './server-facts.ts';
 import type { SqlEvent } from '../../sql/event.ts';
 import type { Planner } from '../../sql/planner.ts';
 import type { SessionState } from '../../sql/session.ts';
 import type { Refusal } from '../../sql/statement.ts';
-import type { UndoBranch } from '../../sql/work.ts';
+import type { Work } from '../../sql/work.ts';
+
+/** What a session does with the marks of operations. */
+export interface SessionOperations {
+  /** `off`: they mean nothing to the database, because the application has a barrier of its own. */
+  readonly isOff: boolean;
+  readonly rows: OperationRows;
+  /** Remembers durably that an operation is half done. Never rejects: what fails is logged. */
+  halve(operation: OperationOf): Promise<void>;
+}
 
 export interface SessionParts {
   readonly resource: string;
+  readonly operations: SessionOperations;
   readonly planner: Planner;
   readonly enlistment: Enlistment;
   readonly holders: LockHolders;
@@ -28,8 +40,8 @@ export interface SessionParts {
 
 /** A running session, as the listener and the control listener see it. */
 export interface OpenSession {
-  /** The branch that its local transaction belongs to; undefined without a mark, and inside an operation. */
-  readonly branch: UndoBranch | undefined;
+  /** What its local transaction is carried out for; undefined without a mark. */
+  readonly work: Work | undefined;
   readonly state: SessionState;
   /** False while a request of our own, or the end of a block, may be running: a cancel request must not hit it. */
   readonly isCancellable: boolean;

@@ -22,6 +22,8 @@ export class Sockets {
   readonly #upstream: Socket;
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
+  /** How many things must happen before the client hears more. */
+  #holds = 0;
 
   constructor(client: Socket, upstream: Socket, events: SocketEvents) {
     this.#client = client;
@@ -61,16 +63,27 @@ export class Sockets {
 
   /** Writes to the client, behind everything that was written or gathered before. */
   toClient(bytes: Buffer): void {
-    if (this.#gathered.length > 0) this.gather(bytes);
+    if (this.#gathered.length > 0 || this.#holds > 0) this.gather(bytes);
     else if (!this.#client.write(bytes)) this.#upstream.pause();
   }
 
   /** Writes to the client at the end of this turn of the event loop at the latest, in one write with what else is gathered. */
   gather(bytes: Buffer): void {
-    if (this.#gathered.length === 0) setImmediate(() => this.#flush());
+    if (this.#gathered.length === 0) setImmediate(() => this.#flushUnlessHeld());
     this.#gathered.push(bytes);
     this.#gatheredBytes += bytes.length;
-    if (this.#gatheredBytes >= GATHERED_BYTES_MAX) this.#flush();
+    if (this.#gatheredBytes >= GATHERED_BYTES_MAX) this.#flushUnlessHeld();
+  }
+
+  /** What is said to the client from now on goes out when `until` has resolved, which it must by itself. */
+  holdClient(until: Promise<void>): void {
+    this.#holds += 1;
+    this.#upstream.pause();
+    void until.then(() => {
+      this.#holds -= 1;
+      this.#flushUnlessHeld();
+      if (!this.#client.writableNeedDrain) this.#upstream.resume();
+    });
   }
 
   pauseClient(): void {
@@ -95,6 +108,10 @@ export class Sockets {
     if (client.writableEnded || client.destroyed) return;
     client.once('finish', () => hangUp(client));
     client.end();
+  }
+
+  #flushUnlessHeld(): void {
+    if (this.#holds === 0) this.#flush();
   }
 
   #flush(): void {

@@ -5,8 +5,9 @@
 import type { Socket } from 'node:net';
 import { markOf, newSession, ready, type SessionState } from '../../sql/session.ts';
 import type { Refusal } from '../../sql/statement.ts';
-import { branchKey, workOf, type UndoBranch } from '../../sql/work.ts';
+import { gidOf, workKey, workOf, type Work } from '../../sql/work.ts';
 import { CopyIn } from '../operation/copy-in.ts';
+import { explainInOperation } from '../operation/explain.ts';
 import { errorFrame, type Conversation } from './conversation.ts';
 import { converse } from './converse.ts';
 import { BLOCK, Exchange, reportOf, SessionEnded } from './exchange.ts';
@@ -56,7 +57,7 @@ class Relay implements OpenSession {
   #isRunning = false;
   #isLoggedIn = false;
   #isOver = false;
-  /** The key of the branch that was rolled back under this session; it never comes back to life. */
+  /** The key of the work that was rolled back under this session; it never comes back to life. */
   #abandoned: string | undefined;
   #cancelling: Promise<void> | undefined;
 
@@ -70,7 +71,7 @@ class Relay implements OpenSession {
       onDiscard: () => this.#forgetStatements(),
       onDeallocate: () => forgetClueless(this.#statements),
     });
-    this.#watch = new PassWatch(this.#statements, this.#facts.settings, deps.traces, () => deps.count('unattributed'));
+    this.#watch = new PassWatch(this.#statements, this.#facts.settings, deps.traces, deps.count);
     const isLoggedIn = (): boolean => this.#isLoggedIn;
     this.#fromClient = createFrameReader({
       direction: 'frontend',
@@ -117,10 +118,9 @@ class Relay implements OpenSession {
     return this.isConversing && this.#exchange.isAtStatement;
   }
 
-  get branch(): UndoBranch | undefined {
+  get work(): Work | undefined {
     const mark = markOf(this.state);
-    const work = mark === undefined ? undefined : workOf(mark, this.#deps.resource);
-    return work?.kind === 'undo' ? work.branch : undefined;
+    return mark === undefined ? undefined : workOf(mark, this.#deps.resource);
   }
 
   get state(): SessionState {
@@ -143,7 +143,7 @@ class Relay implements OpenSession {
   }
 
   abandon(): void {
-    this.#abandoned = this.branch && branchKey(this.branch);
+    this.#abandoned = this.work && workKey(this.work);
     this.#inbox.doom();
   }
 
@@ -172,6 +172,7 @@ class Relay implements OpenSession {
       settings: this.#facts.settings,
       statements: this.#statements,
       resource: deps.resource,
+      operations: deps.operations,
       enlistment: deps.enlistment,
       holders: deps.holders,
       lockTimeoutMs: deps.lockTimeoutMs,
@@ -179,10 +180,11 @@ class Relay implements OpenSession {
       ambientMark: () => this.#watch.ambientMark(),
       nextOrDoom: () => this.#inbox.nextOrDoom(),
       next: () => this.#inbox.next(),
-      isAbandoned: (branch) => this.#abandoned === branchKey(branch),
+      isAbandoned: (branch) => this.#abandoned === workKey({ kind: 'undo', branch }),
       cancelling: () => this.#cancelling,
       peek: () => this.#inbox.head?.type,
       toClient: (bytes) => this.#toClient(bytes),
+      holdClient: (until) => this.#sockets.holdClient(until),
       count: deps.count,
     };
   }
@@ -365,11 +367,10 @@ class Relay implements OpenSession {
 
   /** A statement that was cancelled because its global transaction was rolled back says so. */
   #explain(error: Buffer): Buffer {
-    const { branch } = this;
-    const isOfAbandoned = branch !== undefined && branchKey(branch) === this.#abandoned;
-    return isOfAbandoned && reportOf(error).code === QUERY_CANCELED
-      ? errorFrame(rolledBackAsAWhole(branch.gid))
-      : error;
+    const { work } = this;
+    if (work !== undefined && workKey(work) === this.#abandoned && reportOf(error).code === QUERY_CANCELED)
+      return errorFrame(rolledBackAsAWhole(gidOf(work)));
+    return work?.kind === 'operation' ? explainInOperation(error) : error;
   }
 
   #toClient(bytes: Buffer): void {

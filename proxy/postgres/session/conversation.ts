@@ -8,14 +8,16 @@ import type { PlannedStatement, Planner, SessionSettings } from '../../sql/plann
 import { badMark, bind, lockingRows, markOf, markOfSetting, succeeded, type SessionState } from '../../sql/session.ts';
 import type { GidSetting, Refusal, StatementPlan } from '../../sql/statement.ts';
 import { workOf, type UndoBranch, type Work } from '../../sql/work.ts';
+import type { SessionOperations } from '../relay/open-session.ts';
 import type { CaptureDeps } from './capture-run.ts';
 import type { Exchange } from './exchange.ts';
 import type { Injected } from './injected.ts';
 import type { ClientFrame } from './pass-watch.ts';
+import { ambiguousTrace, contradictoryComments } from './refusals.ts';
 import type { Twins } from './twins.ts';
 import { markOfStatement, PREPARED_SQL, recall, touch, type Statement, type Statements } from './statements.ts';
 import { READY_FOR_QUERY } from '../wire/backend-state.ts';
-import { SYNC } from '../wire/bodiless.ts';
+import { FLUSH, SYNC } from '../wire/bodiless.ts';
 import { encodeError } from '../wire/error.ts';
 import { HEADER_BYTES } from '../wire/frames.ts';
 
@@ -31,7 +33,8 @@ export interface Conversation extends CaptureDeps {
   readonly resource: string;
   readonly traces: ServedTraces;
   /** The mark that the session's application_name stands for, when it is the traceparent of a known trace. */
-  readonly ambientMark: () => Mark | undefined;
+  readonly ambientMark: () => Mark | 'ambiguous' | undefined;
+  readonly operations: SessionOperations;
   /** The client's next message, waiting for it if need be; `undefined` in its place when the global transaction was rolled back. */
   nextOrDoom(): Promise<ClientFrame | undefined>;
   /** The client's next message, waiting for it if need be. */
@@ -41,6 +44,8 @@ export interface Conversation extends CaptureDeps {
   /** Resolves when no cancel request is on its way any more; undefined when none is. */
   readonly cancelling: () => Promise<void> | undefined;
   readonly toClient: (bytes: Buffer) => void;
+  /** What is said to the client from now on goes out when the promise has resolved. */
+  readonly holdClient: (until: Promise<void>) => void;
   /** Counts for the metrics. */
   readonly count: (what: SqlEvent) => void;
 }
@@ -63,8 +68,8 @@ export async function plansOf(
   c: Conversation,
   text: string,
   isInPipeline: boolean,
+  work: Work['kind'] = currentWork(c)?.kind ?? 'undo',
 ): Promise<readonly PlannedStatement[] | undefined> {
-  const work = currentWork(c)?.kind ?? 'undo';
   for (let round = 0; round < 3; round += 1) {
     const planned = c.planner.plan(text, c.settings, now(), work);
     if (planned.kind === 'plans') return planned.plans;
@@ -91,6 +96,12 @@ export async function statementOf(
   isInPipeline: boolean,
 ): Promise<Statement | undefined | 'failed'> {
   const key = name.toString('latin1');
+  if (c.statements.byName.get(key)?.isDoubtful === true && c.exchange.pending > 0) {
+    // The answer to its Parse is as good as a question, after which the server takes a statement for one of several.
+    c.exchange.addUnanswered(FLUSH);
+    await c.exchange.settled();
+    if (c.exchange.isSkipping) return 'failed';
+  }
   const known = c.statements.byName.get(key);
   if (known?.isDoubtful === false) touch(c.statements, known);
   // A failed block answers nothing; the unnamed statement is not in the catalogue.
@@ -131,9 +142,11 @@ export function bindByComment(c: Conversation, statement: Statement): Refusal | 
   const found = markOfStatement(statement, c.traces);
   if (found === undefined) {
     const ambient = markOf(c.state) === undefined ? c.ambientMark() : undefined;
-    return ambient === undefined ? undefined : bindTo(c, ambient, 'local');
+    return ambient === undefined || ambient === 'ambiguous' ? undefined : bindTo(c, ambient, 'local');
   }
   if (found.kind === 'malformed') return badMark(found.text);
+  // That several requests have its trace matters where it changes something, and nothing else says to what it belongs.
+  if (found.kind !== 'mark') return found.kind === 'ambiguous' ? undefined : contradictoryComments;
   // A named statement keeps the comment that it was prepared with; what the session says now is newer.
   if (statement.name !== '' && markOf(c.state) !== undefined) return undefined;
   return bindTo(c, found.mark, 'local');
@@ -150,7 +163,8 @@ export function bindBySetting(
 }
 
 function bindTo(c: Conversation, mark: Mark | undefined, scope: 'local' | 'session'): Refusal | undefined {
-  const bound = bind(c.state, mark, scope);
+  const isOff = c.operations.isOff && mark !== undefined && workOf(mark, c.resource).kind === 'operation';
+  const bound = bind(c.state, isOff ? undefined : mark, scope);
   if (bound.kind === 'refused') return bound.refusal;
   c.state = bound.state;
   return undefined;
@@ -193,14 +207,32 @@ export async function endBlock(c: Conversation): Promise<void> {
 export async function planOf(
   c: Conversation,
   statement: Statement,
-  isInPipeline: boolean,
+  options: { readonly isInPipeline: boolean; readonly isToRun: boolean },
 ): Promise<StatementPlan | undefined> {
-  if (markOf(c.state) === undefined && !statement.hasClue) return controlIn(c, statement.text);
-  const plans = await plansOf(c, statement.text, isInPipeline);
+  const isUnclear = isAmbiguous(c, statement);
+  if (isUnclear && options.isToRun) c.count('ambiguous');
+  const isBound = markOf(c.state) !== undefined;
+  if (!isBound && !isUnclear && !statement.hasClue) return controlIn(c, statement.text);
+  const plans = await plansOf(c, statement.text, options.isInPipeline, isUnclear ? 'operation' : undefined);
   if (plans === undefined) return undefined;
   // The server refuses a Parse of several statements; an empty text runs as it is.
   const [only] = plans;
-  return plans.length === 1 && only !== undefined ? only.plan : { kind: 'pass' };
+  const plan: StatementPlan = plans.length === 1 && only !== undefined ? only.plan : { kind: 'pass' };
+  if (isUnclear && !isClear(plan)) return { kind: 'refuse', refusal: ambiguousTrace, isAlways: true };
+  // Nothing is refused outside a global transaction.
+  return isBound || isUnclear || plan.kind !== 'refuse' ? plan : { kind: 'pass' };
+}
+
+/** True when nothing says to what a statement belongs but a trace of which several requests are being served. */
+export function isAmbiguous(c: Conversation, statement: Statement): boolean {
+  if (markOf(c.state) !== undefined || c.state.block === 'failed') return false;
+  const found = markOfStatement(statement, c.traces);
+  return found === undefined ? c.ambientMark() === 'ambiguous' : found.kind === 'ambiguous';
+}
+
+/** True when it does not matter to what a statement belongs, by its plan inside an operation. What comes behind BEGIN may matter. */
+export function isClear(plan: StatementPlan): boolean {
+  return plan.kind === 'control' ? plan.verb !== 'begin' : plan.kind === 'pass' || plan.kind === 'set-gid';
 }
 
 /** SELECT … FOR UPDATE and its like, cursors over them, LOCK. To take too much for one costs the client a retry, too little a wait. */

@@ -20,10 +20,10 @@ export async function converse(c: Conversation): Promise<void> {
     }
     switch (frame.type) {
       case FRONTEND.query:
-        if (!(await pipeline.isDroppingQueries())) await serveQuery(c, frame);
+        if (!(await pipeline.isDropping())) await serveQuery(c, frame);
         break;
       case FRONTEND.functionCall:
-        if (!(await pipeline.isDroppingQueries())) await refuseSimple(c, functionCallRefusal);
+        if (!(await pipeline.isDropping())) await refuseSimple(c, functionCallRefusal);
         break;
       case FRONTEND.terminate:
         c.exchange.addUnanswered(frame.bytes);

@@ -26,6 +26,8 @@ export interface RequestSpec {
   readonly to: 'client' | 'nobody' | 'held';
   /** It ends a block: it must not be cancelled, whoever asks. */
   readonly isDecisive?: boolean;
+  /** The client gets its notices, though not its answer: what triggers say at the end of a local transaction. */
+  readonly tellsNotices?: boolean;
   /** Its ReadyForQuery is not passed on: more follows before the client has the next word. */
   readonly keepsReady?: boolean;
   /** The bytes that stand for the answer of an `invented` request: the server is not asked. */
@@ -114,8 +116,9 @@ export class Exchange {
     this.#batch.push(bytes);
   }
 
-  /** Sends the batch in one write. */
+  /** Sends the batch in one write. What was added behind an error that has been answered will not be: the server skips it. */
   flush(): void {
+    if (this.#isSkipping) for (const request of this.#replies.skip()) this.#end(request, 'skipped');
     if (this.#batch.length === 1) this.#output.toServer(this.#batch[0] as Buffer);
     else if (this.#batch.length > 1) this.#output.toServer(Buffer.concat(this.#batch));
     this.#batch = [];
@@ -174,7 +177,7 @@ export class Exchange {
       return;
     }
     if (type === BACKEND.notice) {
-      if (head.to !== 'nobody') this.#output.toClient(frame);
+      if (head.to !== 'nobody' || head.tellsNotices === true) this.#output.toClient(frame);
       return;
     }
     if (type === BACKEND.error) this.#receiveError(head, frame);
@@ -207,6 +210,8 @@ export class Exchange {
       this.#isKept = head.tag !== 'ROLLBACK';
     }
     if (type === BACKEND.readyForQuery) {
+      // Whoever waited for the answer of something else would wait for ever.
+      assert(head.kind === 'sync' || head.kind === 'query', `ReadyForQuery does not answer ${head.kind}`);
       this.#isSkipping = false;
       this.#onReady(BLOCK[frame[HEADER_BYTES] ?? 0] ?? 'idle', this.#isKept);
     }

@@ -14,7 +14,7 @@ const CLOSE_PORTAL = encodeClose({ kind: 'close', target: 'portal', name: PORTAL
 const FAILING = Buffer.from('atomesh_failing');
 const TEXT_TYPE = 25;
 
-const ENTER_OPERATION = 'SELECT atomesh.enter_operation($1, $2, $3, $4, $5::pg_catalog.bool)';
+const ENTER_OPERATION = 'SELECT atomesh.enter_operation($1, $2, $3, $4, $5::pg_catalog.bool, $6::pg_catalog.int8)';
 
 const FAILURE = Buffer.from('atomesh refused a statement in this transaction');
 
@@ -50,15 +50,15 @@ export class Injected {
 
   /** Adds one of the fixed statements to the batch. Its answer has the error of any message that it takes, its Execute above all. */
   add(statement: FixedStatement): Request {
-    return this.#add(`atomesh_${statement}`, FIXED[statement], []).execute;
+    return this.#add(`atomesh_${statement}`, FIXED[statement], [], statement === 'commit').execute;
   }
 
   /**
-   * Adds the row of an operation to the batch. `checkEarlierWrites`: it is refused when the local transaction has written before.
-   * Its answer has the error of any message that it takes.
+   * Adds the row of an operation, under the id `row`, to the batch. `checkEarlierWrites`: it is refused when the local transaction has
+   * written before. Its answer has the error of any message that it takes.
    */
-  enter({ gid, branch, task }: BarrierOperation, checkEarlierWrites: boolean): Request {
-    const parameters = [transTypeOf(task), gid, branch, task, String(checkEarlierWrites)];
+  enter({ gid, branch, task }: BarrierOperation, checkEarlierWrites: boolean, row: string): Request {
+    const parameters = [transTypeOf(task), gid, branch, task, String(checkEarlierWrites), row];
     return this.#add('atomesh_enter_operation', ENTER_OPERATION, parameters).execute;
   }
 
@@ -98,6 +98,7 @@ export class Injected {
     name: string,
     text: string,
     parameters: readonly (string | null)[],
+    tellsNotices: boolean = false,
   ): { readonly execute: Request; readonly all: readonly Request[] } {
     const parses: Request[] = [];
     const statement = Buffer.from(name);
@@ -119,7 +120,7 @@ export class Injected {
       encodeBind({ kind: 'bind', portal: PORTAL, statement, formats: [], values, resultFormats: [] }),
     );
     const execute = this.#exchange.add(
-      { kind: 'execute', to: 'nobody' },
+      { kind: 'execute', to: 'nobody', tellsNotices },
       encodeExecute({ kind: 'execute', portal: PORTAL, maxRows: 0 }),
     );
     const close = this.#exchange.add({ kind: 'close', to: 'nobody' }, CLOSE_PORTAL);

@@ -21,16 +21,18 @@ export class PassWatch {
   readonly #statements: Statements;
   readonly #settings: ReadonlyMap<string, string>;
   readonly #traces: ServedTraces;
-  readonly #onUnattributed: () => void;
+  readonly #onUnattributed: (reason: 'unknown-trace' | 'none') => void;
   readonly #owed = new Owed();
   #large = new LargeMessage();
+  /** Why what was looked at last concerns no gid. */
+  #reason: 'unknown-trace' | 'none' = 'none';
 
   constructor(
     statements: Statements,
     settings: ReadonlyMap<string, string>,
     traces: ServedTraces,
-    /** Hears of each text that goes through while requests of traces are served that belong to a global transaction. */
-    onUnattributed: () => void,
+    /** Hears of each statement that is carried out while requests of traces are served that belong to a global transaction. */
+    onUnattributed: (reason: 'unknown-trace' | 'none') => void,
   ) {
     this.#statements = statements;
     this.#settings = settings;
@@ -55,7 +57,7 @@ export class PassWatch {
   passed(type: number, frame: Buffer): void {
     switch (type) {
       case FRONTEND.query:
-        if (this.#traces.size > 0) this.#onUnattributed();
+        this.#executed();
         this.#owed.simple();
         forget(this.#statements, '');
         this.isUnsynced = false;
@@ -68,7 +70,6 @@ export class PassWatch {
         this.isUnsynced = false;
         break;
       case FRONTEND.parse:
-        if (this.#traces.size > 0) this.#onUnattributed();
         if (frame.length === 0) this.#passedLargeParse();
         else remember(this.#statements, frame.subarray(HEADER_BYTES));
         this.#passedExtended();
@@ -78,9 +79,12 @@ export class PassWatch {
           forget(this.#statements, frame.toString('latin1', HEADER_BYTES + 1, frame.length - 1));
         this.#passedExtended();
         break;
+      case FRONTEND.execute:
+        this.#executed();
+        this.#passedExtended();
+        break;
       case FRONTEND.bind:
       case FRONTEND.describe:
-      case FRONTEND.execute:
         this.#passedExtended();
         break;
       case FRONTEND.copyDone:
@@ -183,7 +187,7 @@ export class PassWatch {
   }
 
   /** The mark that the session's application_name stands for: some agents put their traceparent there. */
-  ambientMark(): Mark | undefined {
+  ambientMark(): Mark | 'ambiguous' | undefined {
     const name = this.#settings.get('application_name');
     return name?.length === TRACEPARENT_LENGTH ? markFromTraceparent(name, this.#traces) : undefined;
   }
@@ -196,6 +200,11 @@ export class PassWatch {
     this.#large = new LargeMessage();
   }
 
+  #executed(): void {
+    if (this.#traces.size > 0) this.#onUnattributed(this.#reason);
+    this.#reason = 'none';
+  }
+
   #passedExtended(): void {
     this.#owed.extended();
     this.isUnsynced = true;
@@ -205,6 +214,7 @@ export class PassWatch {
     if (hasClue(text)) {
       const sql = text.toString('utf8').replaceAll('\0', ' ');
       if (namesGidSetting(sql) || markFromSqlComment(sql, this.#traces) !== undefined) return true;
+      if (sql.includes('traceparent')) this.#reason = 'unknown-trace';
     }
     return this.ambientMark() !== undefined;
   }

@@ -38,6 +38,7 @@ import { decodeExecute, encodeExecute } from '../wire/execute.ts';
 import { FRONTEND } from '../wire/frames.ts';
 
 type CapturePlan = Extract<StatementPlan, { kind: 'capture' }>;
+const PASS: StatementPlan = { kind: 'pass' };
 
 /** One session's pipeline. */
 export class Pipeline {
@@ -60,15 +61,16 @@ export class Pipeline {
     return !this.#isSkipping && !this.#isOpen && !this.#isWrapped && this.#executed === 0;
   }
 
-  /** True behind an error, up to the Sync: the server drops a Query there as it drops everything. */
-  async isDroppingQueries(): Promise<boolean> {
+  /** True behind an error, which the client has then got, up to the Sync: the server drops everything there, a Query too. */
+  async isDropping(): Promise<boolean> {
     if (!this.#isSkipping && this.#c.exchange.pending > 0) await this.#settle();
-    return this.#isSkipping;
+    return (this.#isSkipping ||= this.#c.exchange.isSkipping);
   }
 
   async serve(frame: ClientFrame): Promise<void> {
     if (frame.type === FRONTEND.sync) return this.#sync();
-    if (this.#isSkipping) return undefined;
+    // The error may have been answered while nothing was waited for, behind a Flush.
+    if ((this.#isSkipping ||= this.#c.exchange.isSkipping)) return undefined;
     switch (frame.type) {
       case FRONTEND.parse:
         return this.#parse(frame);
@@ -141,13 +143,15 @@ export class Pipeline {
     if (refusal !== undefined) return this.#refuse(refusal);
     if (namesGidByParameter(statement, bind.values)) return this.#refuse(hiddenGid);
     if (statement.isDoubtful && this.#isCapturing()) return this.#refuse(preparedTwice);
-    const plan = await this.#planOf(statement);
+    const plan = await this.#planOf(statement, true);
     if (plan === undefined) return undefined;
     const mark = markOf(c.state);
     const portal: Portal = { statement, bind, frame: Buffer.from(frame.bytes), plan, mark };
-    c.statements.portals.set(name, portal);
+    // With another number of values than it takes, the server refuses the client's own: if not, that is no portal that may run here.
+    const isMiscounted = plan.kind === 'capture' && plan.capture.clientParameters !== bind.values.length;
+    if (!isMiscounted) c.statements.portals.set(name, portal);
     const work = currentWork(c);
-    if (plan.kind === 'capture' && work?.kind === 'undo' && this.#isCapturing()) {
+    if (plan.kind === 'capture' && !isMiscounted && work?.kind === 'undo' && this.#isCapturing()) {
       const admission = admit(c.state, plan);
       const enter = admission.kind !== 'capture' || admission.enter;
       this.#bindTwin({ portal, capture: plan.capture, branch: work.branch, committed: [], enter, to: 'client' });
@@ -183,24 +187,25 @@ export class Pipeline {
     if (execute.kind === 'fault') return this.#fault(execute);
     const portal = c.statements.portals.get(execute.portal.toString('latin1'));
     const mark = markOf(c.state);
-    if (portal === undefined)
-      return mark === undefined ? this.#forward(frame, { kind: 'pass' }) : this.#refuse(foreignPortal);
-    const { plan } = portal;
-    const { text } = portal.statement;
+    // In a failed block nothing runs.
+    if (portal === undefined && (mark === undefined || c.state.block === 'failed')) return this.#forward(frame, PASS);
+    if (portal === undefined) return this.#refuse(foreignPortal);
+    const { plan, statement } = portal;
     if (!isSameMark(portal.mark, mark) && plan.kind !== 'control' && plan.kind !== 'set-gid')
       return this.#refuse(foreignPortal);
-    if (mark === undefined && plan.kind !== 'set-gid') return this.#forward(frame, plan, text);
+    if (mark === undefined && plan.kind !== 'set-gid' && plan.kind !== 'refuse')
+      return this.#forward(frame, plan, statement.text);
     const admission = admit(c.state, plan);
     switch (admission.kind) {
       case 'forward':
-        return this.#forward(frame, plan, text);
+        return this.#forward(frame, plan, statement.text);
       case 'refuse':
         return this.#refuse(admission.refusal);
       case 'set-gid': {
         const refusal = naming(c, this.#executed > 0, () =>
           bindBySetting(c, admission.setting, (number) => portal.bind.values[number - 1]?.toString('utf8')),
         );
-        return refusal === undefined ? this.#forward(frame, plan, text) : this.#refuse(refusal);
+        return refusal === undefined ? this.#forward(frame, plan, statement.text) : this.#refuse(refusal);
       }
       case 'commit':
         return this.#commit(frame, plan);
@@ -278,6 +283,7 @@ export class Pipeline {
   async #commit(frame: ClientFrame, plan: StatementPlan): Promise<void> {
     const refusal = await refuseCommit(this.#c);
     if (refusal === undefined) return this.#forward(frame, plan);
+    if (await this.isDropping()) return undefined;
     this.#isOpen = false;
     this.#isWrapped = false;
     await rollBack(this.#c);
@@ -318,8 +324,8 @@ export class Pipeline {
   }
 
   /** The plan of a prepared statement; undefined when the client has got an error instead. */
-  async #planOf(statement: Statement): Promise<StatementPlan | undefined> {
-    const plan = await planOf(this.#c, statement, this.#isOpen || this.#executed > 0);
+  async #planOf(statement: Statement, isToRun = false): Promise<StatementPlan | undefined> {
+    const plan = await planOf(this.#c, statement, { isInPipeline: this.#isOpen || this.#executed > 0, isToRun });
     if (plan !== undefined) return plan;
     this.#isSkipping = true;
     lose(this.#c.statements, statement);
@@ -367,8 +373,8 @@ export class Pipeline {
       // From here on it is the client's own block, or none.
       if (plan.verb === 'begin' || plan.verb === 'commit' || plan.verb === 'rollback') this.#isWrapped = false;
     };
-    // To what the next statement belongs depends on how this one ends; a Sync tells that by itself.
-    if (c.peek() !== FRONTEND.sync) await this.#settle();
+    // To what the next statement belongs depends on how this one ends; a Sync tells that by itself, but not whose a block of ours now is.
+    if (this.#isWrapped || c.peek() !== FRONTEND.sync) await this.#settle();
   }
 
   /** Waits for the answers so far, inside the pipeline. */
@@ -382,12 +388,13 @@ export class Pipeline {
   /** Refuses inside a pipeline: earlier answers first, then the error, then nothing up to the client's Sync. */
   async #refuse(refusal: Refusal): Promise<void> {
     const isOpen = this.#isOpen || this.#c.exchange.pending > 0;
+    if (await this.isDropping()) return;
     this.#isOpen = false;
     await fail(this.#c, refusal, isOpen);
     this.#isSkipping = true;
   }
 
-  async #fault(fault: ProtocolFault): Promise<void> {
+  #fault(fault: ProtocolFault): Promise<void> {
     return this.#refuse(malformed(fault));
   }
 }

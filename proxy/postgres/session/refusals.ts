@@ -21,6 +21,21 @@ export function malformed(fault: ProtocolFault): Refusal {
   };
 }
 
+/** Nobody can tell to what a change belongs, and it could be undone by nobody. */
+export const ambiguousTrace: Refusal = {
+  code: '25000',
+  message:
+    'several requests of the trace of this statement are being served: to which of them it belongs cannot be told',
+  hint: 'Pass the value of the atomesh-gid header on to the database, in a comment or by set_config, or tracestate beside traceparent.',
+};
+
+/** The comment in front and the one at the end disagree. */
+export const contradictoryComments: Refusal = {
+  code: '25000',
+  message: 'the comments of this statement name different global transactions, or different operations',
+  hint: 'Name one, once.',
+};
+
 /** A portal that was bound when the session belonged to another global transaction, or to none; or to a statement nobody can tell. */
 export const foreignPortal: Refusal = {
   code: '0A000',

@@ -12,6 +12,8 @@ import {
   currentBranch,
   currentWork,
   fail,
+  isAmbiguous,
+  isClear,
   note,
   notePassed,
   plansOf,
@@ -22,17 +24,24 @@ import {
   type Conversation,
 } from './conversation.ts';
 import type { ClientFrame } from './pass-watch.ts';
-import { malformed, stalePlan } from './refusals.ts';
+import { ambiguousTrace, malformed, stalePlan } from './refusals.ts';
+import { serveSeveral } from './simple/several.ts';
 import { hasClue } from '../../binding/gid-clues.ts';
 import { forget, type Statement } from './statements.ts';
 import { encodeBind } from '../wire/bind.ts';
-import { encodeDescribe } from '../wire/describe.ts';
+import { encodeClose, encodeDescribe } from '../wire/describe.ts';
 import { encodeExecute } from '../wire/execute.ts';
 import { encodeParse } from '../wire/parse.ts';
 import { decodeQuery } from '../wire/query.ts';
 import type { Request } from './exchange.ts';
 
 const UNNAMED = Buffer.alloc(0);
+/** What a capturing statement is called that runs for a simple query. */
+const OURS = Buffer.from('atomesh_simple');
+/** A simple query leaves no unnamed statement behind, neither an earlier one of the client's nor one of ours. */
+const CLOSE_BOTH: readonly Buffer[] = [UNNAMED, OURS].map((name) =>
+  encodeClose({ kind: 'close', target: 'statement', name }),
+);
 
 /** Serves one Query message. */
 export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<void> {
@@ -54,9 +63,12 @@ export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<v
   };
   const refusal = bindByComment(c, asStatement);
   if (refusal !== undefined) return refuseSimple(c, refusal);
-  const statements = await plansOf(c, text, false);
+  const isUnclear = isAmbiguous(c, asStatement);
+  const statements = await plansOf(c, text, false, isUnclear ? 'operation' : undefined);
   if (statements === undefined) return sendReady(c);
   const plans = statements.map((statement) => statement.plan);
+  if (isUnclear) c.count('ambiguous');
+  if (isUnclear && !plans.every(isClear)) return refuseSimple(c, ambiguousTrace);
   const [plan] = plans;
   if (plan === undefined || plans.every(({ kind }) => kind === 'pass'))
     return forward(c, frame, { kind: 'pass' }, text);
@@ -64,6 +76,12 @@ export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<v
   if (work?.kind === 'operation' && !(plans.length === 1 && plan.kind === 'set-gid'))
     return serveOperationQuery(c, { frame, text, statements, operation: work.operation });
   if (plans.length > 1) {
+    if (work?.kind === 'undo' && c.state.block !== 'failed') {
+      const refused = plans.find((each) => each.kind === 'refuse');
+      if (refused?.kind === 'refuse') return refuseSimple(c, refused.refusal);
+      if (plans.every(({ kind }) => kind === 'pass' || kind === 'capture'))
+        return serveSeveral(c, { text, statements, capture: (admission, each) => capture(c, admission, each) });
+    }
     const isOurs = work !== undefined || plans.some(({ kind }) => kind === 'set-gid');
     return isOurs ? refuseSimple(c, severalStatements) : forward(c, frame, { kind: 'pass' }, text);
   }
@@ -84,25 +102,30 @@ async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan
     }
     case 'commit':
       return commit(c, frame, plan);
-    case 'capture': {
-      const run = captureRun(c, admission, currentBranch(c));
-      const outcome = await runCapture(c, run);
-      if (outcome.kind === 'stale') {
-        c.planner.forget();
-        await fail(c, stalePlan, false);
-      } else if (outcome.kind === 'refused') await fail(c, outcome.refusal, false);
-      else if (outcome.kind === 'error') c.toClient(outcome.frame);
-      else if (outcome.kind === 'done') {
-        c.count('captured');
-        for (const bytes of [...run.fields(), ...outcome.frames]) c.toClient(bytes);
-        if (c.state.block !== 'idle') note(c, plan);
-      }
+    case 'capture':
+      await capture(c, admission, plan);
       return sendReady(c);
-    }
     case 'enter':
     case 'entered':
       assert(false, 'an operation is served elsewhere');
   }
+}
+
+/** Runs one captured statement. False when it failed; the client has its answer or the error. */
+async function capture(c: Conversation, admission: CaptureRun['admission'], plan: StatementPlan): Promise<boolean> {
+  const run = captureRun(c, admission, currentBranch(c));
+  const outcome = await runCapture(c, run);
+  if (outcome.kind === 'stale') {
+    c.planner.forget();
+    await fail(c, stalePlan, false);
+  } else if (outcome.kind === 'refused') await fail(c, outcome.refusal, false);
+  else if (outcome.kind === 'error') c.toClient(outcome.frame);
+  else if (outcome.kind === 'done') {
+    c.count('captured');
+    for (const bytes of [...run.fields(), ...outcome.frames]) c.toClient(bytes);
+    if (c.state.block !== 'idle') note(c, plan);
+  }
+  return outcome.kind === 'done';
 }
 
 /** `text`: of a statement that may lock rows. */
@@ -147,16 +170,17 @@ function captureRun(
         timeZone: c.settings.get('TimeZone') ?? 'UTC',
         committed,
       });
+      for (const close of CLOSE_BOTH) passError(c.exchange.add({ kind: 'close', to: 'nobody' }, close));
       passError(
         c.exchange.add(
           { kind: 'parse', to: 'nobody' },
-          encodeParse({ kind: 'parse', statement: UNNAMED, text, parameterTypes: ownTypes(capture.ownParameters) }),
+          encodeParse({ kind: 'parse', statement: OURS, text, parameterTypes: ownTypes(capture.ownParameters) }),
         ),
       );
       passError(
         c.exchange.add(
           { kind: 'bind', to: 'nobody' },
-          encodeBind({ kind: 'bind', portal: UNNAMED, statement: UNNAMED, formats: [], values, resultFormats: [] }),
+          encodeBind({ kind: 'bind', portal: UNNAMED, statement: OURS, formats: [], values, resultFormats: [] }),
         ),
       );
       if (capture.returnsRows) {
@@ -174,6 +198,7 @@ function captureRun(
 
 const severalStatements: Refusal = {
   code: '0A000',
-  message: 'several statements in one query cannot run inside a global transaction unless all of them only read',
+  message:
+    'BEGIN, COMMIT, savepoints and SET atomesh.gid cannot stand in one query with other statements inside a global transaction',
   hint: 'Send them one by one.',
 };

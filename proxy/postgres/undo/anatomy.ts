@@ -1,4 +1,4 @@
-/** Where the parts of an INSERT, UPDATE or DELETE lie in the client's text, found by tokens and tree locations. */
+/** Where the parts of an INSERT, UPDATE, DELETE or MERGE lie in the client's text, found by tokens and tree locations. */
 import { assert } from '../../../src/platform/assert.ts';
 import type { ParsedStatement, Token, Tree } from '../parse.ts';
 import { child, children, integer, ofKind, text, unwrap } from '../tree.ts';
@@ -18,6 +18,8 @@ export interface Anatomy {
   readonly body: Range;
   /** The condition behind the statement's own WHERE (of UPDATE and DELETE), and where that keyword begins. */
   readonly where: (Range & { readonly keyword: number }) | undefined;
+  /** The tables of UPDATE … FROM, without the keyword, and where that begins. */
+  readonly from: (Range & { readonly keyword: number }) | undefined;
   readonly returning: Returning | undefined;
   /** The name by which the statement refers to its target. */
   readonly targetName: string;
@@ -37,9 +39,9 @@ export interface Returning {
 }
 
 const BEFORE_TARGET: ReadonlySet<string> = new Set(['only', '(', 'into', 'from']);
-const VERBS: ReadonlySet<string> = new Set(['insert', 'update', 'delete']);
+const VERBS: ReadonlySet<string> = new Set(['insert', 'update', 'delete', 'merge']);
 
-/** Takes the statement apart; it must be an InsertStmt, UpdateStmt or DeleteStmt. */
+/** Takes the statement apart; it must be an InsertStmt, UpdateStmt, DeleteStmt or MergeStmt. */
 export function anatomyOf(statement: ParsedStatement): Anatomy {
   const { node, source, start, end } = statement;
   const target = child(node, 'relation');
@@ -51,6 +53,7 @@ export function anatomyOf(statement: ParsedStatement): Anatomy {
   const body = tokens.slice(verb);
   const returning = returningOf(node, body, end);
   const alias = child(target, 'alias');
+  const where = whereOf(statement, body, returning === undefined ? end : returning.keyword);
   return {
     statement,
     tableExpressions:
@@ -59,7 +62,8 @@ export function anatomyOf(statement: ParsedStatement): Anatomy {
         : { start: at(tokens, isRecursive ? 2 : 1).start, end: at(tokens, verb - 1).end },
     isRecursive,
     body: { start: at(tokens, verb).start, end },
-    where: whereOf(node, body, returning === undefined ? end : returning.keyword),
+    where,
+    from: fromOf(statement, body, where?.keyword ?? returning?.keyword ?? end),
     returning,
     targetName: (alias === undefined ? undefined : text(alias, 'aliasname')) ?? text(target, 'relname') ?? '',
     target,
@@ -79,27 +83,35 @@ function verbIndex(tokens: readonly Token[], targetLocation: number): number {
   return index;
 }
 
-/** The first use of a reserved word outside all parentheses. */
+/** What a reserved word may stand behind without being the one that begins a clause: `t.where`, `IS DISTINCT FROM`. */
+const NO_CLAUSE_BEHIND: ReadonlySet<string> = new Set(['.', 'distinct']);
+
+/** The first clause that begins with the reserved word, outside all parentheses. */
 function topLevel(tokens: readonly Token[], word: string): number | undefined {
   let depth = 0;
   for (const [index, token] of tokens.entries()) {
     if (token.text === '(' || token.text === '[') depth += 1;
     if (token.text === ')' || token.text === ']') depth -= 1;
-    if (depth === 0 && token.isKeyword && token.text === word) return index;
+    if (depth !== 0 || !token.isKeyword || token.text !== word) continue;
+    if (!NO_CLAUSE_BEHIND.has(tokens[index - 1]?.text ?? '')) return index;
   }
   return undefined;
 }
 
-function whereOf(node: Tree, tokens: readonly Token[], end: number): Anatomy['where'] {
-  if (child(node, 'whereClause') === undefined) return undefined;
-  const index = topLevel(tokens, 'where');
-  assert(index !== undefined, 'the condition has its keyword');
-  const condition = tokens.slice(index + 1).filter((token) => token.start < end);
-  return {
-    keyword: at(tokens, index).start,
-    start: at(condition, 0).start,
-    end: at(condition, condition.length - 1).end,
-  };
+function whereOf({ node }: ParsedStatement, tokens: readonly Token[], end: number): Anatomy['where'] {
+  return child(node, 'whereClause') === undefined ? undefined : clauseOf(tokens, 'where', end);
+}
+
+function fromOf({ kind, node }: ParsedStatement, tokens: readonly Token[], end: number): Anatomy['from'] {
+  const isThere = kind === 'UpdateStmt' && children(node, 'fromClause').length > 0;
+  return isThere ? clauseOf(tokens, 'from', end) : undefined;
+}
+
+function clauseOf(tokens: readonly Token[], word: string, end: number): Range & { readonly keyword: number } {
+  const index = topLevel(tokens, word);
+  assert(index !== undefined, 'the clause has its keyword');
+  const content = tokens.slice(index + 1).filter((token) => token.start < end);
+  return { keyword: at(tokens, index).start, start: at(content, 0).start, end: at(content, content.length - 1).end };
 }
 
 function returningOf(node: Tree, tokens: readonly Token[], end: number): Returning | undefined {

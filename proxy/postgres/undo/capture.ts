@@ -1,4 +1,4 @@
-/** Rewrites one INSERT, UPDATE or DELETE into one statement that changes the rows and writes its undo record and row locks. */
+/** Rewrites a statement with changes into one that changes the rows and writes its undo records and row locks. */
 import type { Capture, OwnParameter } from '../../sql/statement.ts';
 import type { RelationFacts } from '../catalog.ts';
 import { quoteName, quoteText } from '../identifier.ts';
@@ -7,16 +7,19 @@ import type { LockKey } from './lock-key.ts';
 
 /** A change that has been checked and may be captured. */
 export interface Change {
-  readonly command: Capture['command'];
+  readonly command: 'INSERT' | 'UPDATE' | 'DELETE' | 'MERGE';
   readonly anatomy: Anatomy;
   readonly facts: RelationFacts;
-  /** Columns that UPDATE or DO UPDATE assigns. */
+  /** Columns that UPDATE, DO UPDATE or MERGE … UPDATE assigns. */
   readonly assigned: ReadonlySet<string>;
-  readonly clientParameters: number;
   readonly maxRows: number;
   readonly serverMajor: number;
   /** Names of the client's RETURNING columns; undefined without RETURNING. */
   readonly resultColumns: readonly string[] | undefined;
+  /** Names of the other tables of the statement: of FROM, USING, or the source of MERGE. */
+  readonly sourceNames: readonly string[];
+  /** What tells the names of its common table expressions from those of another change of the same statement. */
+  readonly suffix: string;
 }
 
 /** The changing part of a capturing statement, made by `returning.ts` (18 and later) or `locking.ts` (14 to 17). */
@@ -28,7 +31,7 @@ export interface ChangePart {
   readonly change: string;
   /** Common table expressions between the change and its records; each ends with a comma. */
   readonly after: string;
-  /** What the records are made from: `atomesh_c` or something joined to it. */
+  /** What the records are made from: `changedRows` or something joined to it. */
   readonly rows: string;
   /** Further WHEN … THEN branches of the check of the whole statement, tried first. */
   readonly checks: string;
@@ -37,43 +40,91 @@ export interface ChangePart {
   readonly keys: readonly LockKey[];
 }
 
+/** A change and its changing part. */
+export interface CapturedChange {
+  readonly change: Change;
+  readonly part: ChangePart;
+}
+
+/** A common table expression of the client: as it came, or a change. `head`: its name, with its column names, as written. */
+export type TableExpression =
+  | { readonly kind: 'as-is'; readonly sql: string }
+  | { readonly kind: 'change'; readonly head: string; readonly captured: CapturedChange };
+
+/** A statement whose changes have all been checked. */
+export interface CapturedStatement {
+  readonly isRecursive: boolean;
+  readonly expressions: readonly TableExpression[];
+  readonly main:
+    | { readonly kind: 'change'; readonly captured: CapturedChange }
+    /** The query's own text. */
+    | { readonly kind: 'query'; readonly sql: string };
+  /** All its changes in the order of their records: undone in reverse. */
+  readonly changes: readonly CapturedChange[];
+  readonly clientParameters: number;
+}
+
 const OWN_PARAMETERS: readonly OwnParameter[] = ['gid', 'resource', 'committed-gids'];
 
 /** Own columns that every change part begins with. */
 export const IMAGE_COLUMNS: readonly string[] = ['atomesh_before', 'atomesh_after', 'atomesh_relation'];
 
-/** The capture of a change, from its changing part. */
-export function assembleCapture(change: Change, part: ChangePart): Capture {
-  const sql = (entering: boolean): string => statementSql(change, part, entering);
+/** The name of the common table expression that makes the change: one row for each row changed. */
+export function changedRows({ suffix }: Pick<Change, 'suffix'>): string {
+  return `atomesh_c${suffix}`;
+}
+
+/** The capture of a statement. */
+export function assembleCapture(statement: CapturedStatement): Capture {
+  const { main } = statement;
   return {
-    command: change.command,
-    sql: sql(true),
-    sqlWhenEntered: sql(false),
-    returnsRows: change.resultColumns !== undefined,
-    clientParameters: change.clientParameters,
+    command: main.kind === 'query' ? 'SELECT' : main.captured.change.command,
+    sql: statementSql(statement, true),
+    sqlWhenEntered: statementSql(statement, false),
+    returnsRows: main.kind === 'query' || main.captured.change.resultColumns !== undefined,
+    clientParameters: statement.clientParameters,
     ownParameters: OWN_PARAMETERS,
   };
 }
 
-function statementSql(change: Change, part: ChangePart, entering: boolean): string {
-  const { anatomy } = change;
-  const own = ownParameters(change.clientParameters);
-  const client = anatomy.tableExpressions;
-  const clientText = client === undefined ? '' : `${anatomy.statement.source.slice(client.start, client.end)},\n`;
+function statementSql(statement: CapturedStatement, entering: boolean): string {
+  const { main, changes } = statement;
+  const own = ownParameters(statement.clientParameters);
   const enter = `atomesh_e (entered) AS MATERIALIZED (SELECT atomesh.enter_branch(${own.gid}, ${own.resource})),\n`;
-  const columns = [...part.ownColumns, ...(change.resultColumns ?? []).map((_, index) => `c${index + 1}`)];
+  return [
+    `WITH ${statement.isRecursive ? 'RECURSIVE ' : ''}${entering ? enter : ''}`,
+    ...statement.expressions.map((expression) =>
+      expression.kind === 'as-is' ? `${expression.sql},\n` : expressionSql(expression),
+    ),
+    main.kind === 'change' ? changeSql(main.captured) : '',
+    `atomesh_r AS (${recordsSql(changes, own, entering && main.kind === 'query')}),\n`,
+    `atomesh_l AS (${lockSql(changes, own)})\n`,
+    main.kind === 'query' ? main.sql : answerSql(main.captured, entering),
+  ].join('');
+}
+
+function answerSql({ change, part }: CapturedChange, entering: boolean): string {
   const conditions = [
     ...(entering ? ['(SELECT entered FROM atomesh_e)'] : []),
     ...(part.first === '' ? [] : [part.first]),
   ];
-  return [
-    `WITH ${anatomy.isRecursive ? 'RECURSIVE ' : ''}${clientText}${entering ? enter : ''}${part.before}`,
-    `atomesh_c (${columns.join(', ')}) AS (${part.change}\n),\n${part.after}`,
-    `atomesh_r AS (${recordSql(change, part, own)}),\n`,
-    `atomesh_l AS (${lockSql(part, own)})\n`,
-    `SELECT ${resultList(change.resultColumns)} FROM atomesh_c`,
-    conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`,
-  ].join('');
+  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
+  return `SELECT ${resultList(change)} FROM ${changedRows(change)}${where}`;
+}
+
+function changeSql({ change, part }: CapturedChange): string {
+  const columns = [...part.ownColumns, ...(change.resultColumns ?? []).map((_, index) => `c${index + 1}`)];
+  return `${part.before}${changedRows(change)} (${columns.join(', ')}) AS (${part.change}\n),\n${part.after}`;
+}
+
+/** The change under a name of ours, and the client's name for what it returns of it. */
+function expressionSql({ head, captured }: Extract<TableExpression, { kind: 'change' }>): string {
+  const { change } = captured;
+  const returned =
+    change.resultColumns === undefined
+      ? ''
+      : `${head} AS (SELECT ${resultList(change)} FROM ${changedRows(change)}),\n`;
+  return changeSql(captured) + returned;
 }
 
 function ownParameters(clientParameters: number): { gid: string; resource: string; committed: string } {
@@ -84,35 +135,74 @@ function ownParameters(clientParameters: number): { gid: string; resource: strin
   };
 }
 
-function resultList(names: readonly string[] | undefined): string {
-  if (names === undefined) return 'pg_catalog.count(*)';
-  return names.map((name, index) => `atomesh_c.c${index + 1} AS ${quoteName(name)}`).join(', ');
+function resultList(change: Change): string {
+  const { resultColumns } = change;
+  if (resultColumns === undefined) return 'pg_catalog.count(*)';
+  const rows = changedRows(change);
+  return resultColumns.map((name, index) => `${rows}.c${index + 1} AS ${quoteName(name)}`).join(', ');
 }
 
-/** One record for all rows of the statement. HAVING is evaluated once, after every row has been changed. */
-function recordSql(change: Change, part: ChangePart, own: ReturnType<typeof ownParameters>): string {
-  const { oid, fingerprint, shape } = change.facts;
+/**
+ * A record for all rows of a change. The changes of one statement happen in no promised order; their records' positions, which
+ * decide about the order of undoing, are set apart in the order in which they are given.
+ */
+function recordsSql(
+  changes: readonly CapturedChange[],
+  own: ReturnType<typeof ownParameters>,
+  entering: boolean,
+): string {
+  const [only] = changes;
+  const records = changes.map((captured, index) =>
+    recordSql(captured, own, { offset: changes.length === 1 ? 0 : index + 1, enters: entering && captured === only }),
+  );
   return `INSERT INTO atomesh.undo_record (gid, resource, position, relation, fingerprint, before_images, after_images, time_zone)
-  SELECT ${own.gid}, ${own.resource}, pg_catalog.pg_current_wal_insert_lsn(), ${oid}::pg_catalog.oid, ${quoteText(fingerprint)},
+  ${records.join('\n  UNION ALL ')}`;
+}
+
+/** HAVING is evaluated once, after every row has been changed. */
+function recordSql(
+  { change, part }: CapturedChange,
+  own: ReturnType<typeof ownParameters>,
+  options: { readonly offset: number; readonly enters: boolean },
+): string {
+  const { facts, maxRows } = change;
+  const { oid, fingerprint, shape } = facts;
+  const later = options.offset === 0 ? '' : ` OPERATOR(pg_catalog.+) ${options.offset}::pg_catalog.numeric`;
+  const enter = options.enters ? 'WHEN NOT (SELECT entered FROM atomesh_e) THEN false ' : '';
+  return `SELECT ${own.gid}, ${own.resource}, pg_catalog.pg_current_wal_insert_lsn()${later}, ${oid}::pg_catalog.oid, ${quoteText(fingerprint)}::pg_catalog.text,
     pg_catalog.array_agg(atomesh_before), pg_catalog.array_agg(atomesh_after), pg_catalog.current_setting('TimeZone')
   FROM ${part.rows}
-  HAVING CASE ${part.checks}WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 0 THEN false
-    WHEN NOT pg_catalog.bool_and(atomesh_relation OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid) THEN atomesh.refuse_capture('stale')
+  HAVING CASE ${enter}${part.checks}WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 0 THEN false
+    WHEN NOT ${isOfTable(facts, part)} THEN atomesh.refuse_capture('stale')
     WHEN COALESCE(atomesh.has_shape(${oid}::pg_catalog.oid, ${quoteText(shape)}), atomesh.table_shape(${oid}::pg_catalog.oid) OPERATOR(pg_catalog.=) ${quoteText(shape)}) IS NOT TRUE THEN atomesh.refuse_capture('stale')
-    WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>) ${change.maxRows} THEN atomesh.refuse_capture('${change.maxRows}')
+    WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>) ${maxRows} THEN atomesh.refuse_capture('${maxRows}')
     ELSE true END`;
 }
 
-function lockSql(part: ChangePart, own: ReturnType<typeof ownParameters>): string {
-  const [first, ...more] = part.keys.map((key, index) => `(${key.relation}::pg_catalog.oid, atomesh_k${index + 1})`);
-  const source =
-    more.length === 0
-      ? `(SELECT ${part.keys[0]?.relation}::pg_catalog.oid, atomesh_k1 FROM ${part.rows}) AS v (relation, key)`
-      : `(SELECT DISTINCT v.relation, v.key FROM ${part.rows} CROSS JOIN LATERAL (VALUES ${[first, ...more].join(', ')}) AS v (relation, key)
-     WHERE v.key IS NOT NULL) AS v`;
+/** True when all rows lie in the table that the statement was planned for, or in partitions of it. */
+function isOfTable({ oid, relkind }: RelationFacts, part: ChangePart): string {
+  if (relkind !== 'p') return `pg_catalog.bool_and(atomesh_relation OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid)`;
+  return `(SELECT pg_catalog.bool_and(EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(p.relation) AS a (relation) WHERE a.relation::pg_catalog.oid OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid))
+      FROM (SELECT DISTINCT atomesh_relation FROM ${part.rows}) AS p (relation))`;
+}
+
+function lockSql(changes: readonly CapturedChange[], own: ReturnType<typeof ownParameters>): string {
   return `INSERT INTO atomesh.row_lock AS l (relation, key, gid, resource)
-  SELECT v.relation, v.key, ${own.gid}, ${own.resource} FROM ${source}
+  SELECT v.relation, v.key, ${own.gid}, ${own.resource} FROM ${lockSource(changes)}
   ON CONFLICT (relation, key) DO UPDATE SET resource = excluded.resource,
     gid = CASE WHEN l.gid OPERATOR(pg_catalog.=) ANY (${own.committed}) THEN excluded.gid ELSE atomesh.row_lock_conflict(l.gid, excluded.gid) END
   WHERE l.gid OPERATOR(pg_catalog.<>) excluded.gid OR l.resource OPERATOR(pg_catalog.<>) excluded.resource`;
+}
+
+/** The keys, each once: a lock that one statement takes twice is an error of the server. */
+function lockSource(changes: readonly CapturedChange[]): string {
+  const [first] = changes;
+  if (changes.length === 1 && first?.part.keys.length === 1) {
+    return `(SELECT ${first.part.keys[0]?.relation}::pg_catalog.oid, atomesh_k1 FROM ${first.part.rows}) AS v (relation, key)`;
+  }
+  const keys = changes.map(({ part }) => {
+    const values = part.keys.map((key, index) => `(${key.relation}::pg_catalog.oid, atomesh_k${index + 1})`);
+    return `SELECT v.relation, v.key FROM ${part.rows} CROSS JOIN LATERAL (VALUES ${values.join(', ')}) AS v (relation, key) WHERE v.key IS NOT NULL`;
+  });
+  return `(SELECT DISTINCT u.relation, u.key FROM (${keys.join(' UNION ALL ')}) AS u) AS v`;
 }

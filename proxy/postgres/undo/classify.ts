@@ -5,6 +5,7 @@ import {
   child,
   children,
   integer,
+  ofKind,
   qualifiedName,
   references,
   stringConstant,
@@ -13,7 +14,8 @@ import {
   unwrap,
   type References,
 } from '../tree.ts';
-import { always, refuse } from './refusal.ts';
+import { always, refuse, refuseHard } from './refusal.ts';
+import { isChange } from './target.ts';
 
 /** What a statement is, as far as its text alone tells. */
 export type Class =
@@ -54,6 +56,7 @@ export function classify({ kind, node }: ParsedStatement): Class {
     case 'InsertStmt':
     case 'UpdateStmt':
     case 'DeleteStmt':
+    case 'MergeStmt':
       return classifyChange(node);
     case 'SelectStmt':
       return classifySelect(node);
@@ -83,8 +86,14 @@ function plan(value: StatementPlan): Class {
 
 function classifyChange(node: Tree): Class {
   const found = references(node);
-  const refusal = refuseNested(found);
+  const refusal = refuseNested(found, changesInWith(node));
   return refusal === undefined ? { kind: 'change', references: found } : plan(refusal);
+}
+
+/** How many parts of its own WITH clause change rows. */
+function changesInWith(node: Tree): number {
+  const tables = ofKind(children(child(node, 'withClause') ?? {}, 'ctes'), 'CommonTableExpr');
+  return tables.filter((table) => isChange(unwrap(child(table, 'ctequery'))?.kind ?? '')).length;
 }
 
 function classifySelect(node: Tree): Class {
@@ -92,8 +101,10 @@ function classifySelect(node: Tree): Class {
   if (gid !== undefined) return plan(gid);
   if (child(node, 'intoClause') !== undefined) return plan(refuse('SELECT INTO is not supported'));
   const found = references(node);
-  const refusal = refuseNested(found);
-  return refusal === undefined ? { kind: 'read', references: found } : plan(refusal);
+  const changes = changesInWith(node);
+  const refusal = refuseNested(found, changes);
+  if (refusal !== undefined) return plan(refusal);
+  return { kind: changes > 0 ? 'change' : 'read', references: found };
 }
 
 const NESTED: Readonly<Record<string, string>> = {
@@ -104,7 +115,8 @@ const NESTED: Readonly<Record<string, string>> = {
   'SELECT INTO': 'SELECT INTO',
 };
 
-function refuseNested(found: References): StatementPlan | undefined {
+/** `captured`: how many of its changes are where they can be captured, in a WITH clause of the statement itself. */
+function refuseNested(found: References, captured: number): StatementPlan | undefined {
   for (const call of found.settings) {
     const name = stringConstant(children(call, 'args')[0]);
     if (name === undefined || name.toLowerCase() === 'atomesh.gid') {
@@ -119,7 +131,7 @@ function refuseNested(found: References): StatementPlan | undefined {
     if (setting !== undefined) return setting;
   }
   const [nested] = found.nestedWrites;
-  if (nested !== undefined) {
+  if (nested !== undefined && found.nestedWrites.length !== captured) {
     return refuse(
       `${NESTED[nested] ?? nested} within another statement is not supported`,
       'Write the change as a statement of its own.',
@@ -133,7 +145,10 @@ function classifyInner(node: Tree, verb: string): Class {
   const inner = unwrap(child(node, 'query'));
   if (inner?.kind !== 'SelectStmt')
     return plan(refuse(`${verb} of anything but SELECT is not supported`, 'Run the statement itself.'));
-  return classifySelect(inner.node);
+  const found = classifySelect(inner.node);
+  return found.kind === 'change'
+    ? plan(refuse(`${verb} of a statement that changes rows is not supported`, 'Run the statement itself.'))
+    : found;
 }
 
 function transactionPlan(node: Tree): StatementPlan {
@@ -249,16 +264,15 @@ function isAnalyze(node: Tree): boolean {
 }
 
 function classifyCopy(node: Tree): Class {
-  if (node['is_from'] === true) return plan(refuse('COPY FROM is not supported', 'Use INSERT with several rows.'));
   if (node['is_program'] === true || text(node, 'filename') !== undefined) {
-    return plan(refuse('COPY to a file or a program of the server is not supported', 'Use COPY … TO STDOUT.'));
+    return plan(refuseHard('COPY to a file or a program of the server is not supported', 'Use COPY … TO STDOUT.'));
   }
+  if (node['is_from'] === true) return plan(refuse('COPY FROM is not supported', 'Use INSERT with several rows.'));
   const query = child(node, 'query');
   return query === undefined ? { kind: 'read', references: references(node) } : classifyInner(node, 'COPY');
 }
 
 const NAMED: Readonly<Record<string, string>> = {
-  MergeStmt: 'MERGE',
   TruncateStmt: 'TRUNCATE',
   CallStmt: 'CALL',
   DoStmt: 'DO',
@@ -267,8 +281,26 @@ const NAMED: Readonly<Record<string, string>> = {
   RefreshMatViewStmt: 'REFRESH MATERIALIZED VIEW',
 };
 
+/**
+ * What the server refuses in a transaction block, or what takes effect outside the transaction that it runs in.
+ * Source: PostgreSQL, src/backend/tcop/utility.c (`PreventInTransactionBlock`) and the commands it is called from.
+ */
+const OUTSIDE_TRANSACTIONS: ReadonlySet<string> = new Set([
+  'VacuumStmt',
+  'CreatedbStmt',
+  'DropdbStmt',
+  'AlterDatabaseStmt',
+  'CreateTableSpaceStmt',
+  'DropTableSpaceStmt',
+  'AlterSystemStmt',
+  'CreateSubscriptionStmt',
+  'AlterSubscriptionStmt',
+  'DropSubscriptionStmt',
+  'CheckPointStmt',
+  'LoadStmt',
+]);
+
 const WAYS_OUT: Readonly<Record<string, string>> = {
-  MergeStmt: 'Write it as INSERT … ON CONFLICT, UPDATE and DELETE.',
   TruncateStmt: 'Use DELETE.',
   ExecuteStmt: 'Prepare statements through your driver, or run the statement itself.',
   CallStmt: 'Run the statements of the procedure themselves.',
@@ -280,5 +312,6 @@ function refuseKind(kind: string): StatementPlan {
     .replace(/Stmt$/, '')
     .replace(/(?<=[a-z])(?=[A-Z])/g, ' ')
     .toUpperCase();
-  return refuse(`${NAMED[kind] ?? words} is not supported`, WAYS_OUT[kind]);
+  const refusal = OUTSIDE_TRANSACTIONS.has(kind) ? refuseHard : refuse;
+  return refusal(`${NAMED[kind] ?? words} is not supported`, WAYS_OUT[kind]);
 }

@@ -4,16 +4,16 @@ import type { ColumnFacts, RelationFacts, UniqueIndexFacts } from '../catalog.ts
 import { quoteName } from '../identifier.ts';
 import { children, child, integer, relationName } from '../tree.ts';
 import type { Anatomy } from './anatomy.ts';
-import type { Change, ChangePart } from './capture.ts';
+import { changedRows, type Change, type ChangePart } from './capture.ts';
 import { imageSql } from './image.ts';
-import { lockKey, lockableIndexes, type LockKey } from './lock-key.ts';
+import { keyIndex, lockKey, lockableIndexes, type LockKey } from './lock-key.ts';
 import { ownList } from './returning.ts';
-import { starOf } from './result-columns.ts';
+import { starOf } from './text/result-columns.ts';
 
 const RACE = `THEN atomesh.refuse_capture('race') `;
 
 /**
- * UPDATE: rows are found, locked and imaged once, then changed by primary key. Joined on ctid instead, a row that changed
+ * UPDATE: rows are found, locked and imaged once, then changed by their key. Joined on ctid instead, a row that changed
  * while the lock was waited for would silently not be updated. A row whose key changed in that moment is missed by the
  * join: the counts differ, and the statement fails with 40001.
  */
@@ -21,7 +21,8 @@ export function lockingUpdatePart(change: Change): ChangePart {
   const { anatomy, facts } = change;
   const { source } = anatomy.statement;
   const row = quoteName(anatomy.targetName);
-  const key = primaryKey(facts);
+  const key = keyColumns(facts);
+  const locked = `atomesh_b${change.suffix}`;
   const locksKey = facts.uniqueIndexes.some((index) => index.columns.some((column) => change.assigned.has(column)));
   // Keys of the row before come out of the locking part; those of the row after out of the change.
   const moved = assignedKeys(change, row);
@@ -35,52 +36,45 @@ export function lockingUpdatePart(change: Change): ChangePart {
     ...key.map((_, index) => `atomesh_p${index + 1}`),
     ...moved.map((_, index) => `atomesh_o${index + 1}`),
   ];
-  const condition =
-    anatomy.where === undefined ? '' : ` WHERE ${source.slice(anatomy.where.start, anatomy.where.end)}\n`;
-  const own = ownList(change, { before: undefined, after: row }, `${row}.tableoid`, 'atomesh_b.atomesh_image');
-  const list = [own.list, ...moved.map((_, index) => `atomesh_b.atomesh_o${index + 1}`)].join(', ');
+  const { where } = anatomy;
+  const condition = where === undefined ? '' : `${source.slice(where.start, where.end)}\n`;
+  const from = anatomy.from === undefined ? '' : `${source.slice(anatomy.from.start, anatomy.from.end)}\n, `;
+  const own = ownList(change, { before: undefined, after: row }, `${row}.tableoid`, `${locked}.atomesh_image`);
+  const list = [own.list, ...moved.map((_, index) => `${locked}.atomesh_o${index + 1}`)].join(', ');
   const keys = [...own.keys, ...moved];
   const head = source.slice(
     anatomy.body.start,
-    anatomy.where?.keyword ?? anatomy.returning?.keyword ?? anatomy.body.end,
+    (anatomy.from ?? where)?.keyword ?? anatomy.returning?.keyword ?? anatomy.body.end,
   );
+  const keyNames = key.map((_, index) => `atomesh_p${index + 1}`).join(', ');
   const join = key.map(
-    (column, index) => `${row}.${quoteName(column.name)} OPERATOR(pg_catalog.=) atomesh_b.atomesh_p${index + 1}`,
+    (column, index) => `${row}.${quoteName(column.name)} OPERATOR(pg_catalog.=) ${locked}.atomesh_p${index + 1}`,
   );
+  // A row that the join finds several times is changed once. Which values it gets is not said: so the join is made again for the
+  // rows that are locked, under the same snapshot, and finds the same.
+  const isJoin = anatomy.from !== undefined;
+  const again = isJoin && condition !== '' ? `(${condition}) AND ` : '';
   return {
-    before: `atomesh_b (${beforeNames.join(', ')}) AS MATERIALIZED (SELECT ${before.join(', ')} FROM ${targetSql(anatomy)}${condition} FOR ${locksKey ? '' : 'NO KEY '}UPDATE OF ${row}),\n`,
+    before: `${locked} (${beforeNames.join(', ')}) AS MATERIALIZED (SELECT ${before.join(', ')} FROM ${from}${targetSql(anatomy)}${condition === '' ? '' : ` WHERE ${condition}`} FOR ${locksKey ? '' : 'NO KEY '}UPDATE OF ${row}),\n`,
     ownColumns: [...own.ownColumns.slice(0, 3), ...keys.map((_, index) => `atomesh_k${index + 1}`)],
-    change: `${head}\nFROM atomesh_b WHERE ${join.join(' AND ')}\nRETURNING ${list}${clientList(anatomy, row)}`,
+    change: `${head}\nFROM ${from}${isJoin ? `(SELECT DISTINCT ON (${keyNames}) * FROM ${locked}) AS ${locked}` : locked} WHERE ${again}${join.join(' AND ')}\nRETURNING ${list}${clientList(change, row)}`,
     after: '',
-    rows: 'atomesh_c',
-    checks: `WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<>) (SELECT pg_catalog.count(*) FROM atomesh_b) ${RACE}`,
+    rows: changedRows(change),
+    checks: `WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<>) (SELECT pg_catalog.count(*) FROM ${isJoin ? `(SELECT DISTINCT ${keyNames} FROM ${locked}) AS d` : locked}) ${RACE}`,
     first: '',
     keys,
   };
 }
 
 /**
- * INSERT … DO UPDATE: the rows that the values may conflict with are locked and imaged first. A row that appears in
+ * INSERT … DO UPDATE: the rows that the values may conflict with, `conflicting`, are locked and imaged first. A row that appears in
  * between is updated without an image: `xmax` tells it from an inserted one, and the statement fails with 40001.
  */
-export function lockingUpsertPart(
-  change: Change,
-  index: UniqueIndexFacts,
-  values: readonly (readonly string[])[],
-): ChangePart {
+export function lockingUpsertPart(change: Change, index: UniqueIndexFacts, conflicting: string): ChangePart {
   const { anatomy, facts } = change;
   const { source } = anatomy.statement;
   const row = quoteName(anatomy.targetName);
-  const key = primaryKey(facts);
-  const columns = index.columns.map((name) => facts.columns.find((column) => column.name === name));
-  const rowValues = values.map((list) => {
-    const parts = list.map((value, position) => {
-      const column = columns[position];
-      assert(column !== undefined, 'one value for each column of the index');
-      return `(${value})::${quoteName(column.typeSchema)}.${quoteName(column.typeName)}`;
-    });
-    return `(${parts.join(', ')})`;
-  });
+  const key = keyColumns(facts);
   const conflict = `(${index.columns.map((name) => `atomesh_t.${quoteName(name)}`).join(', ')})`;
   const keyNames = key.map((_, position) => `atomesh_p${position + 1}`);
   const inserted = `${row}.xmax::pg_catalog.text OPERATOR(pg_catalog.=) '0'`;
@@ -106,9 +100,9 @@ export function lockingUpsertPart(
     ...movedNames.map((name, position) => `atomesh_b.${name} AS atomesh_k${own.keys.length + position + 1}`),
   ];
   return {
-    before: `atomesh_b (${['atomesh_image', ...keyNames, ...movedNames].join(', ')}) AS MATERIALIZED (SELECT ${images.join(', ')} FROM ${relationSql(anatomy)} AS atomesh_t WHERE ${conflict} IN (${rowValues.join(', ')}) FOR UPDATE OF atomesh_t),\n`,
+    before: `atomesh_b (${['atomesh_image', ...keyNames, ...movedNames].join(', ')}) AS MATERIALIZED (SELECT ${images.join(', ')} FROM ${relationSql(anatomy)} AS atomesh_t WHERE ${conflict} IN (${conflicting}) FOR UPDATE OF atomesh_t),\n`,
     ownColumns,
-    change: `${head}\nRETURNING ${list.join(', ')}${clientList(anatomy, row)}`,
+    change: `${head}\nRETURNING ${list.join(', ')}${clientList(change, row)}`,
     after: `atomesh_i AS (SELECT CASE WHEN atomesh_c.atomesh_inserted THEN NULL ELSE atomesh_b.atomesh_image END AS atomesh_before, atomesh_c.atomesh_inserted, ${rest.join(', ')}
   FROM atomesh_c LEFT JOIN atomesh_b ON ${join}),\n`,
     rows: 'atomesh_i',
@@ -119,10 +113,10 @@ export function lockingUpsertPart(
   };
 }
 
-/** The columns of the primary key. */
-function primaryKey(facts: RelationFacts): readonly ColumnFacts[] {
-  const index = facts.uniqueIndexes.find((candidate) => candidate.isPrimary);
-  assert(index !== undefined, 'a captured table has a primary key');
+/** The columns that tell its rows apart. */
+function keyColumns(facts: RelationFacts): readonly ColumnFacts[] {
+  const index = keyIndex(facts);
+  assert(index !== undefined, 'a captured table has a key');
   return index.columns.map((name) => {
     const column = facts.columns.find((candidate) => candidate.name === name);
     assert(column !== undefined, 'a key is over columns of its table');
@@ -148,8 +142,9 @@ function targetSql(anatomy: Anatomy): string {
   return `${only}${relationSql(anatomy)}${alias}`;
 }
 
-/** The client's RETURNING list with a bare star bound to the target: our joined table must not show in it. */
-function clientList(anatomy: Anatomy, row: string): string {
+/** The client's RETURNING list with a bare star bound to the client's own tables: ours must not show in it. */
+function clientList(change: Change, row: string): string {
+  const { anatomy } = change;
   const { returning } = anatomy;
   if (returning === undefined) return '';
   const { source } = anatomy.statement;
@@ -162,7 +157,7 @@ function clientList(anatomy: Anatomy, row: string): string {
     const reference = value && child(value, 'ColumnRef');
     if (star?.length !== 0 || reference === undefined || children(reference, 'fields').length !== 1) continue;
     const location = integer(reference, 'location') ?? 0;
-    sql += `${source.slice(from, location)}${row}.*`;
+    sql += `${source.slice(from, location)}${[row, ...change.sourceNames.map(quoteName)].map((name) => `${name}.*`).join(', ')}`;
     from = location + 1;
   }
   return `, ${sql}${source.slice(from, returning.list.end)}`;

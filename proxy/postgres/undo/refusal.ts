@@ -6,20 +6,19 @@ const OUTSIDE = 'Run it outside the global transaction.';
 /** SQLSTATE of a refused statement: feature not supported. */
 const NOT_SUPPORTED = '0A000';
 
-/** A plan that refuses. `what` continues "… inside a global transaction". */
-export function refuse(
-  what: string,
-  hint: string = OUTSIDE,
-  code: string = NOT_SUPPORTED,
-  detail?: string,
-): StatementPlan {
+/** A plan that refuses for want of images: a local transaction that is going to be prepared could run it. `what` continues "… inside a global transaction". */
+export function refuse(what: string, hint: string = OUTSIDE): StatementPlan {
   const refusal: Refusal = {
-    code,
+    code: NOT_SUPPORTED,
     message: `${what} inside a global transaction: its changes could not be undone`,
     hint,
-    ...(detail === undefined ? {} : { detail }),
   };
-  return { kind: 'refuse', refusal };
+  return { kind: 'refuse', refusal, escalates: true };
+}
+
+/** The same for what no kind of branch can take back: it leaves the local transaction, or cannot run in one, or cannot be prepared. */
+export function refuseHard(what: string, hint?: string): StatementPlan {
+  return hard(refuse(what, hint));
 }
 
 /** A plan that answers as the server itself would. */
@@ -29,5 +28,10 @@ export function refuseAs(code: string, message: string, hint: string): Statement
 
 /** The same plan, for what is refused inside an operation too: it concerns the session, and not images. */
 export function always(plan: StatementPlan): StatementPlan {
-  return plan.kind === 'refuse' ? { ...plan, isAlways: true } : plan;
+  const refused = hard(plan);
+  return refused.kind === 'refuse' ? { ...refused, isAlways: true } : refused;
+}
+
+function hard(plan: StatementPlan): StatementPlan {
+  return plan.kind === 'refuse' ? { kind: 'refuse', refusal: plan.refusal } : plan;
 }

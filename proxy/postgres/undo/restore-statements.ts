@@ -7,7 +7,10 @@ export interface RestorableTable {
   readonly fingerprint: string;
   readonly rowSecurity: boolean;
   readonly columns: readonly { readonly name: string; readonly generated: boolean; readonly identityAlways: boolean }[];
-  readonly primaryKey: readonly string[];
+  /** Columns that tell the rows apart: of the primary key, or of a unique index in its place. */
+  readonly key: readonly string[];
+  /** Its rows lie in partitions, and are found through it. */
+  readonly partitioned: boolean;
   /** Foreign keys of other tables (or of itself) to this one. */
   readonly references:
     | readonly {
@@ -19,14 +22,14 @@ export interface RestorableTable {
     | null;
 }
 
-/** All but `readCurrent` answer one row with `image` when they did it, and none when the row is not as expected. */
+/** Those that undo take arrays of images, and answer one row with `image` for each that was as expected and is restored. */
 export interface RestoreStatements {
   readonly table: RestorableTable;
-  /** $1: the image after. Deletes the row. */
+  /** $1: images after. Deletes the rows. */
   readonly undoInsert: string;
-  /** $1: the image before. Inserts the row unless its key is taken. */
+  /** $1: images before. Inserts the rows, but none whose key is taken. */
   readonly undoDelete: string;
-  /** $1: the image before, $2: the image after. */
+  /** $1: images before, $2: images after, in the same order. */
   readonly undoUpdate: string;
   /** $1: an image; the row under its key, locked. */
   readonly readCurrent: string;
@@ -38,28 +41,36 @@ export interface RestoreStatements {
 export function restoreStatements(table: RestorableTable): RestoreStatements {
   const { sqlName } = table;
   const row = 'atomesh_row';
+  const only = table.partitioned ? '' : 'ONLY ';
   const writable = table.columns.filter((column) => !column.generated);
   // A column GENERATED ALWAYS AS IDENTITY cannot be set by UPDATE; no captured statement changes one either.
   const settable = writable.filter((column) => !column.identityAlways);
   const image = (parameter: string, name: string): string => `${parameter}::pg_catalog.text::${sqlName} AS ${name}`;
+  const images = (...parameters: readonly string[]): string =>
+    `ROWS FROM (${parameters.map((parameter) => `pg_catalog.unnest(${parameter}::pg_catalog.text[])`).join(', ')})`;
   // OFFSET 0 keeps the server from reading the text again for every column.
   const one = `(SELECT ${image('$1', 'image')} OFFSET 0) AS i`;
-  const two = `(SELECT ${image('$1', 'before')}, ${image('$2', 'after')} OFFSET 0) AS i`;
+  const each = `(SELECT u.text, ${image('u.text', 'image')} FROM ${images('$1')} AS u (text) OFFSET 0) AS i`;
+  const both = `(SELECT u.after AS text, ${image('u.before', 'before')}, ${image('u.after', 'after')} FROM ${images('$1', '$2')} AS u (before, after) OFFSET 0) AS i`;
   const byKey = (name: string): string =>
-    table.primaryKey.map((key) => `${row}.${quoteName(key)} = (i.${name}).${quoteName(key)}`).join(' AND ');
-  const same = (parameter: string): string => `${row}.*::pg_catalog.text COLLATE "C" = ${parameter}`;
+    table.key.map((key) => `${row}.${quoteName(key)} = (i.${name}).${quoteName(key)}`).join(' AND ');
+  const isAsLeft = (name: string): string => `${byKey(name)} AND ${row}.*::pg_catalog.text COLLATE "C" = i.text`;
   const list = writable.map((column) => quoteName(column.name)).join(', ');
   const values = (name: string): string => writable.map((column) => `(i.${name}).${quoteName(column.name)}`).join(', ');
   const sets = settable.map((column) => `${quoteName(column.name)} = (i.before).${quoteName(column.name)}`).join(', ');
-  const returned = `RETURNING ${row}.*::pg_catalog.text AS image`;
-  const readCurrent = `SELECT ${row}.*::pg_catalog.text AS image FROM ONLY ${sqlName} AS ${row}, ${one} WHERE ${byKey('image')} FOR UPDATE OF ${row}`;
+  const current = `${row}.*::pg_catalog.text AS image`;
+  const readCurrent = `SELECT ${current} FROM ${only}${sqlName} AS ${row}, ${one} WHERE ${byKey('image')} FOR UPDATE OF ${row}`;
   const cascading = (table.references ?? []).filter((reference) => reference.cascades);
   return {
     table,
-    undoInsert: `DELETE FROM ONLY ${sqlName} AS ${row} USING ${one} WHERE ${byKey('image')} AND ${same('$1')} ${returned}`,
-    undoDelete: `INSERT INTO ${sqlName} AS ${row} (${list}) OVERRIDING SYSTEM VALUE SELECT ${values('image')} FROM ${one}
-  ON CONFLICT (${table.primaryKey.map(quoteName).join(', ')}) DO NOTHING ${returned}`,
-    undoUpdate: `UPDATE ONLY ${sqlName} AS ${row} SET ${sets} FROM ${two} WHERE ${byKey('after')} AND ${same('$2')} ${returned}`,
+    undoInsert: `DELETE FROM ${only}${sqlName} AS ${row} USING ${each} WHERE ${isAsLeft('image')} RETURNING ${current}`,
+    undoDelete: `INSERT INTO ${sqlName} AS ${row} (${list}) OVERRIDING SYSTEM VALUE SELECT ${values('image')} FROM ${each}
+  ON CONFLICT (${table.key.map(quoteName).join(', ')}) DO NOTHING RETURNING ${current}`,
+    // Where the server makes every column, there is nothing to set; DEFAULT is all that a statement can have set them to.
+    undoUpdate:
+      settable.length === 0
+        ? `SELECT ${current} FROM ${only}${sqlName} AS ${row}, ${both} WHERE ${isAsLeft('after')} FOR UPDATE OF ${row}`
+        : `UPDATE ${only}${sqlName} AS ${row} SET ${sets} FROM ${both} WHERE ${isAsLeft('after')} RETURNING ${current}`,
     readCurrent,
     referring: cascading.map((reference) => referringSql(readCurrent, reference, one)),
   };

@@ -1,8 +1,9 @@
 /** Takes a branch's changes back: records and rows in reverse, each row only if it still is what the change left. */
-import type { Dirt } from '../../branch/finish.ts';
+import { isDeepStrictEqual } from 'node:util';
 import type pg from 'pg';
+import type { Dirt } from '../../branch/finish.ts';
 import { assert } from '../../../src/platform/assert.ts';
-import { FINGERPRINT_SQL } from '../catalog.ts';
+import { FINGERPRINT_SQL, KEY_INDEX_SQL } from '../catalog.ts';
 import { quoteText } from '../identifier.ts';
 import {
   differenceSql,
@@ -23,11 +24,13 @@ export class DirtyBranch extends Error {
 
 /**
  * Text forms depend on these; the images were written under the same. search_path is empty of user schemas so that nothing
- * of the user's shadows what we call; row_security = off makes a policy an error instead of hiding rows.
+ * of the user's shadows what we call; row_security = off makes a policy an error instead of hiding rows. array_nulls and xmloption
+ * decide what is read back: a database may have set that NULL in an array is a text, and that a fragment is no xml.
  */
 const PINNED_SETTINGS = `SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL "DateStyle" = 'ISO, MDY';
 SET LOCAL "IntervalStyle" = 'postgres'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex';
-SET LOCAL lc_monetary = 'C'; SET LOCAL quote_all_identifiers = off; SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off; SET CONSTRAINTS ALL DEFERRED`;
+SET LOCAL lc_monetary = 'C'; SET LOCAL quote_all_identifiers = off; SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off;
+SET LOCAL array_nulls = on; SET LOCAL xmloption = 'content'; SET CONSTRAINTS ALL DEFERRED`;
 
 interface UndoRecord {
   readonly relation: string;
@@ -121,8 +124,8 @@ async function changesBarred(
 const TABLE_SQL = `SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS "sqlName", ${FINGERPRINT_SQL} AS fingerprint, c.relrowsecurity AS "rowSecurity",
   (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname, 'generated', a.attgenerated <> '', 'identityAlways', a.attidentity = 'a') ORDER BY a.attnum)
      FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
-  (SELECT pg_catalog.json_agg(a.attname) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-     WHERE i.indrelid = c.oid AND i.indisprimary) AS "primaryKey",
+  (SELECT pg_catalog.json_agg(a.attname ORDER BY k.n) FROM pg_catalog.pg_index i CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k (attnum, n)
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE i.indexrelid = ${KEY_INDEX_SQL} AND k.n <= i.indnkeyatts) AS key, c.relkind = 'p' AS partitioned,
   (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('table', pg_catalog.quote_ident(rn.nspname) || '.' || pg_catalog.quote_ident(r.relname),
       'cascades', k.confdeltype IN ('c', 'n', 'd'), 'isSelf', k.conrelid = k.confrelid,
       'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('from', f.attname, 'to', t.attname))
@@ -136,15 +139,19 @@ const TABLE_SQL = `SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog
 async function readTable(client: pg.ClientBase, record: UndoRecord): Promise<RestorableTable> {
   const { rows } = await client.query<RestorableTable>(TABLE_SQL, [record.relation]);
   const table = rows[0];
-  if (table === undefined || table.columns === null || table.primaryKey === null) {
-    throw new DirtyBranch({ reason: 'the table, or its primary key, is gone', table: `oid ${record.relation}` });
+  if (table === undefined || table.columns === null || table.key === null) {
+    throw new DirtyBranch({
+      reason: 'the table, or what tells its rows apart, is gone',
+      table: `oid ${record.relation}`,
+    });
   }
   return table;
 }
 
 /**
  * The rows of one record, last first. A row that refers to another row of its own table may have to wait for that one:
- * such a table's rows are tried again until none makes progress.
+ * such a table's rows are tried again until none makes progress. What is left then, rows that refer to each other in a ring or
+ * keys that were all renumbered, is restored by one statement, at the end of which the server looks at foreign keys.
  */
 async function restoreRecord(
   client: pg.ClientBase,
@@ -168,24 +175,53 @@ async function restoreRecord(
         rows += await restoreRow(client, statements, before, after);
         await client.query('RELEASE SAVEPOINT atomesh_row');
       } catch (error) {
-        if (!isForeignKeyViolation(error) || pending.length === 1) throw error;
+        // A row that waits may still have the unique value of this one.
+        const mayPass = isForeignKeyViolation(error) || (waiting.length > 0 && codeOf(error) === '23505');
+        if (!mayPass || pending.length === 1) throw error;
         await client.query('ROLLBACK TO SAVEPOINT atomesh_row; RELEASE SAVEPOINT atomesh_row');
         waiting.push(index);
       }
     }
-    if (waiting.length === pending.length) {
-      throw new DirtyBranch({
-        reason: 'rows refer to each other in a way that cannot be restored',
-        table: statements.table.sqlName,
-      });
-    }
+    if (waiting.length === pending.length) return rows + (await restoreTogether(client, statements, record, waiting));
     pending = waiting;
   }
   return rows;
 }
 
+/** The rows at these places of a record, by one statement. Answers the number of rows written. */
+async function restoreTogether(
+  client: pg.ClientBase,
+  statements: RestoreStatements,
+  record: UndoRecord,
+  places: readonly number[],
+): Promise<number> {
+  const { table } = statements;
+  const entangled = new DirtyBranch({
+    reason: 'rows refer to each other in a way that cannot be restored',
+    table: table.sqlName,
+  });
+  const imagesOf = (images: readonly (string | null)[]): readonly string[] =>
+    places.flatMap((place) => images[place] ?? []);
+  const [before, after] = [imagesOf(record.before_images), imagesOf(record.after_images)];
+  const isOneKind = [before, after].every(({ length }) => length === 0 || length === places.length);
+  // Deleted together, rows would take with them what a foreign key lets go with each.
+  if (!isOneKind || (before.length === 0 && statements.referring.length > 0)) throw entangled;
+  const { rows } = await apply(client, statements, before, after);
+  const restored = rows.map(({ image }) => image ?? '').toSorted();
+  const wanted = before.length === 0 ? after : before;
+  if (!isDeepStrictEqual(restored, wanted.toSorted())) throw entangled;
+  return rows.length;
+}
+
+/** 23503; or 23001, by which PostgreSQL 18 tells a foreign key that says RESTRICT. */
 function isForeignKeyViolation(error: unknown): boolean {
-  return error instanceof DirtyBranch ? error.dirt.reason === REFERRED : (error as { code?: unknown }).code === '23503';
+  if (error instanceof DirtyBranch) return error.dirt.reason === REFERRED;
+  return ['23503', '23001'].includes(codeOf(error));
+}
+
+function codeOf(error: unknown): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? code : '';
 }
 
 const REFERRED = 'another row refers to the inserted one, and a foreign key would delete or change it';
@@ -204,7 +240,12 @@ async function restoreRow(
       if (referring.rows.length > 0) throw new DirtyBranch({ reason: REFERRED, table: table.sqlName, after });
     }
   }
-  const result = await apply(client, statements, before, after);
+  const result = await apply(
+    client,
+    statements,
+    before === undefined ? [] : [before],
+    after === undefined ? [] : [after],
+  );
   const [row] = result.rows;
   if (row !== undefined) {
     if (before === undefined || row.image === before) return 1;
@@ -232,14 +273,15 @@ interface ImageRow {
   readonly image: string | null;
 }
 
+/** Restores rows that were all inserted (no images before), all deleted (none after), or all updated. */
 function apply(
   client: pg.ClientBase,
   statements: RestoreStatements,
-  before: string | undefined,
-  after: string | undefined,
+  before: readonly string[],
+  after: readonly string[],
 ): Promise<pg.QueryResult<ImageRow>> {
-  if (before === undefined) return client.query<ImageRow>(statements.undoInsert, [after]);
-  if (after === undefined) return client.query<ImageRow>(statements.undoDelete, [before]);
+  if (before.length === 0) return client.query<ImageRow>(statements.undoInsert, [after]);
+  if (after.length === 0) return client.query<ImageRow>(statements.undoDelete, [before]);
   return client.query<ImageRow>(statements.undoUpdate, [before, after]);
 }
 

@@ -1,7 +1,7 @@
 /** The changing part where RETURNING gives what is needed: any change on PostgreSQL 18, INSERT and DELETE before. */
 import { quoteName } from '../identifier.ts';
 import { mentionsRow } from './anatomy.ts';
-import { IMAGE_COLUMNS, type Change, type ChangePart } from './capture.ts';
+import { IMAGE_COLUMNS, changedRows, type Change, type ChangePart } from './capture.ts';
 import { imageSql } from './image.ts';
 import { lockKey, lockableIndexes, type LockKey } from './lock-key.ts';
 
@@ -21,7 +21,7 @@ export function returningPart(change: Change): ChangePart {
     before: change.command === 'INSERT' && change.assigned.size === 0 ? undefined : names.old.name,
     after: change.command === 'DELETE' ? undefined : names.new.name,
   };
-  const own = ownList(change, rows, `${rows.after ?? names.old.name}.tableoid`);
+  const own = ownList(change, rows, tableoidSql(change, rows));
   const options = [...(names.old.option ?? []), ...(names.new.option ?? [])].join(', ');
   const { returning, body } = anatomy;
   const head = source.slice(body.start, returning === undefined ? body.end : returning.keyword);
@@ -31,10 +31,16 @@ export function returningPart(change: Change): ChangePart {
     before: '',
     change: `${head}\nRETURNING ${options === '' ? '' : `WITH (${options}) `}${own.list}${tail}`,
     after: '',
-    rows: 'atomesh_c',
+    rows: changedRows(change),
     checks: '',
     first: '',
   };
+}
+
+/** The table that the row lies in. A row that MERGE deletes has none after the change, one that it inserts none before. */
+function tableoidSql({ command }: Change, { before, after }: RowNames): string {
+  if (command === 'MERGE') return `COALESCE(${after}.tableoid, ${before}.tableoid)`;
+  return `${after ?? before}.tableoid`;
 }
 
 /** INSERT without DO UPDATE, and DELETE, on 14 to 17: the returned row is the only image. */
@@ -53,7 +59,7 @@ export function plainReturningPart(change: Change): ChangePart {
     before: '',
     change: `${head}\nRETURNING ${own.list}${tail}`,
     after: '',
-    rows: 'atomesh_c',
+    rows: changedRows(change),
     checks: '',
     first: '',
   };
@@ -82,10 +88,16 @@ export function ownList(
 /** Keys of the row as it is now, and as it was where an indexed column is assigned. */
 function keysOf(change: Change, rows: RowNames): readonly LockKey[] {
   const isUpdate = rows.before !== undefined && rows.after !== undefined;
+  // A row may also be inserted or deleted: it has each of its values on one side only, and the other side gives null, and no lock.
+  if (change.command === 'MERGE') {
+    return lockableIndexes(change.facts).flatMap((index) =>
+      [rows.after, rows.before].map((name) => lockKey(change.facts, index, name ?? '')),
+    );
+  }
   return lockableIndexes(change.facts).flatMap((index) => {
     const isAssigned = index.columns.some((column) => change.assigned.has(column));
-    // A unique value that the statement cannot have touched needs no lock; the primary key always has one.
-    if (change.command === 'UPDATE' && !isAssigned && !index.isPrimary) return [];
+    // A unique value that the statement cannot have touched needs no lock; the key always has one.
+    if (change.command === 'UPDATE' && !isAssigned && !index.isKey) return [];
     const names = isUpdate && isAssigned ? [rows.after, rows.before] : [rows.after ?? rows.before];
     return names.flatMap((name) => (name === undefined ? [] : [lockKey(change.facts, index, name)]));
   });
@@ -103,7 +115,11 @@ function rowAliases(change: Change, columns: readonly string[]): { readonly old:
   const alias = (word: 'old' | 'new', given: string | undefined): RowAlias => {
     if (given !== undefined)
       return { name: quoteName(given), option: [`${word.toUpperCase()} AS ${quoteName(given)}`] };
-    const isUsed = word !== targetName && mentionsRow(returning?.expressions ?? [], word, columns);
+    // In the client's text the word is the row only where nothing else of the statement is called so.
+    const isUsed =
+      word !== targetName &&
+      !change.sourceNames.includes(word) &&
+      mentionsRow(returning?.expressions ?? [], word, columns);
     if (isUsed) return { name: word, option: undefined };
     const name = `atomesh_${word}`;
     return { name, option: [`${word.toUpperCase()} AS ${name}`] };

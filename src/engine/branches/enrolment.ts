@@ -33,7 +33,7 @@ export function inTime(state: GlobalTransaction, now: Instant): GlobalTransactio
 export function takeEnrolled(state: GlobalTransaction, event: Event, now: Instant): Step {
   switch (event.kind) {
     case 'enlist':
-      return enlist(state, event.branch);
+      return enlist(state, event.branch, event.run);
     case 'submit':
       return submit(state, now);
     case 'abort':
@@ -75,13 +75,15 @@ function rolledBack(state: GlobalTransaction, reason: string, now: Instant): Glo
   return decided({ ...state, reason: reasonText(reason) }, 'aborting', now);
 }
 
-function enlist(state: GlobalTransaction, wanted: NewBranch): Step {
+function enlist(state: GlobalTransaction, wanted: NewBranch, run: number | undefined): Step {
   const refused = enlistRefusal(state, wanted);
   if (refused !== undefined) return { next: state, refused };
   const index = state.branches.findIndex((branch) => isSame(branch, wanted));
   const known = state.branches[index];
-  if (known === undefined) return { next: { ...state, branches: [...state.branches, newBranch(state, wanted)] } };
-  const branch = wanted.requests === undefined ? withAlternatives(known, wanted) : replaced(known, wanted);
+  if (known === undefined) {
+    return { next: { ...state, branches: [...state.branches, ofRun(newBranch(state, wanted), run)] } };
+  }
+  const branch = ofRun(wanted.requests === undefined ? withAlternatives(known, wanted) : replaced(known, wanted), run);
   return { next: branch === known ? state : { ...state, branches: state.branches.with(index, branch) } };
 }
 
@@ -141,6 +143,11 @@ function newBranch(state: GlobalTransaction, wanted: NewBranch): Branch {
     ...(wanted.payload === undefined ? {} : { payload: wanted.payload }),
     ...(wanted.hash === undefined ? {} : { hash: wanted.hash }),
   };
+}
+
+/** Only the newest run enlists, so the last that did is the newest that did. */
+function ofRun(branch: Branch, run: number | undefined): Branch {
+  return run === undefined || branch.run === run ? branch : { ...branch, run };
 }
 
 /** Where the initiator numbers its branches itself, made ids begin as none of its own does. */

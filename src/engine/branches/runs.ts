@@ -35,6 +35,20 @@ export function runRefusal(state: GlobalTransaction, event: Event): Refusal | un
   return run === newest.number ? undefined : superseded(state, run);
 }
 
+/**
+ * Why the program that has ended must not commit: an earlier run of it made a branch that it has not come to, and a commit would carry
+ * out both. Row images of earlier runs are no such branches: each run's are its own, and the initiator takes back those before it.
+ */
+export function forgottenBranch(state: GlobalTransaction, ended: number): Refusal | undefined {
+  const forgotten = state.branches.find(({ kind, run }) => kind !== 'undo' && run !== undefined && run < ended);
+  if (forgotten === undefined) return undefined;
+  return {
+    code: 'REPLAY_MISMATCH',
+    message: `run ${ended} of transaction ${state.gid} ended without branch ${forgotten.id} "${forgotten.resource}" of run ${forgotten.run}`,
+    hint: 'abort it; a workflow must make the same calls when it runs again, and what it reads from a database counts as its input',
+  };
+}
+
 /** The newest run is another one than `run`; undefined: than one that has only just begun. */
 export function superseded({ gid, run: newest }: GlobalTransaction, run: number | undefined): Refusal {
   return {

@@ -7,7 +7,7 @@ import { callEffects, triedInVain, type Reply } from '../branches/calls.ts';
 import { inTime, takeEnrolled } from '../branches/enrolment.ts';
 import { alive, checked, questionOf } from '../branches/initiator.ts';
 import { dueEffects, type Ordering } from '../branches/phase-two.ts';
-import { withNewRun, withStep } from '../branches/runs.ts';
+import { forgottenBranch, withNewRun, withStep } from '../branches/runs.ts';
 import { withDeadline } from '../deadline.ts';
 import { notInThisMode, type Decision, type Step } from '../decision.ts';
 import type { Effect } from '../effect.ts';
@@ -33,6 +33,11 @@ function take(state: GlobalTransaction, event: Event, now: Instant): Step {
     case 'enlist': {
       const step = takeEnrolled(state, event, now);
       return step.refused === undefined ? { next: alive(step.next, now) } : step;
+    }
+    case 'submit': {
+      const ended = event.ended ?? event.run;
+      const refused = state.status === 'prepared' && ended !== undefined ? forgottenBranch(state, ended) : undefined;
+      return refused === undefined ? takeEnrolled(state, event, now) : { next: state, refused };
     }
     case 'replied':
       if (event.branch === INITIATOR && event.operation === questionOf(state))

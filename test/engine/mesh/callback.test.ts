@@ -182,3 +182,49 @@ test('a begin without a callback is the same request as it always was; each part
   t.is(new Set(others.map(requestIdentity)).size, others.length);
   t.is(begun().callback, undefined);
 });
+
+const call = (resource: string, run: number): Event => ({ kind: 'enlist', branch: participant(resource, 'tcc'), run });
+const next = (id: string): Event => ({ kind: 'resume', id });
+
+/** Events from the begin on, the submit that follows, and how it is answered. */
+const FORGOTTEN: readonly (readonly [name: string, events: readonly Event[], submit: Event, answer: string])[] = [
+  ['its only run', [call('a', 1)], { kind: 'submit', run: 1 }, 'ok'],
+  ['a run that forgets', [call('a', 1), next('2')], { kind: 'submit', run: 2 }, 'REPLAY_MISMATCH'],
+  ['a run that goes elsewhere', [call('a', 1), next('2'), call('b', 2)], { kind: 'submit', run: 2 }, 'REPLAY_MISMATCH'],
+  ['a run that comes to it', [call('a', 1), next('2'), call('b', 2), call('a', 2)], { kind: 'submit', run: 2 }, 'ok'],
+  [
+    'a run after one that came to it',
+    [call('a', 1), next('2'), call('a', 2), next('3')],
+    { kind: 'submit', run: 3 },
+    'REPLAY_MISMATCH',
+  ],
+  [
+    'a run that carries a recorded end out',
+    [call('a', 1), next('2'), call('a', 2), next('3')],
+    { kind: 'submit', run: 3, ended: 2 },
+    'ok',
+  ],
+  [
+    'a run with row images of another',
+    [{ kind: 'enlist', branch: participant('o/d'), run: 1 }, next('2')],
+    { kind: 'submit', run: 2 },
+    'ok',
+  ],
+  [
+    'a run beside branches of other services',
+    [{ kind: 'enlist', branch: participant('h', 'tcc') }, next('2')],
+    { kind: 'submit', run: 2 },
+    'ok',
+  ],
+];
+
+for (const [name, events, submit, answer] of FORGOTTEN) {
+  test(`the submit of ${name} is answered ${answer}`, (t) => {
+    const state = happened(begunWith('workflow'), events);
+    const decision = decide(state, submit, after(1));
+    t.is(decision.refused?.code ?? 'ok', answer);
+    t.is(decision.next.status, answer === 'ok' ? 'submitted' : 'prepared');
+    if (answer === 'ok') t.is(decide(decision.next, submit, after(2)).refused, undefined);
+    else t.is(decide(state, { kind: 'abort', reason: 'no', run: state.run?.number ?? 0 }, after(1)).refused, undefined);
+  });
+}

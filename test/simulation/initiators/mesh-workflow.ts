@@ -4,7 +4,7 @@ import type { Gid } from '../../../src/contract/transaction.ts';
 import type { GlobalTransaction } from '../../../src/engine/global-transaction.ts';
 import type { Initiator } from './initiator.ts';
 import { beginMesh } from './mesh.ts';
-import { drawRoute, makeCall, type Route } from './routes.ts';
+import { drawRoute, enlistAgain, makeCall, type Route } from './routes.ts';
 
 export async function runMeshWorkflow(initiator: Initiator): Promise<void> {
   const { world, name } = initiator;
@@ -40,6 +40,8 @@ class MeshProgram {
   readonly #routes: readonly Route[];
   /** The numbers that runs were answered with. */
   readonly #runs = new Set<number>([1]);
+  /** What the runs have come to, by their number. */
+  readonly #visited = new Map<number, Set<string>>();
 
   constructor(initiator: Initiator, gid: Gid, routes: readonly Route[]) {
     this.#initiator = initiator;
@@ -66,9 +68,16 @@ class MeshProgram {
   async run(run: number, steps: readonly StepView[]): Promise<void> {
     const { world } = this.#initiator;
     const known = new Map(steps.map(({ step, data }) => [step, data]));
-    for (const route of this.#routes) {
-      const recorded = known.get(route.resource);
-      const isGood = recorded?.endsWith('good') ?? (await this.#step(run, route));
+    const visited = new Set<string>();
+    this.#visited.set(run, visited);
+    for (const planned of this.#routes) {
+      const recorded = known.get(planned.resource);
+      const route = recorded === undefined ? this.#wayOf(planned, run) : planned;
+      visited.add(route.resource);
+      const isGood =
+        recorded === undefined
+          ? await this.#step(run, route)
+          : await this.#replayed(run, route, recorded.endsWith('good'));
       if (isGood === undefined || world.happens('client falls silent')) return;
       if (!isGood) return this.#end(run, 'abort');
     }
@@ -80,10 +89,35 @@ class MeshProgram {
     const { history, store } = this.#initiator.world;
     const transaction = store.rows().get(this.#gid)?.stored.transaction;
     if (transaction === undefined) return;
-    for (const route of this.#routes) {
+    const ended = this.#endOf(transaction.run?.number ?? 1);
+    for (const { resource, run } of transaction.branches) {
+      if (transaction.status !== 'succeed' || run === undefined || ended.has(resource)) continue;
+      history.violated(
+        'S31 one way',
+        `workflow ${this.#gid} committed ${resource}, which its last run did not come to`,
+      );
+    }
+    const isGood = transaction.status === 'succeed';
+    for (const route of this.#routes.flatMap((planned) => [planned, detour(planned)])) {
+      if (isGood && !ended.has(route.resource)) continue;
       const fault = effectFault(transaction, this.#gid, route);
       if (fault !== undefined) history.violated('S3 atomic outcome', `workflow ${this.#gid}: ${fault}`);
     }
+  }
+
+  /** What the run came to, if it ran here. */
+  #endOf(run: number): ReadonlySet<string> {
+    return this.#visited.get(run) ?? new Set();
+  }
+
+  /** A later run may read something else from its database, and go another way. */
+  #wayOf(planned: Route, run: number): Route {
+    return run > 1 && this.#initiator.world.happens('a later run goes another way') ? detour(planned) : planned;
+  }
+
+  /** A recorded call is not made again; but its branch is one of this run too. */
+  async #replayed(run: number, route: Route, isGood: boolean): Promise<boolean | undefined> {
+    return (await enlistAgain(this.#initiator, this.#gid, { ...route, run })) ? isGood : undefined;
   }
 
   /** Whether the step has succeeded; undefined when this run must stop. */
@@ -109,6 +143,7 @@ class MeshProgram {
 
   async #end(run: number, how: 'submit' | 'abort'): Promise<void> {
     const { world } = this.#initiator;
+    let hasGoneAstray = false;
     await this.#initiator.repeat(
       (runner) => (how === 'submit' ? runner.submit(this.#gid, { run }) : runner.abort(this.#gid, { run })),
       () => {
@@ -117,9 +152,17 @@ class MeshProgram {
       },
       (error) => {
         if (error.code === 'RUN_SUPERSEDED') world.history.count('older run refused');
+        if (error.code === 'REPLAY_MISMATCH') world.history.count('run that went another way refused');
+        hasGoneAstray = error.code === 'REPLAY_MISMATCH';
       },
     );
+    if (hasGoneAstray) await this.#end(run, 'abort');
   }
+}
+
+/** The call in place of `route`, of a run that went another way. */
+function detour(route: Route): Route {
+  return { ...route, resource: `${route.resource} elsewhere` };
 }
 
 function effectFault(

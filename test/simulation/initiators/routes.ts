@@ -51,6 +51,12 @@ export async function makeCall(
   return result;
 }
 
+/** Makes the branch of a call that is not made again one of the run that would make it. False when that run must stop. */
+export async function enlistAgain(initiator: Initiator, gid: Gid, route: Route): Promise<boolean> {
+  const branch = await enlist(initiator, gid, requestOf(initiator, route, 'early'));
+  return branch !== undefined && branch !== 'superseded';
+}
+
 /** What was known better stays known. */
 function checkCompleted({ world }: Initiator, gid: Gid, { resource, run }: Route, branch: BranchId): void {
   const known = world.store

@@ -134,6 +134,15 @@ export const MESH_MUTANTS: readonly Mutant[] = [
     }),
   },
   { ...WORKFLOW, wrong: 'lets an older run record a step', variant: believingOlderRuns('step') },
+  {
+    ...WORKFLOW,
+    wrong: 'forgets which run enlisted a branch',
+    variant: spoiling((decision, _, event) => {
+      if (event.kind !== 'enlist') return decision;
+      const branches = decision.next.branches.map(({ run: _run, ...branch }) => branch);
+      return { ...decision, next: { ...decision.next, branches } };
+    }),
+  },
   { ...WORKFLOW, wrong: 'lets an older run submit', variant: believingOlderRuns('submit') },
   {
     ...WORKFLOW,

@@ -1,5 +1,6 @@
 /** A listener of the sidecar in front of a server, without a coordinator: every branch counts as enlisted. */
 import { sidecarOptions } from '../../../proxy/options.ts';
+import { openOperationRows } from '../../../proxy/branch/operation-rows.ts';
 import { startPostgresListener, type PostgresListener } from '../../../proxy/postgres/listener.ts';
 import { loadParser } from '../../../proxy/postgres/parse.ts';
 import { createPlanner } from '../../../proxy/postgres/plan.ts';
@@ -56,6 +57,7 @@ export async function startListening(options: ListeningOptions): Promise<Listeni
     },
     holders: { wait: async () => 'timeout', released: () => undefined },
     createPlanner: () => createPlanner({ mode: 'undo', maxRows: 1000, carriesBarrier: true }),
+    operations: { isOff: false, rows: openOperationRows(), halve: async () => undefined },
     traces: options.traces ?? { markOf: () => undefined, size: 0 },
     count: (what) => {
       counts[what] = (counts[what] ?? 0) + 1;

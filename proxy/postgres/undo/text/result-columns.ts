@@ -1,13 +1,14 @@
 /** Names that the server gives to the columns of a RETURNING list. Source: FigureColname in src/backend/parser/parse_target.c. */
-import type { Tree } from '../parse.ts';
-import { child, children, strings, text, unwrap } from '../tree.ts';
+import type { Tree } from '../../parse.ts';
+import { child, children, strings, text, unwrap } from '../../tree.ts';
+import type { Source } from './sources.ts';
 
 /** What the names depend on beside the list itself. */
 export interface NameContext {
   /** Columns of the target table, in order. */
   readonly columns: readonly string[];
-  /** The name by which the statement refers to its target: the alias, or the table's own name. */
-  readonly target: string;
+  /** The tables that a bare star stands for, in its order; undefined when only the server can tell. */
+  readonly tables: readonly Source[] | undefined;
   /** Further names of the target's rows: OLD and NEW and the client's names for them. */
   readonly rowNames: readonly string[];
   readonly serverMajor: number;
@@ -29,10 +30,9 @@ export function resultColumnNames(list: readonly Tree[], context: NameContext): 
     }
     const star = starOf(value);
     if (star !== undefined) {
-      const relation = star.at(-1);
-      if (relation !== undefined && relation !== context.target && !context.rowNames.includes(relation))
-        return undefined;
-      names.push(...context.columns);
+      const columns = starColumns(star.at(-1), context);
+      if (columns === undefined) return undefined;
+      names.push(...columns);
       continue;
     }
     const figured = figure(value, context.serverMajor);
@@ -40,6 +40,18 @@ export function resultColumnNames(list: readonly Tree[], context: NameContext): 
     names.push(figured.name ?? UNNAMED);
   }
   return names;
+}
+
+function starColumns(
+  relation: string | undefined,
+  { columns, tables, rowNames }: NameContext,
+): readonly string[] | undefined {
+  const named = tables?.filter(({ name }) => relation === undefined || name === relation) ?? [];
+  // A table of the statement called so is meant before the row.
+  if (named.length === 0) return relation !== undefined && rowNames.includes(relation) ? columns : undefined;
+  return named.every((table) => table.columns !== undefined)
+    ? named.flatMap((table) => table.columns ?? [])
+    : undefined;
 }
 
 /** The qualifiers before the star (none for a bare one); undefined when the node is no star. */

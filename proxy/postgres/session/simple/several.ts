@@ -1,0 +1,79 @@
+/** Several statements in one simple query inside a global transaction: one after another, in one local transaction, answered as one. */
+import type { PlannedStatement } from '../../../sql/planner.ts';
+import { admit, type Admission } from '../../../sql/session.ts';
+import type { StatementPlan } from '../../../sql/statement.ts';
+import { SYNC } from '../../wire/bodiless.ts';
+import { encodeQuery } from '../../wire/query.ts';
+import {
+  endBlock,
+  errorFrame,
+  note,
+  notePassed,
+  refuseCommit,
+  rollBack,
+  sendReady,
+  type Conversation,
+} from '../conversation.ts';
+
+/** A text of several statements, all of which pass or are captured. */
+export interface SeveralStatements {
+  readonly text: string;
+  readonly statements: readonly PlannedStatement[];
+  /** Runs one captured statement and gives the client its answer; false when it failed, and the client has the error. */
+  readonly capture: (admission: Extract<Admission, { kind: 'capture' }>, plan: StatementPlan) => Promise<boolean>;
+}
+
+/**
+ * Serves them. Outside a block the server would run them in one implicit local transaction: they get a block of ours, whose
+ * COMMIT waits until the branch is known to the coordinator. The first that fails ends them all, as with the server itself. One thing
+ * differs: when that COMMIT fails, by a deferred constraint, the client has the last statement's tag ahead of the error.
+ */
+export async function serveSeveral(c: Conversation, several: SeveralStatements): Promise<void> {
+  const wraps = c.state.block === 'idle';
+  if (wraps && !(await begin(c))) return sendReady(c);
+  let goesOn = true;
+  for (const { plan, start, length } of several.statements) {
+    const admission = admit(c.state, plan);
+    if (admission.kind === 'capture') goesOn = await several.capture(admission, plan);
+    else goesOn = await pass(c, several.text, { start, length });
+    if (!goesOn) break;
+  }
+  if (wraps) await end(c, goesOn);
+  sendReady(c);
+}
+
+async function begin(c: Conversation): Promise<boolean> {
+  const begun = c.injected.add('begin');
+  c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+  await c.exchange.settled();
+  if (begun.error !== undefined) c.toClient(begun.error);
+  return begun.error === undefined;
+}
+
+/** What comes before it becomes blanks, so that positions in the server's errors stay those of the whole text. */
+async function pass(
+  c: Conversation,
+  text: string,
+  range: { readonly start: number; readonly length: number },
+): Promise<boolean> {
+  const bytes = Buffer.from(text);
+  const head = bytes.toString('utf8', 0, range.start);
+  const own = bytes.toString('utf8', range.start, range.start + range.length);
+  notePassed(c, own);
+  const padded = Buffer.from(head.replaceAll(/./gsu, ' ') + own);
+  const request = c.exchange.add(
+    { kind: 'query', to: 'client', keepsReady: true },
+    encodeQuery({ kind: 'query', text: padded }),
+  );
+  await c.exchange.settled();
+  if (request.state === 'done') note(c, { kind: 'pass' });
+  return request.state === 'done';
+}
+
+/** Ends the block of ours; the client hears why when that fails. */
+async function end(c: Conversation, isGood: boolean): Promise<void> {
+  const refusal = isGood && c.state.changed ? await refuseCommit(c) : undefined;
+  if (refusal === undefined) return endBlock(c);
+  await rollBack(c);
+  c.toClient(errorFrame(refusal));
+}

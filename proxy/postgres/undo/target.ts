@@ -1,0 +1,178 @@
+/** Checks what the catalogue says of the target of a change: whether its images tell all that the change does. */
+import type { StatementPlan } from '../../sql/statement.ts';
+import type { RelationFacts } from '../catalog.ts';
+import type { ParsedStatement } from '../parse.ts';
+import { child, children, ofKind, text } from '../tree.ts';
+import { keyIndex, unlockableUniques } from './lock-key.ts';
+import { refuse, refuseHard } from './refusal.ts';
+
+/** What a statement may do to the rows of its target. */
+export interface Actions {
+  /** The word for texts. */
+  readonly command: 'INSERT' | 'UPDATE' | 'DELETE' | 'MERGE';
+  readonly inserts: boolean;
+  readonly updates: boolean;
+  readonly deletes: boolean;
+  /** Columns that its updating part assigns. */
+  readonly assigned: ReadonlySet<string>;
+}
+
+const COMMANDS: Readonly<Record<string, Actions['command']>> = {
+  InsertStmt: 'INSERT',
+  UpdateStmt: 'UPDATE',
+  DeleteStmt: 'DELETE',
+  MergeStmt: 'MERGE',
+};
+
+/** True for the kinds of statement that change rows of one target. */
+export function isChange(kind: string): boolean {
+  return kind in COMMANDS;
+}
+
+/** What the statement may do; it must be one of those kinds. */
+export function actionsOf({ kind, node }: Pick<ParsedStatement, 'kind' | 'node'>): Actions {
+  const command = COMMANDS[kind] ?? 'DELETE';
+  const conflict = child(node, 'onConflictClause') ?? {};
+  const clauses = ofKind(children(node, 'mergeWhenClauses'), 'MergeWhenClause');
+  const has = (type: string): boolean => clauses.some((clause) => text(clause, 'commandType') === type);
+  const assigning =
+    command === 'MERGE'
+      ? clauses.filter((clause) => text(clause, 'commandType') === 'CMD_UPDATE')
+      : [command === 'UPDATE' ? node : conflict];
+  const targets = assigning.flatMap((owner) => ofKind(children(owner, 'targetList'), 'ResTarget'));
+  return {
+    command,
+    inserts: command === 'INSERT' || has('CMD_INSERT'),
+    updates: command === 'UPDATE' || text(conflict, 'action') === 'ONCONFLICT_UPDATE' || has('CMD_UPDATE'),
+    deletes: command === 'DELETE' || has('CMD_DELETE'),
+    assigned: new Set(targets.flatMap((target) => text(target, 'name') ?? [])),
+  };
+}
+
+const SYSTEM_SCHEMAS: ReadonlySet<string> = new Set(['pg_catalog', 'information_schema', 'atomesh']);
+
+const KINDS: Readonly<Record<string, string>> = {
+  v: 'a view',
+  m: 'a materialised view',
+  f: 'a foreign table',
+};
+
+/** Why a change of the relation cannot be captured; undefined when it can. `isOnly`: written with ONLY. */
+export function refuseTarget(facts: RelationFacts, actions: Actions, isOnly: boolean): StatementPlan | undefined {
+  const name = `"${facts.schema}"."${facts.name}"`;
+  const { command } = actions;
+  if (SYSTEM_SCHEMAS.has(facts.schema)) return refuseHard(`${command} of ${name} is not supported`);
+  if (facts.relkind === 'f') {
+    return refuseHard(`${command} of ${name}, a foreign table, is not supported`, 'Change it where it is stored.');
+  }
+  if (facts.relkind !== 'r' && facts.relkind !== 'p') {
+    return refuse(
+      `${command} of ${name}, ${KINDS[facts.relkind] ?? 'which is no table'}, is not supported`,
+      'Change the table behind it.',
+    );
+  }
+  if (facts.persistence === 'unlogged') {
+    return refuse(
+      `${command} of the unlogged table ${name} is not supported`,
+      `A crash would empty it. Make it durable: ALTER TABLE ${name} SET LOGGED.`,
+    );
+  }
+  if (facts.partitionTrouble !== null) {
+    return refuse(`${command} of ${name}, which has ${facts.partitionTrouble}, is not supported`);
+  }
+  if (facts.hasHeirs && !isOnly && command !== 'INSERT') {
+    return refuse(
+      `${command} of ${name}, from which other tables inherit, is not supported`,
+      `Write ONLY ${name}, and change the other tables by statements of their own.`,
+    );
+  }
+  if (facts.rules) return refuse(`${command} of ${name}, which has rules, is not supported`, 'Replace the rule.');
+  if (facts.rowSecurity) return refuse(`${command} of ${name}, which has row-level security, is not supported`);
+  return (
+    refuseTriggers(facts, actions, name) ??
+    refuseFunctions(facts, actions, name) ??
+    refuseCascades(facts, actions, name) ??
+    refuseColumns(facts, actions, name)
+  );
+}
+
+/** Undoing an insertion deletes, and the other way round: a trigger on either counts for both. */
+function refuseTriggers(
+  { triggers }: RelationFacts,
+  { command, inserts, updates, deletes }: Actions,
+  name: string,
+): StatementPlan | undefined {
+  const firing = triggers.filter(
+    (trigger) => (updates && trigger.onUpdate) || ((inserts || deletes) && (trigger.onInsert || trigger.onDelete)),
+  );
+  if (firing.length === 0) return undefined;
+  return refuse(
+    `${command} of ${name}, which has triggers (${firing.map((trigger) => trigger.name).join(', ')}), is not supported`,
+    'What a trigger does elsewhere cannot be seen. Drop it, or make the change outside the global transaction.',
+  );
+}
+
+function refuseFunctions(
+  { unsafeFunctions }: RelationFacts,
+  { command }: Actions,
+  name: string,
+): StatementPlan | undefined {
+  if (unsafeFunctions.length === 0) return undefined;
+  return refuse(
+    `${command} of ${name} calls ${unsafeFunctions.join(', ')}, which may change rows, and is not supported`,
+    'Declare the function STABLE or IMMUTABLE if it changes nothing.',
+  );
+}
+
+function refuseCascades(
+  facts: RelationFacts,
+  { command, deletes, assigned }: Actions,
+  name: string,
+): StatementPlan | undefined {
+  if (deletes && facts.cascadesOnDelete) {
+    return refuse(
+      `${command} of ${name}, to which a foreign key with ON DELETE CASCADE or SET NULL refers, is not supported`,
+      'Delete the referring rows first, in statements of their own, and declare the foreign key ON DELETE RESTRICT.',
+    );
+  }
+  const cascading = facts.cascadesOnUpdateOf.find((column) => assigned.has(column));
+  return cascading === undefined
+    ? undefined
+    : refuse(
+        `changing "${cascading}" of ${name}, to which a foreign key with ON UPDATE CASCADE or SET NULL refers, is not supported`,
+      );
+}
+
+function refuseColumns(
+  facts: RelationFacts,
+  { command, deletes, assigned }: Actions,
+  name: string,
+): StatementPlan | undefined {
+  if (!facts.uniqueIndexes.some((index) => index.isKey)) {
+    return refuse(
+      `changing ${name}, which has no primary key and no unique index over columns that are NOT NULL, is not supported`,
+      `Add one: ALTER TABLE ${name} ADD PRIMARY KEY (…).`,
+    );
+  }
+  if (keyIndex(facts) === undefined) {
+    return refuse(
+      `changing ${name} is not supported: its primary key has a type or a collation in which equal values may look different`,
+      'Use a key of an integer, text, uuid, numeric, date or time type with a deterministic collation.',
+    );
+  }
+  const identity = facts.columns.find((column) => column.identityAlways && assigned.has(column.name));
+  if (identity !== undefined)
+    return refuse(`changing "${identity.name}" of ${name}, GENERATED ALWAYS AS IDENTITY, is not supported`);
+  // A generated column changes with the columns that it is computed from.
+  const computed = new Set(facts.columns.flatMap((column) => (column.generated === undefined ? [] : [column.name])));
+  const freed = unlockableUniques(facts).find(
+    ({ columns }) =>
+      deletes || columns.some((column) => assigned.has(column) || (assigned.size > 0 && computed.has(column))),
+  );
+  return freed === undefined
+    ? undefined
+    : refuse(
+        `${command} of ${name}, which may free a value of ${freed.name}, is not supported: such values cannot be kept from others`,
+        'Use a unique constraint over plain columns of an integer, text, uuid, numeric, date or time type.',
+      );
+}
