@@ -97,13 +97,9 @@ function optionsOf(listener: Readonly<Record<string, unknown>>): ReturnType<type
   return sidecarOptions.parse({ service: 'points', coordinator: { url: 'http://127.0.0.1:9' }, ...listener });
 }
 
-async function startInboundListener(): Promise<number> {
-  const options = optionsOf({
-    inbound: { listen: '127.0.0.1:0', target, transactions: [{ match: 'POST /orders', begin: {} }] },
-  });
-  if (options.inbound === undefined) throw new Error('inbound is configured');
-  const listening = await startInbound({
-    options: options.inbound,
+/** What both listeners are made of. */
+function partsOf(options: ReturnType<typeof optionsOf>) {
+  return {
     propagation: options.propagation,
     limits: options.limits,
     service: options.service,
@@ -111,6 +107,17 @@ async function startInboundListener(): Promise<number> {
     activeRequests: openActiveRequests(),
     metrics: openHttpMetrics(openMetrics(true)),
     log: openLog('bench', 'warn'),
+  };
+}
+
+async function startInboundListener(): Promise<number> {
+  const options = optionsOf({
+    inbound: { listen: '127.0.0.1:0', target, transactions: [{ match: 'POST /orders', begin: {} }] },
+  });
+  if (options.inbound === undefined) throw new Error('inbound is configured');
+  const listening = await startInbound({
+    ...partsOf(options),
+    options: options.inbound,
   });
   return listening.port;
 }
@@ -119,14 +126,8 @@ async function startOutboundListener(): Promise<number> {
   const options = optionsOf({ outbound: { listen: '127.0.0.1:0', upstreams: { points: { url: target } } } });
   if (options.outbound === undefined) throw new Error('outbound is configured');
   const listening = await startOutbound({
+    ...partsOf(options),
     options: options.outbound,
-    propagation: options.propagation,
-    limits: options.limits,
-    service: options.service,
-    coordinator: connectCoordinator({ url: options.coordinator.url, timeoutMs: 1000 }),
-    activeRequests: openActiveRequests(),
-    metrics: openHttpMetrics(openMetrics(true)),
-    log: openLog('bench', 'warn'),
   });
   return listening.port;
 }

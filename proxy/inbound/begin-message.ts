@@ -11,7 +11,8 @@ import type { Barrier } from '../branch/barrier.ts';
 import type { OperationRows } from '../branch/operation-rows.ts';
 import type { Gate, Verdict } from '../http/admission.ts';
 import type { BeginRule } from '../transaction/begin.ts';
-import { abort, isIn, outcomeHeaders, submit, untilOver, type Outcome, type Undecided } from '../transaction/decide.ts';
+import { abort, isIn, outcomeHeaders, submit, type Outcome, type Undecided } from '../transaction/decide.ts';
+import { gateOf, submitted } from './gate.ts';
 
 /** What messages need of the sidecar. */
 export interface MessageDesk {
@@ -27,7 +28,6 @@ export interface MessageDesk {
 export function openMessageGate(transaction: Undecided, rule: BeginRule, { barrier, rows }: MessageDesk): Gate {
   const { gid, log } = transaction;
   const operation = { gid, branch: INITIATOR, task: 'msg' } as const;
-  let isDeciding = false;
 
   const decide = async (status: number): Promise<Verdict> => {
     if (!isIn(rule.commitOn, status)) {
@@ -44,12 +44,7 @@ export function openMessageGate(transaction: Undecided, rule: BeginRule, { barri
       );
       return { kind: 'replace', error: notCommitted(gid), headers: outcomeHeaders(gid, outcome) };
     }
-    const submitted = await submit(transaction);
-    if (submitted.error !== undefined) {
-      return { kind: 'replace', error: submitted.error, headers: outcomeHeaders(gid, submitted.outcome) };
-    }
-    if (rule.wait === 'finished') await untilOver(transaction, rule.timeout);
-    return { kind: 'pass', headers: outcomeHeaders(gid, 'committed') };
+    return await submitted(transaction, rule);
   };
 
   /** How the local transaction ended; undefined when its database does not say. */
@@ -68,25 +63,7 @@ export function openMessageGate(transaction: Undecided, rule: BeginRule, { barri
     return (await submit(transaction)).outcome;
   };
 
-  return {
-    answered({ status }) {
-      isDeciding = true;
-      const verdict = decide(status);
-      transaction.follow(verdict);
-      return verdict;
-    },
-    async failed(error) {
-      isDeciding = true;
-      const settled = settle(`the application did not answer: ${error.message}`);
-      transaction.follow(settled);
-      return outcomeHeaders(gid, await settled);
-    },
-    clientLeft() {
-      if (isDeciding) return;
-      isDeciding = true;
-      transaction.follow(settle('the client left before the answer'));
-    },
-  };
+  return gateOf(transaction, { answered: decide, unanswered: settle });
 }
 
 /**

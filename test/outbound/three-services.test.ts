@@ -11,11 +11,11 @@ import { service, type Seen, type Service } from './world.ts';
 
 /** A sidecar; `options` as in the YAML. */
 async function sidecar(t: ExecutionContext, name: string, options: object): Promise<Sidecar> {
-  const any = { listen: '127.0.0.1:0' };
+  const anyPort = { listen: '127.0.0.1:0' };
   const parsed = sidecarOptions.parse({
     service: name,
-    control: any,
-    admin: any,
+    control: anyPort,
+    admin: anyPort,
     log: { level: 'silent' },
     ...options,
   });
