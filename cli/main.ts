@@ -10,7 +10,8 @@ import { CommandFailed, describeError, EXIT, isExpected } from './exit.ts';
 import { healthCommand } from './health.ts';
 import { runCommand } from './run/command.ts';
 import { sidecarCommand } from './sidecar.ts';
-import { txCommand } from './tx.ts';
+import { locksCommand } from './tx/locks.ts';
+import { txCommand } from './tx/tx.ts';
 import { VERSION } from './version.ts';
 
 const COMMANDS = [
@@ -19,6 +20,7 @@ const COMMANDS = [
   runCommand,
   dbCommand,
   txCommand,
+  locksCommand,
   configCommand,
   healthCommand,
   demoCommand,

@@ -22,6 +22,7 @@ export const sidecarCommand: Command = new Command('sidecar')
     const start = async (): Promise<Sidecar> => {
       const sidecar = await startSidecar(options, log);
       launcher.ready(factsOf(options, sidecar.ports));
+      void launcher.applicationEnds.then(() => sidecar.applicationEnds());
       return sidecar;
     };
     process.exitCode = await serve(start, {

@@ -1,8 +1,9 @@
 /** What has to hold between options of a sidecar, and what is allowed but worth a warning. */
 import type { CoordinatorOptions } from '../src/options.ts';
 import type { Address } from '../src/platform/option-types.ts';
-import type { SidecarOptions } from '../proxy/options.ts';
+import type { DatabaseOptions, SidecarOptions } from '../proxy/options.ts';
 import { type Path, pathText } from './fault.ts';
+import { loginFaults, loginWarnings } from './login-checks.ts';
 
 /** A finding about the option at `path`. */
 export interface Finding {
@@ -30,6 +31,8 @@ export function checkSidecar(options: SidecarOptions): Findings {
     ...sameAddresses(listeners),
     ...barrierFaults(options),
     ...beginFaults(options),
+    ...options.databases.flatMap((database, index) => loginFaults(database, ['databases', index])),
+    ...options.databases.flatMap((database, index) => captureFaults(database, ['databases', index])),
   ];
   if (options.inbound === undefined && options.outbound === undefined && options.databases.length === 0) {
     faults.push({
@@ -39,7 +42,9 @@ export function checkSidecar(options: SidecarOptions): Findings {
     });
   }
   const { control } = options;
-  const warnings: Finding[] = [];
+  const warnings: Finding[] = options.databases.flatMap((database, index) => {
+    return loginWarnings(database, ['databases', index]);
+  });
   if (isWildcard(control.listen) && control.advertise === undefined) {
     warnings.push({
       path: ['control', 'listen'],
@@ -68,6 +73,20 @@ export function checkSidecar(options: SidecarOptions): Findings {
     });
   }
   return { faults, warnings };
+}
+
+/** Triggers write row images, which there are in undo mode alone. */
+function captureFaults({ capture, captureExcept, mode }: DatabaseOptions, path: Path): readonly Finding[] {
+  const faults: Finding[] = [];
+  if (capture === 'triggers' && mode !== 'undo') {
+    const message = `with mode: ${mode} there are no row images`;
+    faults.push({ path: [...path, 'capture'], message, expected: 'mode: undo, or no capture' });
+  }
+  if (capture !== 'triggers' && captureExcept.length > 0) {
+    const message = 'without capture: triggers there are no triggers to leave out';
+    faults.push({ path: [...path, 'captureExcept'], message, expected: 'capture: triggers, or no captureExcept' });
+  }
+  return faults;
 }
 
 /** The two listeners need two addresses. Warns of those that are open to the network, and of a token that leaks. */

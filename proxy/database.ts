@@ -11,17 +11,20 @@ import type { Finisher } from './branch/finish.ts';
 import { createBarrier } from './postgres/barrier.ts';
 import { createFinisher } from './postgres/finish.ts';
 import { createLockHolders } from './branch/lock-holders.ts';
+import type { LockedDatabase } from './branch/lock-view.ts';
 import { openOperationRows, type OperationRows } from './branch/operation-rows.ts';
 import type { SqlMetrics } from './metrics.ts';
 import type { DatabaseOptions } from './options.ts';
 import { startPostgresListener } from './postgres/listener.ts';
+import { createLockList } from './postgres/locks/list.ts';
 import { createPlanner } from './postgres/plan.ts';
+import { missingTriggers } from './postgres/triggers/install.ts';
 import { phaseTwoConnection } from './postgres/upstream.ts';
+import { openXa } from './postgres/xa/open.ts';
 import type { SqlEvent } from './sql/event.ts';
 import { resourceOf, type UndoBranch } from './sql/work.ts';
 
-export interface Database {
-  readonly name: string;
+export interface Database extends LockedDatabase {
   /** What its branches are called at the coordinator: `<service>/<database>`. */
   readonly resource: string;
   readonly port: number;
@@ -66,10 +69,11 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
   const operationUrl = (operation: string, run: number | undefined): string =>
     `${parts.controlUrl}/v1/services/${parts.service}/databases/${options.name}/${operation}${run === undefined ? '' : `?run=${run}`}`;
   const branchOf = (gid: Gid, run: number | undefined): UndoBranch => ({ gid, resource: resourceOf(resource, run) });
-  const finisher = createFinisher({ connection: phaseTwoConnection(options), log });
+  const xa = await openXa({ options, resource, coordinator, log });
+  const finisher = xa.wrap(createFinisher({ connection: phaseTwoConnection(options), log }));
   const enlistment = createEnlistment({
     coordinator,
-    kind: 'undo',
+    kind: options.mode === 'xa' ? 'xa' : 'undo',
     operationsOf: ({ run }) => ({ commit: operationUrl('commit', run), rollback: operationUrl('rollback', run) }),
     open: (branch) => finisher.open(branch.gid, branch.resource),
     discard: (branch) => finisher.discard(branch.gid, branch.resource),
@@ -79,6 +83,9 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
   const rows = openOperationRows();
   const barrier = isHere ? createBarrier({ connection: phaseTwoConnection(options), coordinator, log }) : undefined;
   const holders = createLockHolders(coordinator);
+  const locks = createLockList(phaseTwoConnection(options), log);
+  const mode = options.mode === 'none' ? 'none' : 'undo';
+  const planning = { mode, maxRows: options.maxRows, capture: options.capture, carriesBarrier: isHere } as const;
   const listener = await startPostgresListener({
     database: options,
     resource,
@@ -86,7 +93,8 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     statementBytesMax: parts.limits.statement,
     enlistment,
     holders,
-    createPlanner: () => createPlanner({ mode: options.mode, maxRows: options.maxRows, carriesBarrier: isHere }),
+    createPlanner: () => xa.planner(createPlanner(planning)),
+    preparation: xa.preparation,
     traces: parts.traces,
     operations: {
       isOff: parts.barrier === 'off',
@@ -102,7 +110,8 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     count,
     log,
   });
-  parts.metrics.watch(options.name, () => listener.sessions);
+  const recovery = xa.recover(finisher);
+  parts.metrics.watch(options.name, { sessions: () => listener.sessions, inDoubt: () => recovery?.inDoubt ?? 0 });
   return {
     name: options.name,
     resource,
@@ -112,23 +121,35 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     async beforeFinish(gid, operation, run) {
       const branch = branchOf(gid, run);
       enlistment.forget(branch);
+      holders.releasing(gid);
       if (operation === 'rollback') listener.abandon({ kind: 'undo', branch });
       return (await localTransactionsEnd(() => listener.isOpen({ kind: 'undo', branch }))) ? 'go' : 'wait';
     },
     abandonOperation: (operation) => listener.abandon({ kind: 'operation', operation }),
     finished(gid, run) {
       enlistment.forget(branchOf(gid, run));
+      xa.preparation?.forget(branchOf(gid, run));
       holders.released(gid);
     },
+    locks: (query) => locks.read(query),
+    waiting: () => holders.waiting(),
     async cleanUp(olderThanMs) {
       await finisher.cleanUp(olderThanMs);
       await barrier?.cleanUp(olderThanMs);
+      if (options.capture === 'triggers') await warnOfTables(options, log);
     },
     closeListener: (graceMs) => listener.close(graceMs),
     async close() {
-      await Promise.all([finisher.close(), barrier?.close()]);
+      await recovery?.stop();
+      await Promise.all([finisher.close(), barrier?.close(), locks.close()]);
     },
   };
+}
+
+/** Tables that were made or altered since the start. */
+async function warnOfTables(options: DatabaseOptions, log: Log): Promise<void> {
+  const error = await missingTriggers(phaseTwoConnection(options), { except: options.captureExcept });
+  if (error !== undefined) log.warn({ database: options.name, hint: error.hint }, error.message);
 }
 
 /** An application that has answered while its local transaction is open gets a little time to end it. */

@@ -2,20 +2,28 @@
 import { Counter, Gauge, type Registry } from '../src/platform/metrics.ts';
 import type { SqlEvent, Unattributed } from './sql/event.ts';
 
+/** What is read of a database when somebody scrapes. */
+export interface DatabaseNumbers {
+  /** Open sessions. */
+  sessions(): number;
+  /** Prepared transactions of this service that are not ended, as of the last look. */
+  inDoubt(): number;
+}
+
 /** The metrics of all database listeners of one sidecar. */
 export interface SqlMetrics {
   /** A statement was served inside a global transaction, or a connection broke the protocol. */
   count(database: string, event: SqlEvent): void;
-  /** Registers a database whose open sessions are read when somebody scrapes. */
-  watch(database: string, sessions: () => number): void;
+  /** Registers a database whose numbers are read when somebody scrapes. */
+  watch(database: string, numbers: DatabaseNumbers): void;
 }
 
 /** Registers the metrics; once per registry. The label `database` comes from the configuration. */
 export function openSqlMetrics(registry: Registry): SqlMetrics {
-  const watched = new Map<string, () => number>();
+  const watched = new Map<string, DatabaseNumbers>();
   const statements = new Counter({
     name: 'atomesh_sql_statements_total',
-    help: 'Statements inside global transactions: captured, entered (changes of an operation behind its barrier), refused, or passed because they change nothing; operations of which only a part took effect (half); and broken connections',
+    help: 'Statements inside global transactions: captured, entered (changes of an operation behind its barrier), escalated (changes without images, in a local transaction that is prepared), prepared (such local transactions), refused, or passed because they change nothing; operations of which only a part took effect (half); and broken connections',
     labelNames: ['database', 'event'],
     registers: [registry],
   });
@@ -31,7 +39,16 @@ export function openSqlMetrics(registry: Registry): SqlMetrics {
     labelNames: ['database'],
     registers: [registry],
     collect() {
-      for (const [database, count] of watched) sessions.set({ database }, count());
+      for (const [database, numbers] of watched) sessions.set({ database }, numbers.sessions());
+    },
+  });
+  const inDoubt: Gauge<'database'> = new Gauge({
+    name: 'atomesh_sql_in_doubt',
+    help: 'Prepared transactions of this service that wait for the end of their global transaction, as of the last look',
+    labelNames: ['database'],
+    registers: [registry],
+    collect() {
+      for (const [database, numbers] of watched) inDoubt.set({ database }, numbers.inDoubt());
     },
   });
   const children = new Map<string, { inc(): void }>();
@@ -46,7 +63,7 @@ export function openSqlMetrics(registry: Registry): SqlMetrics {
       children.set(key, child);
       child.inc();
     },
-    watch: (database, count) => void watched.set(database, count),
+    watch: (database, numbers) => void watched.set(database, numbers),
   };
 }
 

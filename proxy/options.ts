@@ -40,6 +40,13 @@ const transactionRoute = z.strictObject({
       rerunAfter: duration
         .prefault('10s')
         .describe('Of a workflow: after this long without a sign of life the request is sent again'),
+      keyHeaders: z
+        .array(pattern(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/, 'the name of a header'))
+        .max(20)
+        .default([])
+        .describe(
+          'Of a workflow: headers, beside method, path and body, that have to be the same when an Idempotency-Key comes again',
+        ),
       commitOn: statuses
         .prefault(['2xx'])
         .describe('The statuses of the application that commit; any other rolls back'),
@@ -98,6 +105,89 @@ const postgresUrl = pattern(
   'a URL such as postgres://host:5432/database, without user and password (see credentials)',
 ).describe('The database server, and the database that holds the atomesh schema');
 
+const pemFile = pattern(/^[^\0]+$/, 'the path of a PEM file');
+
+const upstreamTls = z
+  .strictObject({
+    mode: z
+      .enum(['disable', 'require', 'verify-full'])
+      .default('disable')
+      .describe('As in libpq; require does not check who the server is'),
+    ca: pemFile
+      .optional()
+      .describe('PEM file of the authority that signed the server certificate; without it those of the system'),
+    certificate: pemFile.optional().describe('PEM file of the certificate that the sidecar shows to the server'),
+    key: pemFile.optional().describe('PEM file of the key of that certificate'),
+    negotiation: z
+      .enum(['postgres', 'direct'])
+      .default('postgres')
+      .describe('How TLS begins: asked for, or at once, which PostgreSQL takes from 17 on (sslnegotiation of libpq)'),
+  })
+  .prefault({})
+  .describe('How connections to the server are protected: of sessions and of the second phase');
+
+const listenTls = z
+  .strictObject({
+    mode: z.enum(['allow', 'require']).default('require').describe('Whether clients may also connect without TLS'),
+    certificate: pemFile.describe(
+      'PEM file of the certificate that clients are shown, and of those that lead to its authority',
+    ),
+    key: pemFile.describe('PEM file of the key of that certificate'),
+    clientCa: pemFile
+      .optional()
+      .describe('PEM file of the authority whose certificates clients must show; without it they show none'),
+  })
+  .describe('TLS of the listener; without it there is none. Files are read again when they change');
+
+const databaseLogin = z.strictObject({
+  user: pattern(/^[^\0]+$/, 'the name of a database role, such as orders_app').describe('The database role'),
+  password: secret.optional().describe('Its password, if the server asks for one'),
+});
+
+const auth = z
+  .strictObject({
+    mode: z
+      .enum(['passthrough', 'managed'])
+      .default('passthrough')
+      .describe('passthrough: clients log in at the database; managed: at the sidecar, which logs in at the database'),
+    role: databaseLogin
+      .optional()
+      .describe('managed: how the sidecar logs in for clients that have no role of their own'),
+    clients: z
+      .array(
+        z.strictObject({
+          user: pattern(/^[^\0]+$/, 'the name of a user, such as orders').describe('The name that the client gives'),
+          password: secret.describe('Its password, or the SCRAM-SHA-256 verifier of one as pg_authid has it'),
+          role: databaseLogin.optional().describe('How the sidecar logs in for this client'),
+        }),
+      )
+      .default([])
+      .describe('managed: who may log in at the sidecar'),
+    timeout: duration
+      .prefault('60s')
+      .describe(
+        'How long a client may take for TLS and its start-up message, and as long again to log in at the sidecar',
+      ),
+  })
+  .prefault({})
+  .describe('Where the clients of this listener log in');
+
+const xaOptions = z
+  .strictObject({
+    canCommit: z
+      .boolean()
+      .default(false)
+      .describe('Ask the coordinator before each PREPARE TRANSACTION whether the global transaction can still commit'),
+    timeout: duration
+      .prefault('1s')
+      .describe('How long to wait for that answer; without one the local transaction is rolled back'),
+    recover: duration
+      .prefault('30s')
+      .describe('How often the coordinator is asked what has become of prepared transactions that nobody ends'),
+  })
+  .prefault({})
+  .describe('Prepared transactions, in mode xa and where undo escalates');
+
 const database = z.strictObject({
   name: pattern(
     /^[a-z0-9][a-z0-9_-]{0,62}$/,
@@ -105,16 +195,9 @@ const database = z.strictObject({
   ).describe('Unique within this service'),
   listen: address.describe('Where the application connects instead of to the database'),
   upstream: postgresUrl,
-  tls: z
-    .strictObject({
-      mode: z
-        .enum(['disable', 'require', 'verify-full'])
-        .default('disable')
-        .describe('As in libpq; require does not check who the server is'),
-      ca: z.string().optional().describe('PEM file of the authority that signed the server certificate'),
-    })
-    .prefault({})
-    .describe('How the connection of the second phase is protected'),
+  tls: upstreamTls,
+  listenTls: listenTls.optional(),
+  auth,
   credentials: z
     .strictObject({
       user: pattern(/^.+$/s, 'the name of a database role, such as atomesh').describe(
@@ -124,9 +207,26 @@ const database = z.strictObject({
     })
     .describe('For the second phase only; the application logs in as itself'),
   mode: z
-    .enum(['undo', 'none'])
+    .enum(['undo', 'xa', 'none'])
     .default('undo')
-    .describe('undo: row images; none: refuse writes inside a global transaction'),
+    .describe('undo: row images; xa: prepared transactions; none: refuse writes inside a global transaction'),
+  escalate: z
+    .enum(['xa', 'off'])
+    .default('xa')
+    .describe(
+      'In mode undo, what has no row images: xa prepares its local transaction, where max_prepared_transactions of the server is above 0; off refuses it',
+    ),
+  xa: xaOptions,
+  capture: z
+    .enum(['statements', 'triggers'])
+    .default('statements')
+    .describe(
+      'In mode undo, who writes row images: statements that are rewritten, or triggers (atomesh db triggers install)',
+    ),
+  captureExcept: z
+    .array(pattern(/^[^\0]+$/, 'a table such as public.log, with * for any characters'))
+    .default([])
+    .describe('With capture: triggers, tables without triggers: what functions change in them stays after a rollback'),
   lockTimeout: duration
     .prefault('3s')
     .describe('How long a statement waits for a row that another unfinished global transaction has changed'),

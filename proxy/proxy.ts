@@ -7,6 +7,7 @@ import type { Log } from '../src/platform/log.ts';
 import { openMetrics } from '../src/platform/metrics.ts';
 import { openActiveRequests } from './binding/active-requests.ts';
 import type { ServedTraces } from './binding/from-sql-comment.ts';
+import { lockPage } from './branch/lock-view.ts';
 import { startControlServer } from './branch/control-server.ts';
 import { startDatabase, type Database } from './database.ts';
 import { startAdmin, type Readiness } from './http/admin.ts';
@@ -16,10 +17,12 @@ import { openDesks, type Desks } from './desks.ts';
 import { openHttpMetrics } from './http/metrics.ts';
 import { startOutbound } from './outbound/outbound.ts';
 import { openSqlMetrics } from './metrics.ts';
-import type { SidecarOptions } from './options.ts';
+import type { DatabaseOptions, SidecarOptions } from './options.ts';
 import { loadParser } from './postgres/parse.ts';
 import { checkSchema } from './postgres/schema.ts';
+import { missingTriggers } from './postgres/triggers/install.ts';
 import { phaseTwoConnection } from './postgres/upstream.ts';
+import { checkXa } from './postgres/xa/open.ts';
 
 /** A running sidecar. */
 export interface Sidecar {
@@ -31,6 +34,8 @@ export interface Sidecar {
     readonly admin: number;
     readonly databases: Readonly<Record<string, number>>;
   };
+  /** The application has been told to end, or has ended: readiness fails from now on, and everything else goes on until `close`. */
+  applicationEnds(): void;
   /** Readiness fails first, then no new work is taken; running requests and local transactions get `graceMs`. */
   close(graceMs?: number): Promise<void>;
   /** Resolves when the sidecar cannot go on. */
@@ -46,7 +51,7 @@ const TOMBSTONE_MS = 24 * 3_600_000;
 /** Starts a sidecar. Rejects when a database has no usable schema (`CodedError`) or an address cannot be bound. */
 export async function startSidecar(options: SidecarOptions, log: Log): Promise<Sidecar> {
   await loadParser();
-  await Promise.all(options.databases.map((database) => checkSchema(phaseTwoConnection(database))));
+  await Promise.all(options.databases.map(checkDatabase));
 
   const registry = openMetrics(true);
   const httpMetrics = openHttpMetrics(registry);
@@ -65,7 +70,7 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
   };
   const databases = new Map<string, Database>();
   let desks: Desks | undefined;
-  let isDraining = false;
+  let ending: 'sidecar' | 'application' | undefined;
 
   const { listen, token, advertise } = options.control;
   const control = await startControlServer({
@@ -127,7 +132,13 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
     const ok = await coordinator.ready();
     return { ok, detail: { coordinator: ok ? 'ready' : `not reachable at ${options.coordinator.url}` } };
   };
-  const admin = await startAdmin({ address: options.admin.listen, checks, registry, draining: () => isDraining });
+  const admin = await startAdmin({
+    address: options.admin.listen,
+    checks,
+    registry,
+    locks: (query) => lockPage([...databases.values()], query),
+    ending: () => ending,
+  });
   const stopCleaning = everyCleanUp([...databases.values()], log);
 
   return {
@@ -138,8 +149,11 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
       admin: admin.port,
       databases: Object.fromEntries([...databases].map(([name, { port }]) => [name, port])),
     },
+    applicationEnds() {
+      ending ??= 'application';
+    },
     async close(graceMs = options.shutdown.grace) {
-      isDraining = true;
+      ending = 'sidecar';
       stopCleaning();
       const deadline = now() + graceMs;
       const left = (): number => Math.max(0, deadline - now());
@@ -162,6 +176,15 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
 function opened(desks: Desks | undefined): Desks {
   if (desks !== undefined) return desks;
   throw new CodedError('SHUTTING_DOWN', 'this sidecar is starting', { retry: 'safe' });
+}
+
+async function checkDatabase(database: DatabaseOptions): Promise<void> {
+  const connection = phaseTwoConnection(database);
+  await checkSchema(connection);
+  await checkXa(database);
+  if (database.capture !== 'triggers') return;
+  const error = await missingTriggers(connection, { except: database.captureExcept });
+  if (error !== undefined) throw error;
 }
 
 /** By default the rows of operations are in the first database. */

@@ -14,9 +14,16 @@ export interface ApplicationMessage {
   readonly target?: number;
 }
 
+/** What the launcher says when the application has been asked to end, or ends by itself. */
+export interface EndingMessage {
+  readonly kind: 'atomesh-application-ends';
+}
+
 /** The other end of the channel, as the sidecar sees it. Does nothing in a sidecar that was started by itself. */
 export interface Launcher {
   ready(facts: SidecarFacts): void;
+  /** Resolves once the application is about to end, or has ended. */
+  readonly applicationEnds: Promise<void>;
 }
 
 /**
@@ -24,16 +31,19 @@ export interface Launcher {
  * in order itself, so that neither holds its ports for nobody.
  */
 export function openLauncher(): Launcher {
-  if (process.send === undefined) return { ready: () => undefined };
+  const ending = Promise.withResolvers<void>();
+  if (process.send === undefined) return { ready: () => undefined, applicationEnds: ending.promise };
   let application: number | undefined;
   process.on('message', (message: unknown) => {
     if (isApplicationMessage(message)) application = message.target;
+    if (isOfKind(message, 'atomesh-application-ends')) ending.resolve();
   });
   process.once('disconnect', () => {
     if (application !== undefined) askToEnd(application);
     askToEnd(process.pid);
   });
   return {
+    applicationEnds: ending.promise,
     ready(facts) {
       const message: ReadyMessage = { kind: 'atomesh-sidecar-ready', facts };
       // A launcher that is gone is told nothing; `disconnect` says so.

@@ -1,7 +1,7 @@
 /** The two processes of `atomesh run`: how each is started, asked to end, and how it ended. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { type ApplicationMessage, factsIn } from './channel.ts';
+import { type ApplicationMessage, type EndingMessage, factsIn } from './channel.ts';
 import type { Variables } from './database-variables.ts';
 import type { SidecarFacts } from './facts.ts';
 import { copyLines } from './prefix.ts';
@@ -39,6 +39,8 @@ export interface StartedSidecar extends Started {
   readonly ready: Promise<SidecarFacts>;
   /** Says which process is its application; undefined: none is any more. */
   standBeside(application: Pick<Started, 'pid' | 'isLeader'> | undefined): void;
+  /** Says that its application has been asked to end, or has ended: it serves on, and is not ready any more. */
+  applicationEnds(): void;
 }
 
 /** How output is passed on: as the process writes it, or with a name before each line. */
@@ -62,6 +64,10 @@ export function startSidecar(config: string, variables: Variables, output: Outpu
   for (const source of [child.stdout, child.stderr]) {
     if (source !== null) copyLines(source, process.stderr, '[atomesh] ');
   }
+  // A sidecar that has ended hears nothing; `ended` says so.
+  const tell = (message: ApplicationMessage | EndingMessage): void => {
+    if (child.connected) child.send(message, () => undefined);
+  };
   const ready = Promise.withResolvers<SidecarFacts>();
   child.on('message', (message) => {
     const facts = factsIn(message);
@@ -73,10 +79,9 @@ export function startSidecar(config: string, variables: Variables, output: Outpu
     standBeside(application) {
       const { pid, isLeader = false } = application ?? {};
       const target = pid === undefined ? {} : { target: isLeader ? -pid : pid };
-      const message: ApplicationMessage = { kind: 'atomesh-application', ...target };
-      // A sidecar that has ended hears nothing; `ended` says so.
-      if (child.connected) child.send(message, () => undefined);
+      tell({ kind: 'atomesh-application', ...target });
     },
+    applicationEnds: () => tell({ kind: 'atomesh-application-ends' }),
   };
 }
 

@@ -29,6 +29,8 @@ export type Outcome =
 /** What is passed on. SIGKILL and SIGSTOP cannot be, and job control is the terminal's. */
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
 const TERMINAL_SIGNALS: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGQUIT', 'SIGHUP']);
+/** By these a service is ended. SIGHUP has many read their configuration again, and a terminal that goes away ends those that do not. */
+const ENDING_SIGNALS: ReadonlySet<NodeJS.Signals> = new Set(['SIGTERM', 'SIGINT', 'SIGQUIT']);
 const USER_SIGNALS: ReadonlySet<NodeJS.Signals> = new Set(['SIGUSR1', 'SIGUSR2']);
 /** npm and terminals both pass Ctrl-C on: what arrives within this time of the first signal is the same one. */
 const SAME_SIGNAL_SECONDS = 0.3;
@@ -93,6 +95,7 @@ async function runBoth(
   sidecar.standBeside(application);
   try {
     signals.to((signal) => {
+      if (ENDING_SIGNALS.has(signal)) sidecar.applicationEnds();
       if (!isInteractive || !TERMINAL_SIGNALS.has(signal)) application.send(signal);
     });
     const first = await Promise.race([
@@ -100,6 +103,7 @@ async function runBoth(
       sidecar.ended.then((ending) => ({ kind: 'sidecar', ending }) as const),
     ]);
     if (first.kind === 'application') {
+      sidecar.applicationEnds();
       // The sidecar is there for what the application has left behind, too, as long as that may take to end.
       await endRest(application, facts.graceMs, say);
       sidecar.standBeside(undefined);

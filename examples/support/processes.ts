@@ -14,7 +14,7 @@ export interface ProcessDefinition {
   readonly program?: string;
   /** The arguments of the program. */
   readonly command: readonly string[];
-  /** The whole environment of the process, beside PATH. */
+  /** The whole environment of the process, beside PATH and where Node.js keeps what it has compiled. */
   readonly environment: Readonly<Record<string, string>>;
   /** Whether it does its work by now; may throw while it does not. */
   readonly isReady: () => Promise<boolean>;
@@ -44,6 +44,10 @@ export interface ProcessGroup extends AsyncDisposable {
 const READY_MS = 30_000;
 const STOP_MS = 3_000;
 const SILENCE_MS = 150;
+/** Of the environment of this process. */
+const INHERITED: NodeJS.ProcessEnv = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => name === 'PATH' || name === 'NODE_COMPILE_CACHE'),
+);
 
 /** An empty group whose processes log to files in `folder`. */
 export function openProcesses(folder: string): ProcessGroup {
@@ -85,7 +89,7 @@ class Member implements ManagedProcess {
     // A session of its own: Ctrl-C goes to the parent alone, which ends its children in order.
     const child = spawn(this.#definition.program ?? process.execPath, this.#definition.command, {
       cwd: this.#folder,
-      env: { PATH: process.env['PATH'], ...this.#definition.environment },
+      env: { ...INHERITED, ...this.#definition.environment },
       stdio: ['ignore', log, log],
       detached: true,
     });

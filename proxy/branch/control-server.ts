@@ -12,12 +12,21 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CodedError, errorBody, httpStatusOf } from '../../src/contract/errors.ts';
-import { INITIATOR, parseBranchId, parseGid, type Gid, type Instant } from '../../src/contract/transaction.ts';
+import {
+  INITIATOR,
+  parseBranchId,
+  parseGid,
+  parseResolution,
+  type Gid,
+  type Instant,
+  type Resolution,
+} from '../../src/contract/transaction.ts';
 import { at, monotonicSeconds, now } from '../../src/platform/clock.ts';
 import { bearerCheck } from '../../src/platform/bearer.ts';
 import type { Log } from '../../src/platform/log.ts';
 import { Counter, DURATION_SECONDS, Histogram, type Registry } from '../../src/platform/metrics.ts';
 import type { Address, Secret } from '../../src/platform/option-types.ts';
+import type { Diagnosis } from '../../src/contract/messages.ts';
 import type { FinishResult } from './finish.ts';
 import { resourceOf } from '../sql/work.ts';
 import { readTarget, type ControlTarget, type FinishOperation } from './control-target.ts';
@@ -27,7 +36,7 @@ export interface FinishableDatabase {
   readonly resource: string;
   readonly finisher: {
     commit(gid: Gid, resource: string): Promise<FinishResult>;
-    rollback(gid: Gid, resource: string): Promise<FinishResult>;
+    rollback(gid: Gid, resource: string, resolution?: Resolution): Promise<FinishResult>;
   };
 }
 
@@ -116,7 +125,7 @@ function handler(options: ControlServerOptions, calls: ReadonlySet<unknown>): Ha
       const call = readCall(request, options, mayCall);
       if (call.kind !== 'finish') return send(response, ...(await asInitiator(call, options)));
       const result = await finish(call, options);
-      const labels = { database: call.name, operation: call.operation };
+      const labels = { database: call.name, operation: call.resolution ?? call.operation };
       count.inc({ ...labels, result: result.result });
       seconds.observe(labels, monotonicSeconds() - startedAt);
       answer(response, call, result);
@@ -133,6 +142,8 @@ interface FinishCall {
   readonly gid: Gid;
   readonly operation: FinishOperation;
   readonly run: number | undefined;
+  /** What an operator has decided about the branch, which was dirty. */
+  readonly resolution: Resolution | undefined;
 }
 
 type Call = FinishCall | { readonly kind: 'check' | 'run'; readonly gid: Gid };
@@ -168,7 +179,19 @@ function readCall(
       hint: 'Configure the database again under this name until its branches have ended.',
     });
   }
-  return { kind: 'finish', name, database, gid, operation, run };
+  return { kind: 'finish', name, database, gid, operation, run, resolution: readResolution(request, operation) };
+}
+
+function readResolution(request: IncomingMessage, operation: FinishOperation): Resolution | undefined {
+  const text = header(request, 'atomesh-resolution');
+  if (text === '') return undefined;
+  const resolution = parseResolution(text);
+  if (resolution === undefined || operation !== 'rollback') {
+    throw new CodedError('BAD_REQUEST', 'the header atomesh-resolution is malformed, or does not go with the path', {
+      hint: 'Let coordinator and sidecar be of the same version.',
+    });
+  }
+  return resolution;
 }
 
 /** The gid, when the headers agree with the path on what is asked of whom. */
@@ -216,12 +239,15 @@ function header(request: IncomingMessage, name: string): string {
 }
 
 async function finish(call: FinishCall, options: ControlServerOptions): Promise<FinishResult> {
-  const { name, gid, operation, database, run } = call;
+  const { name, gid, operation, database, run, resolution } = call;
   if ((await options.beforeFinish?.(name, gid, operation, run)) === 'wait') {
     return { result: 'ongoing', detail: 'a local transaction of the branch is still open' };
   }
   const resource = resourceOf(database.resource, run);
-  const result = settled(call, await database.finisher[operation](gid, resource));
+  const { finisher } = database;
+  const finished =
+    operation === 'commit' ? finisher.commit(gid, resource) : finisher.rollback(gid, resource, resolution);
+  const result = settled(call, await finished);
   if (result.result === 'success') options.onFinished(name, gid, operation, run);
   if (result.ended !== undefined) {
     options.log.error({ gid, resource, operation, ended: result.ended }, 'the branch has already ended the other way');
@@ -256,12 +282,7 @@ function answer(response: ServerResponse, call: FinishCall, result: FinishResult
     case 'ongoing':
       return send(response, 425, { result: 'ONGOING', detail: result.detail ?? '' });
     case 'dirty':
-      return sendError(
-        response,
-        new CodedError('BRANCH_DIRTY', `${about}: ${result.detail ?? 'the branch is dirty'}`, {
-          hint: 'Put the row back as the change left it or as it was before; then "atomesh tx retry <gid>" rolls the rest back.',
-        }),
-      );
+      return sendError(response, dirtyError(about, result), diagnosisOf(result));
     case 'failure':
     case 'unknown':
       // Never 409: an undo branch cannot refuse its second phase for good.
@@ -283,9 +304,23 @@ function fail(response: ServerResponse, error: unknown, log: Log): void {
   );
 }
 
-function sendError(response: ServerResponse, error: CodedError): void {
+function dirtyError(about: string, { detail }: FinishResult): CodedError {
+  return new CodedError('BRANCH_DIRTY', `${about}: ${detail ?? 'the branch is dirty'}`, {
+    hint: 'Put the rows back as the change left them or as they were before, then "atomesh tx retry <gid>" rolls the rest back; or decide with "atomesh tx resolve".',
+  });
+}
+
+/** What the coordinator keeps of it; the whole images are in `detail`, and may be large. */
+function diagnosisOf({ dirt }: FinishResult): { readonly diagnosis?: Diagnosis } {
+  if (dirt === undefined) return {};
+  const { reason, table, rows, rowsMore } = dirt;
+  const further = { ...(rows === undefined ? {} : { rows }), ...(rowsMore === undefined ? {} : { rowsMore }) };
+  return { diagnosis: { reason, table, ...further } };
+}
+
+function sendError(response: ServerResponse, error: CodedError, further: object = {}): void {
   response.setHeader('atomesh-error-source', 'sidecar');
-  send(response, httpStatusOf(error.code), errorBody(error));
+  send(response, httpStatusOf(error.code), { ...errorBody(error), ...further });
 }
 
 function send(response: ServerResponse, status: number, body: object): void {

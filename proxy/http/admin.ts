@@ -1,6 +1,6 @@
 /**
  * The administrative listener: `GET /livez` (the process answers), `GET /readyz` (it can do its work: the lever of load
- * balancers) and `GET /metrics`. Nothing here changes state, so nothing here asks who is there.
+ * balancers), `GET /metrics`, and `GET /locks` (the row locks that unfinished global transactions hold). Nothing here changes state, so nothing here asks who is there.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { CodedError } from '../../src/contract/errors.ts';
@@ -8,6 +8,7 @@ import type { Instant } from '../../src/contract/transaction.ts';
 import { at, now } from '../../src/platform/clock.ts';
 import type { Registry } from '../../src/platform/metrics.ts';
 import type { Address } from '../../src/platform/option-types.ts';
+import type { LockPage } from '../../src/contract/locks.ts';
 import { sendError } from './errors.ts';
 import { bind, type Listening } from './listener.ts';
 
@@ -21,8 +22,10 @@ export interface AdminParts {
   readonly address: Address;
   checks(): Promise<Readiness>;
   readonly registry: Registry;
-  /** True once the process has been told to end. */
-  draining(): boolean;
+  /** One page of row locks by the query of the request. Rejects with a `CodedError`. */
+  locks(query: string): Promise<LockPage>;
+  /** Which of the two has been told to end: then no new work is to come here. */
+  ending(): 'sidecar' | 'application' | undefined;
 }
 
 /** Shorter than the probes of common orchestrators are patient for, so that they get to see the detail. */
@@ -51,10 +54,22 @@ export async function startAdmin(parts: AdminParts): Promise<Listening> {
   };
 }
 
+const PATHS = ['/livez', '/readyz', '/metrics', '/locks'];
+
+async function sendLocks(parts: AdminParts, query: string, response: ServerResponse): Promise<void> {
+  try {
+    const body = JSON.stringify(await parts.locks(query));
+    response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' }).end(`${body}\n`);
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    sendError(response, error);
+  }
+}
+
 async function answer(parts: AdminParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const [path] = (request.url ?? '/').split('?');
-  if (path !== '/livez' && path !== '/readyz' && path !== '/metrics') {
-    return sendError(response, new CodedError('NOT_FOUND', 'There are /livez, /readyz and /metrics here'));
+  const [path = '', query = ''] = (request.url ?? '/').split('?', 2);
+  if (!PATHS.includes(path)) {
+    return sendError(response, new CodedError('NOT_FOUND', `There are ${PATHS.join(', ')} here`));
   }
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return sendError(response, new CodedError('METHOD_NOT_ALLOWED', 'Only GET is answered here'), [
@@ -67,6 +82,7 @@ async function answer(parts: AdminParts, request: IncomingMessage, response: Ser
     response.writeHead(200, { 'content-type': parts.registry.contentType }).end(text);
     return;
   }
+  if (path === '/locks') return sendLocks(parts, query, response);
   const readiness = path === '/livez' ? { ok: true, detail: {} } : await readinessOf(parts);
   const body = JSON.stringify({ status: readiness.ok ? 'ok' : 'unavailable', detail: readiness.detail });
   response.writeHead(readiness.ok ? 200 : 503, { 'content-type': 'application/json', 'cache-control': 'no-store' });
@@ -74,7 +90,8 @@ async function answer(parts: AdminParts, request: IncomingMessage, response: Ser
 }
 
 async function readinessOf(parts: AdminParts): Promise<Readiness> {
-  if (parts.draining()) return { ok: false, detail: { sidecar: 'is shutting down' } };
+  const ending = parts.ending();
+  if (ending !== undefined) return { ok: false, detail: { [ending]: 'is shutting down' } };
   let cancel = (): void => {};
   const late = new Promise<Readiness>((resolve) => {
     cancel = at((now() + CHECKS_TIMEOUT_MS) as Instant, () =>

@@ -50,9 +50,11 @@ export interface Passage {
 /** An answer that is given without asking the other side. */
 export interface OwnAnswer {
   readonly status: number;
-  /** Flat; without a Content-Length, the length of the body is put in. */
+  /** Flat. What they say of the length of the body is replaced by its true length. */
   readonly headers: readonly string[];
   readonly body: Buffer;
+  /** An answer to HEAD: the length is that of a body which is not there (RFC 9110 §9.3.2), and stays what the headers say. */
+  readonly isOfHead?: boolean;
 }
 
 /** An answer as a gate gets to see it. */
@@ -81,6 +83,11 @@ export interface Gate {
   answered(answer: HeldAnswer): Promise<Verdict>;
   /** It did not answer, or broke off inside a body that was to be kept. Resolves with headers for the error that the client gets, or with another error. Never rejects. */
   failed(error: CodedError): Promise<readonly string[] | Replacement>;
+  /**
+   * Called whenever the request goes out: `interrupt` ends the wait for its answer, and `failed` hears the error. It does nothing once the
+   * answer is whole.
+   */
+  interruptible?(interrupt: (error: CodedError) => void): void;
   /** The client left before it had the whole answer, of a passage that does not outlive it, perhaps after `answered` or `failed` was called. */
   clientLeft(): void;
 }

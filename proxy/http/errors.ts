@@ -1,12 +1,12 @@
 /** Answers that the sidecar makes itself, and the errors among them: an `ErrorBody`, marked so that nobody takes it for the application's. */
-import type { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { CodedError, errorBody, httpStatusOf } from '../../src/contract/errors.ts';
 import { ERROR_SOURCE_HEADER } from '../../src/contract/propagation.ts';
 import type { OwnAnswer, Replacement } from './admission.ts';
+import type { AnswerMessage } from './message.ts';
 
 /** Answers with `error`. `headers`: further ones, as a flat list. Does nothing when the head of an answer has gone out. */
-export function sendError(response: ServerResponse, error: CodedError, headers: readonly string[] = []): void {
+export function sendError(response: AnswerMessage, error: CodedError, headers: readonly string[] = []): void {
   if (response.headersSent || response.destroyed) return;
   const answer = errorAnswer(error, headers);
   response.writeHead(answer.status, [...answer.headers]);
@@ -24,14 +24,11 @@ export function errorAnswer(
 }
 
 /** Answers with `answer`; `closing` when the connection cannot be used again. Does nothing when the head of an answer has gone out. */
-export function sendAnswer(response: ServerResponse, answer: OwnAnswer, closing: boolean): void {
+export function sendAnswer(response: AnswerMessage, answer: OwnAnswer, closing: boolean): void {
   if (response.headersSent || response.destroyed) return;
   const { status, body } = answer;
-  // An answer of a known length has no trailers, whatever it once announced, and node refuses a head that says otherwise.
-  const headers = answer.headers.filter((_, index) => answer.headers[index - (index % 2)]?.toLowerCase() !== 'trailer');
+  const headers = ownHeaders(answer);
   if (closing) headers.push('connection', 'close');
-  const isFramed = headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === 'content-length');
-  if (!isFramed && status !== 204 && status !== 304) headers.push('content-length', String(body.byteLength));
   try {
     response.writeHead(status, headers);
   } catch (cause) {
@@ -40,6 +37,19 @@ export function sendAnswer(response: ServerResponse, answer: OwnAnswer, closing:
     return sendError(response, error, closing ? ['connection', 'close'] : []);
   }
   response.end(body);
+}
+
+/** How a message is framed (RFC 9112 §6), which is said by whoever writes it; an answer of a known length has no trailers. */
+const FRAMING = /^(?:content-length|transfer-encoding|trailer)$/i;
+
+/**
+ * The headers of `answer` with the length of the body that is written, whatever was said of another one; with none where there is no body
+ * (RFC 9112 §6.3). Of an answer to HEAD they are what they are.
+ */
+export function ownHeaders({ status, headers, body, isOfHead = false }: OwnAnswer): string[] {
+  if (isOfHead) return [...headers];
+  const own = headers.filter((_, index) => !FRAMING.test(headers[index - (index % 2)] ?? ''));
+  return status === 204 || status === 304 ? own : [...own, 'content-length', String(body.byteLength)];
 }
 
 /** Answers with `error` on a socket that no HTTP server watches any more, and closes it. */

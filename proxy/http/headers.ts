@@ -3,9 +3,9 @@
  * about where the message ends. What node's parser refuses by itself (both framings, two Content-Length, a bare CR, names
  * that are no token) never gets here; `test/proxy-http/smuggling.test.ts` holds both together.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CodedError } from '../../src/contract/errors.ts';
 import { HeadTooLarge } from './errors.ts';
+import type { AnswerMessage, RequestMessage } from './message.ts';
 
 /** Most header lines of a request. The size of the head is limited besides. */
 export const HEADER_LINES_MAX = 200;
@@ -16,7 +16,7 @@ export type RawHead = readonly (Buffer | string)[];
 /**
  * The headers of a request that go on, as a flat list, or why it is refused. `keepHost` false: the next hop gets its own Host.
  */
-export function requestHeaders(request: IncomingMessage, keepHost: boolean): string[] | CodedError {
+export function requestHeaders(request: RequestMessage, keepHost: boolean): string[] | CodedError {
   const raw = request.rawHeaders;
   if (raw.length > 2 * HEADER_LINES_MAX) return new HeadTooLarge();
   const nominated = nominatedBy(request.headers.connection);
@@ -46,7 +46,7 @@ export function requestHeaders(request: IncomingMessage, keepHost: boolean): str
 }
 
 /** True when a body follows the head of the request (RFC 9112 §6.3). */
-export function hasBody(request: IncomingMessage): boolean {
+export function hasBody(request: RequestMessage): boolean {
   const length = request.headers['content-length'];
   return (length !== undefined && length !== '0') || request.headers['transfer-encoding'] !== undefined;
 }
@@ -86,7 +86,7 @@ export function withHeaders(headers: readonly string[], added: readonly string[]
 }
 
 /** 100 lets the client send its body; of the others, only 103 says something that a client of ours may use. */
-export function sendInterim(request: IncomingMessage, response: ServerResponse, status: number, raw: RawHead): void {
+export function sendInterim(request: RequestMessage, response: AnswerMessage, status: number, raw: RawHead): void {
   if (request.httpVersionMinor === 0 || response.destroyed) return;
   if (status === 100 && request.headers.expect !== undefined) response.writeContinue();
   if (status !== 103) return;

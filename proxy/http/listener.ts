@@ -9,6 +9,7 @@ import type { Log } from '../../src/platform/log.ts';
 import type { Address } from '../../src/platform/option-types.ts';
 import { messageRefused, sendError, sendRawError } from './errors.ts';
 import { hasBody } from './headers.ts';
+import type { AnswerMessage, RequestMessage } from './message.ts';
 import type { Direction, HttpMetrics } from './metrics.ts';
 import { sniff, type Protocol } from './sniff.ts';
 
@@ -32,9 +33,9 @@ export interface ExchangeKeeper {
   hold(socket: Socket, exchange: Exchange): void;
   release(socket: Socket, exchange: Exchange): void;
   /** Answers with an error of our own in place of forwarding, and counts the request out. */
-  refuse(request: IncomingMessage, response: ServerResponse, startedAt: number, error: CodedError): void;
+  refuse(request: RequestMessage, response: AnswerMessage, startedAt: number, error: CodedError): void;
   /** The request is answered; `status` 0 when the client left before. */
-  ended(request: IncomingMessage, status: number, startedAt: number): void;
+  ended(request: RequestMessage, status: number, startedAt: number): void;
 }
 
 /** A request that is being served. */
@@ -51,11 +52,13 @@ export interface Listener extends ExchangeKeeper {
   /** A request is answered with `status`, or with 0 when the client left before. `startedAt` in monotonic seconds. */
   leave(method: string, status: number, startedAt: number): void;
   /** `enter` for HTTP/1, followed by one of `ended`. False, with the answer sent, when too many run already. */
-  admit(response: ServerResponse): boolean;
+  admit(response: AnswerMessage): boolean;
   /** Serves a paused connection that speaks `protocol`; `first` is what was read of it to find that out. */
   serve(socket: Socket, protocol: Protocol, first: Buffer): void;
+  /** Has node's server read a paused connection, from `first` on, until it ends. */
+  readByNode(socket: Socket, first: Buffer): void;
   /** Answers with an error of our own in place of forwarding, and counts the request out. */
-  refuse(request: IncomingMessage, response: ServerResponse, startedAt: number, error: CodedError): void;
+  refuse(request: RequestMessage, response: AnswerMessage, startedAt: number, error: CodedError): void;
   /**
    * Has a connection that node's server does not know (any more) end with the listener, as long as it is kept. The returned
    * function lets go of it, for when the server takes it back.
@@ -76,16 +79,28 @@ export interface ListenerLimits {
   readonly bodyIdleMs?: number;
 }
 
+/** Serves a request that came by HTTP/1. `keeper`: whom its exchange tells. */
+export type RequestHandler = (request: RequestMessage, response: AnswerMessage, keeper: ExchangeKeeper) => void;
+
+/** Reads connections that speak HTTP/1, and ends those that are left. */
+export interface Http1Reader {
+  accept(listener: Listener, socket: Socket, first: Buffer): void;
+  drain(): void;
+  cut(): void;
+}
+
 export interface ListenerOptions {
   readonly direction: Direction;
   readonly metrics: HttpMetrics;
   readonly log: Log;
   readonly limits: ListenerLimits;
-  onRequest(request: IncomingMessage, response: ServerResponse): void;
+  readonly onRequest: RequestHandler;
   /** A handshake that leaves HTTP, on a connection on which no answer is owed. */
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** CONNECT likewise; without it, the connection ends. */
   onConnect?(request: IncomingMessage, socket: Socket, head: Buffer): void;
+  /** Reads HTTP/1 first, and hands to node's server what it does not read itself. Without it, that reads everything. */
+  readonly http1?: Http1Reader;
   /** Connections that speak HTTP/2. */
   readonly http2: {
     accept(listener: Listener, socket: Socket): void;
@@ -94,12 +109,12 @@ export interface ListenerOptions {
   };
 }
 
-const HEAD_MS = 30_000;
-const BODY_IDLE_MS = 60_000;
-/** How often node looks for heads that take too long. */
-const HEAD_CHECK_MS = 5_000;
+export const HEAD_MS = 30_000;
+export const BODY_IDLE_MS = 60_000;
+/** How often readers look for heads that take too long. */
+export const HEAD_CHECK_MS = 5_000;
 /** Longer than the 60 s after which common load balancers close, so that they are the side that closes. */
-const KEEP_ALIVE_MS = 75_000;
+export const KEEP_ALIVE_MS = 75_000;
 /** How often a closing listener looks for connections that have become idle. */
 const CLOSE_CHECK_MS = 20;
 const BACKLOG = 1024;
@@ -110,7 +125,9 @@ const REQUESTS_MAX = 10_000;
 /** The server, not listening yet. */
 export function openListener(options: ListenerOptions): Listener {
   const { direction, metrics } = options;
-  const { server, readHttp1 } = openServer(options);
+  const { server, readHttp1 } = openServer(options, (request, response) =>
+    options.onRequest(request, response, listener),
+  );
   const exchanges = new Map<Socket, Set<Exchange>>();
   const kept = new Set<Duplex>();
   /** Connections that have not said yet what they speak. */
@@ -163,8 +180,14 @@ export function openListener(options: ListenerOptions): Listener {
     },
     serve(socket, protocol, first) {
       if (protocol === 'tls') return refuseTls(socket);
+      if (protocol === 'http2') {
+        socket.unshift(first);
+        options.http2.accept(this, socket);
+      } else if (options.http1 === undefined) this.readByNode(socket, first);
+      else options.http1.accept(this, socket, first);
+    },
+    readByNode(socket, first) {
       socket.unshift(first);
-      if (protocol === 'http2') return options.http2.accept(this, socket);
       socket.once('close', () => {
         const held = exchanges.get(socket);
         exchanges.delete(socket);
@@ -207,8 +230,10 @@ export function openListener(options: ListenerOptions): Listener {
         async close(graceMs) {
           isDraining = true;
           for (const socket of unknown) socket.destroy();
+          options.http1?.drain();
           options.http2.drain();
           await closeServer(server, graceMs, () => {
+            options.http1?.cut();
             options.http2.cut();
             for (const socket of kept) socket.destroy();
           });
@@ -235,10 +260,10 @@ export async function bind(server: Server, address: Address): Promise<{ readonly
 }
 
 /** `readHttp1`: node's own reader of connections, which gets those that speak no other protocol. */
-function openServer(options: ListenerOptions): {
-  readonly server: Server;
-  readonly readHttp1: (socket: Socket) => void;
-} {
+function openServer(
+  options: ListenerOptions,
+  serve: (request: IncomingMessage, response: ServerResponse) => void,
+): { readonly server: Server; readonly readHttp1: (socket: Socket) => void } {
   const { limits, log } = options;
   const headMs = limits.headMs ?? HEAD_MS;
   const server = createServer({
@@ -262,7 +287,7 @@ function openServer(options: ListenerOptions): {
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     if (hasBody(request)) watchBody(request, limits.bodyIdleMs ?? BODY_IDLE_MS);
     try {
-      options.onRequest(request, response);
+      serve(request, response);
     } catch (cause) {
       log.error({ err: cause }, 'a defect: a request could not be served');
       sendError(response, new CodedError('INTERNAL', 'The request could not be served', { retry: 'ask', cause }));

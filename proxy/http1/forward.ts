@@ -2,7 +2,6 @@
  * Carries a passage over HTTP/1: one request to an origin and its answer back. Bodies stream both ways under back-pressure, trailers
  * go along, and when either side breaks off, so does the other. A client never takes a cut answer for a whole one.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { CodedError } from '../../src/contract/errors.ts';
 import type { Instant } from '../../src/contract/transaction.ts';
@@ -11,7 +10,6 @@ import { whenAdmitted, type Admission, type Gate, type Passage, type Verdict } f
 import { codeOf, notJudged, replacementOf, sendAnswer, sendError, unansweredError } from '../http/errors.ts';
 import {
   answerHeaders,
-  hasBody,
   isEndless,
   sendInterim,
   trailerFields,
@@ -20,15 +18,16 @@ import {
   type RawHead,
 } from '../http/headers.ts';
 import type { Exchange, ExchangeKeeper } from '../http/listener.ts';
+import type { AnswerMessage, RequestMessage } from '../http/message.ts';
 import type { AnswerHandler, Origin, OriginRequest } from './origin.ts';
 import type { Http1Head } from './request-head.ts';
 import { metStaleConnection, triesAgain } from '../http/retry.ts';
-import { LimitedTry } from './try.ts';
+import { tryOf } from './try.ts';
 
 /** A request that came by HTTP/1 and is being served. */
 export interface Arrival {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: RequestMessage;
+  readonly response: AnswerMessage;
   readonly head: Http1Head;
   /** When the request arrived, in monotonic seconds. */
   readonly startedAt: number;
@@ -110,7 +109,7 @@ class RunningExchange implements Exchange, AnswerHandler {
       method: head.method,
       path: passage.path,
       headers: passage.headers,
-      body: hasBody(request) ? (head.kept ?? request) : null,
+      body: head.kept ?? head.stream,
     };
   }
 
@@ -123,13 +122,11 @@ class RunningExchange implements Exchange, AnswerHandler {
     this.isSent = true;
     const { headers } = this.arrival.request;
     const { body, path } = this.outgoing;
-    const { origin, timeoutMs, retry } = this.passage;
     const isRare =
       body === null
         ? path === '*'
         : !Buffer.isBuffer(body) && (headers.expect !== undefined || headers['trailer'] !== undefined);
-    const handler = timeoutMs === undefined && retry === undefined ? this : new LimitedTry(this, timeoutMs);
-    this.arrival.originOf(origin).dispatch(this.outgoing, handler, isRare);
+    this.arrival.originOf(this.passage.origin).dispatch(this.outgoing, tryOf(this, this.passage), isRare);
   }
 
   clientLeft(): void {
@@ -322,7 +319,7 @@ class RunningExchange implements Exchange, AnswerHandler {
   }
 
   /** `isLast`: nothing can follow on the connection. */
-  private answer(send: (response: ServerResponse, isLast: boolean) => void): void {
+  private answer(send: (response: AnswerMessage, isLast: boolean) => void): void {
     const { request, response, listener } = this.arrival;
     send(response, listener.isDraining() || (this.outgoing.body !== null && !request.complete));
     this.finish(response.headersSent ? response.statusCode : 0);

@@ -20,7 +20,7 @@ import { triesAgain } from '../http/retry.ts';
 import { grpcTimeoutMs, retryStatusOfGrpc } from './grpc.ts';
 import { fieldOf, trailersObject } from './head.ts';
 import { holdingOf, type Holding } from './holding.ts';
-import { StreamReset, type Http2AnswerHandler, type Http2Body, type Http2Origin } from './origin.ts';
+import { resetCodeOf, StreamReset, type Http2AnswerHandler, type Http2Body, type Http2Origin } from './origin.ts';
 import { respond, sendAnswer, sendError } from './own-answer.ts';
 import type { Http2Head } from './request-head.ts';
 
@@ -89,6 +89,7 @@ class Http2Exchange implements Http2AnswerHandler {
     const body = this.body();
     const isStreamed = body !== null && !Buffer.isBuffer(body);
     const [scheme, authority = ''] = passage.origin.split('://');
+    passage.gate?.interruptible?.((error) => this.giveUp(error));
     this.arrival.originOf(passage.origin).request(
       {
         head: {
@@ -194,11 +195,8 @@ class Http2Exchange implements Http2AnswerHandler {
     if (this.holding === undefined || this.state === 'over') return true;
     const room = this.holding.keep(chunk);
     if (this.state === 'held') return false;
-    if (room === 'refuse') {
-      const { abort, holding } = this;
-      this.fail(holding.overflow());
-      abort?.();
-    } else if (room === 'ask') this.ask();
+    if (room === 'refuse') this.giveUp(this.holding.overflow());
+    else if (room === 'ask') this.ask();
     return room === 'more';
   }
 
@@ -235,10 +233,8 @@ class Http2Exchange implements Http2AnswerHandler {
     }
     this.state = 'keeping';
     this.cancelTimer = at((now() + holding.patienceMs(this.patienceMs())) as Instant, () => {
-      if (this.state !== 'keeping') return;
-      if (holding.mayStream) return this.ask();
-      this.fail(holding.overflow());
-      this.abort?.();
+      if (this.state === 'keeping' && holding.mayStream) this.ask();
+      else this.giveUp(holding.overflow());
     });
     return true;
   }
@@ -361,6 +357,14 @@ class Http2Exchange implements Http2AnswerHandler {
     );
   }
 
+  /** Waits no longer for what the gate is to judge. */
+  private giveUp(error: CodedError): void {
+    if (this.state !== 'waiting' && this.state !== 'keeping') return;
+    const { abort } = this;
+    this.fail(error);
+    abort?.();
+  }
+
   /** A body that has been streamed is gone. */
   private mayTryAgain(status?: number): boolean {
     const { head } = this.arrival;
@@ -391,8 +395,4 @@ class Http2Exchange implements Http2AnswerHandler {
     if (!stream.readableFlowing) stream.resume();
     if (!this.arrival.head.isWhole) at((now() + LINGER_MS) as Instant, () => stream.close(NGHTTP2_NO_ERROR));
   }
-}
-
-function resetCodeOf(error: Error): number {
-  return error instanceof StreamReset && error.rstCode !== NGHTTP2_NO_ERROR ? error.rstCode : NGHTTP2_INTERNAL_ERROR;
 }

@@ -74,6 +74,22 @@ export function retryStatusOfGrpc(fields: readonly string[]): number {
   return code === String(FAILED_PRECONDITION) && fieldOf(fields, BARRIER_HEADER) === 'ongoing' ? 425 : 200;
 }
 
+/**
+ * Codes by which a service says that it has not done what it was asked for, and will not (statuscodes.md): INVALID_ARGUMENT, NOT_FOUND,
+ * ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE, UNIMPLEMENTED, UNAUTHENTICATED. The others come from
+ * libraries and broken connections too, or say "not now": the call may have taken effect.
+ */
+const REFUSALS: ReadonlySet<string> = new Set(['3', '5', '6', '7', '9', '10', '11', '12', '16']);
+
+/**
+ * True when a gRPC call was refused for good; undefined when `fields`, of the head and the trailers, have no status. A sidecar that answers
+ * FAILED_PRECONDITION because an earlier try is still being served refuses nothing.
+ */
+export function isRefusedOverGrpc(fields: readonly string[]): boolean | undefined {
+  const code = fieldOf(fields, 'grpc-status');
+  return code === undefined ? undefined : REFUSALS.has(code) && retryStatusOfGrpc(fields) === 200;
+}
+
 /** How many milliseconds in one of the units of `grpc-timeout`. */
 const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 

@@ -39,8 +39,10 @@ const GRPC_BYTES_MAX = 4 * 1024 * 1024 + 1024;
 
 /** Holds an answer for `gate`. `toGrpc`: the client speaks gRPC. */
 export function holdingOf(gate: Gate, toGrpc: boolean, status: number, head: AnswerHead, isWhole: boolean): Holding {
-  const speaksGrpc = toGrpc && status === 200 && isGrpc(fieldOf(head.headers, 'content-type'));
-  return speaksGrpc ? new GrpcHolding(gate, head, isWhole) : new PlainHolding(gate, status, head, isWhole);
+  if (!toGrpc || status !== 200) return new PlainHolding(gate, status, head, isWhole);
+  if (isGrpc(fieldOf(head.headers, 'content-type'))) return new GrpcHolding(gate, head, isWhole);
+  // Its client takes it for a failure (PROTOCOL-HTTP2.md, Responses): it must not be judged a success here.
+  return new PlainHolding(gate, httpStatusOfGrpc(undefined), head, isWhole);
 }
 
 class PlainHolding implements Holding {

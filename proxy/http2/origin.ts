@@ -54,6 +54,11 @@ export class StreamReset extends Error {
   }
 }
 
+/** With which code a stream ends whose other side broke off with `error`: with its own where it gave one. */
+export function resetCodeOf(error: Error): number {
+  return error instanceof StreamReset && error.rstCode !== NGHTTP2_NO_ERROR ? error.rstCode : NGHTTP2_INTERNAL_ERROR;
+}
+
 /** Most connections to one origin. When all carry what they take, requests wait in order for a stream to end. */
 const SESSIONS_MAX = 16;
 
@@ -120,7 +125,8 @@ class Pool {
   }
 }
 
-const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
+const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } =
+  constants;
 const TRIES_MAX = 2;
 
 /** A request and its answer, on one stream; on a second one when the first was refused before anybody saw it. */

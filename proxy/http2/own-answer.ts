@@ -3,7 +3,7 @@ import type { ServerHttp2Stream } from 'node:http2';
 import type { CodedError } from '../../src/contract/errors.ts';
 import { ERROR_SOURCE_HEADER } from '../../src/contract/propagation.ts';
 import type { OwnAnswer } from '../http/admission.ts';
-import { errorAnswer } from '../http/errors.ts';
+import { errorAnswer, ownHeaders } from '../http/errors.ts';
 import { fieldOf, trailersObject } from './head.ts';
 import { framed, grpcCodeOf, grpcCodeOfError, grpcMessage, isGrpc, splitStatus } from './grpc.ts';
 
@@ -32,13 +32,8 @@ export function sendError(
 export function sendAnswer(stream: ServerHttp2Stream, answer: OwnAnswer, asker: Asker): void {
   if (asker.isGrpc) return sendGrpcAnswer(stream, answer);
   const { status, body } = answer;
-  const headers = [...answer.headers];
-  const isBodyless = asker.method === 'HEAD' || status === 204 || status === 304;
-  if (!isBodyless && fieldOf(headers, 'content-length') === undefined) {
-    headers.push('content-length', String(body.byteLength));
-  }
-  const isWhole = isBodyless || body.byteLength === 0;
-  respond(stream, [':status', String(status), ...headers], isWhole);
+  const isWhole = asker.method === 'HEAD' || status === 204 || status === 304 || body.byteLength === 0;
+  respond(stream, [':status', String(status), ...ownHeaders(answer)], isWhole);
   if (!isWhole) stream.end(body);
 }
 
@@ -57,7 +52,7 @@ export function respond(
 function sendGrpcAnswer(stream: ServerHttp2Stream, answer: OwnAnswer): void {
   const contentType = fieldOf(answer.headers, 'content-type');
   const { status, metadata } = splitStatus(answer.headers);
-  const added = without(metadata, /^(?:content-length|content-type)$/);
+  const added = without(metadata, /^(?:content-length|content-type|transfer-encoding|trailer)$/);
   if (answer.status < 200 || answer.status > 299) {
     const code = fieldOf(status, 'grpc-status');
     if (code === undefined) return sendStatus(stream, grpcCodeOf(answer.status), messageIn(answer.body), added);

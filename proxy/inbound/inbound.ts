@@ -1,5 +1,5 @@
 /** The listener in front of the application: begins global transactions, joins those that callers bring, forwards the rest. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
 import { CodedError } from '../../src/contract/errors.ts';
 import { BRANCH_HEADER, OPERATION_HEADER } from '../../src/contract/propagation.ts';
@@ -11,6 +11,7 @@ import type { ActiveRequests } from '../binding/active-requests.ts';
 import { openCarriers, traceIdOf, valuesOf, type Carriers, type HeaderBinding } from '../binding/from-headers.ts';
 import type { OperationOf } from '../branch/barrier.ts';
 import { carry } from '../http1/forward.ts';
+import { openLane } from '../http1/lane/lane.ts';
 import { openOrigin, type Origin } from '../http1/origin.ts';
 import { Http1Head } from '../http1/request-head.ts';
 import { openHttp2Origin } from '../http2/origin.ts';
@@ -23,7 +24,13 @@ import type { BeginRule } from '../transaction/begin.ts';
 import { openDesk, type Desk } from './begin.ts';
 import { sendRawError } from '../http/errors.ts';
 import { requestHeaders } from '../http/headers.ts';
-import { openListener, type Listener, type ListenerLimits, type Listening } from '../http/listener.ts';
+import {
+  openListener,
+  type Listener,
+  type ListenerLimits,
+  type Listening,
+  type RequestHandler,
+} from '../http/listener.ts';
 import type { HttpMetrics } from '../http/metrics.ts';
 import { compileRoutes, routeOf, type Routed, type RouteTable } from '../routes/paths.ts';
 import type { WorkflowDesk } from '../workflow/desk.ts';
@@ -72,19 +79,20 @@ export async function startInbound(parts: InboundParts): Promise<Listening> {
     }),
     originOf: () => forHttp2,
   });
-  const serve = (request: IncomingMessage, response: ServerResponse): void => {
+  const serve: RequestHandler = (request, response, keeper) => {
     const startedAt = monotonicSeconds();
     if (!listener.admit(response)) return;
     const headers = requestHeaders(request, true);
-    if (headers instanceof CodedError) return listener.refuse(request, response, startedAt, headers);
+    if (headers instanceof CodedError) return keeper.refuse(request, response, startedAt, headers);
     const head = new Http1Head(request, response, headers);
-    carry({ listener, request, response, startedAt, head, originOf }, inbound.admit(head));
+    carry({ listener: keeper, request, response, startedAt, head, originOf }, inbound.admit(head));
   };
   const listener: Listener = openListener({
     direction: 'inbound',
     metrics: parts.metrics,
     log: parts.log,
     limits: parts.limits,
+    http1: openLane(parts.limits, parts.log, serve),
     http2,
     onRequest: serve,
     onUpgrade: (request, socket, head) => {

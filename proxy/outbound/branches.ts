@@ -16,7 +16,7 @@ import type { Log } from '../../src/platform/log.ts';
 import { newId } from '../../src/platform/random.ts';
 import type { Admission, Gate, HeldAnswer, Passage, Verdict } from '../http/admission.ts';
 import { abandon, pause } from '../transaction/decide.ts';
-import { enlistmentOf, isRefusal, isSuccess, type Enlistment, type RoutedCall } from './enlistment.ts';
+import { enlistmentOf, isRefused, isSuccess, type Enlistment, type RoutedCall } from './enlistment.ts';
 import { openGates } from './gates.ts';
 
 export interface BranchesParts {
@@ -127,9 +127,9 @@ export function openBranches(parts: BranchesParts): Branches {
       const complete = (answer: HeldAnswer): Promise<Verdict> => completed(call, identity, branch, answer);
       // A refusal is recorded before it changes the branch: a later run, which finds the record, changes it again.
       const gate = chained([
-        route.needs.response ? answerGate(isSuccess, complete, parts.bodyBytesMax) : undefined,
+        route.needs.response ? answerGate(({ status }) => isSuccess(status), complete, parts.bodyBytesMax) : undefined,
         step?.gate,
-        isTcc ? answerGate(isRefusal, complete) : undefined,
+        isTcc ? answerGate((answer) => isRefused(route, answer), complete) : undefined,
       ]);
       const sent: Passage = {
         ...passage,
@@ -165,15 +165,15 @@ const PASS: Verdict = { kind: 'pass', headers: [] };
 /** The longest part of a URL in the name of a branch, which has 200 characters. */
 const SHOWN_MAX = 90;
 
-/** Asks for a verdict about answers of some statuses, and lets the others through. */
+/** Asks for a verdict about some answers, and lets the others through. */
 function answerGate(
-  isAsked: (status: number) => boolean,
+  isAsked: (answer: HeldAnswer) => boolean,
   ask: (answer: HeldAnswer) => Promise<Verdict>,
   keeps?: number,
 ): Gate {
   return {
     ...(keeps === undefined ? {} : { keeps }),
-    answered: (answer) => (isAsked(answer.status) ? ask(answer) : Promise.resolve(PASS)),
+    answered: (answer) => (isAsked(answer) ? ask(answer) : Promise.resolve(PASS)),
     failed: () => Promise.resolve([]),
     clientLeft: () => undefined,
   };

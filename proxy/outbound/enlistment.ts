@@ -4,6 +4,7 @@ import type { EnlistRequest, OperationRequest } from '../../src/contract/message
 import type { BranchId, Gid, Operation as OperationName } from '../../src/contract/transaction.ts';
 import { valuesOf } from '../binding/from-headers.ts';
 import type { HeldAnswer } from '../http/admission.ts';
+import { isRefusedOverGrpc } from '../http2/grpc.ts';
 import type { Operation, Route } from '../routes/route.ts';
 import { fill, parseRawJson, type Placeholder, type Source, type Template, type ValueOf } from '../routes/template.ts';
 
@@ -43,9 +44,13 @@ export function isSuccess(status: number): boolean {
   return status >= 200 && status <= 299;
 }
 
-/** True when a call is refused for good: there is nothing to confirm, even where the program goes on without it. */
-export function isRefusal(status: number): boolean {
-  return !isSuccess(status) && status < 500 && status !== 425 && status !== 429;
+/**
+ * True when a call of `route` is refused for good: there is nothing to confirm, even where the program goes on without it. Over gRPC its
+ * status says so, which came with the trailers; an answer without one is some gateway's.
+ */
+export function isRefused({ pattern }: Pick<Route, 'pattern'>, { status, headers }: HeldAnswer): boolean {
+  const overGrpc = pattern.isGrpc ? isRefusedOverGrpc(headers) : undefined;
+  return overGrpc ?? (!isSuccess(status) && status < 500 && status !== 425 && status !== 429);
 }
 
 /** On an operation that is asked for without what the answer would have said: the call was never answered, or not with success. */
@@ -78,9 +83,9 @@ export function enlistmentOf(
   const filler = new Filler(call, known);
   const operations: Partial<Record<OperationName, string>> = {};
   const requests: Partial<Record<OperationName, OperationRequest>> = {};
-  const isRefused = known.answer !== undefined && isRefusal(known.answer.status);
+  const isNothingToConfirm = known.answer !== undefined && isRefused(call.route, known.answer);
   for (const [name, operation] of rule.kind === 'plain' ? [] : Object.entries(rule.operations)) {
-    if (name === 'confirm' && isRefused) {
+    if (name === 'confirm' && isNothingToConfirm) {
       operations[name] = NOTHING_TO_DO;
       continue;
     }

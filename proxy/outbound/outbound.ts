@@ -2,18 +2,26 @@
  * The listener between the application and the services it calls. It is used as a forward proxy (absolute-form requests and
  * CONNECT) or through plain base URLs, `http://127.0.0.1:9701/<name>/…`.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { LookupFunction } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CodedError } from '../../src/contract/errors.ts';
 import { monotonicSeconds } from '../../src/platform/clock.ts';
 import { sendRawError } from '../http/errors.ts';
 import { requestHeaders } from '../http/headers.ts';
-import { openListener, type Listener, type ListenerLimits, type Listening } from '../http/listener.ts';
+import {
+  openListener,
+  type Listener,
+  type ListenerLimits,
+  type Listening,
+  type RequestHandler,
+} from '../http/listener.ts';
+import type { AnswerMessage, RequestMessage } from '../http/message.ts';
 import type { HttpMetrics } from '../http/metrics.ts';
 import { openTunnels } from '../http/tunnel.ts';
 import { openUpgrades } from '../http/upgrade.ts';
 import { carry } from '../http1/forward.ts';
+import { openLane } from '../http1/lane/lane.ts';
 import { openOrigin, type Origin } from '../http1/origin.ts';
 import { Http1Head } from '../http1/request-head.ts';
 import { openHttp2Origin, type Http2Origin } from '../http2/origin.ts';
@@ -53,18 +61,18 @@ export async function startOutbound(parts: OutboundParts): Promise<Listening> {
     originOf: (url) => http2Origins.of(url),
   });
 
-  const headOf = (request: IncomingMessage, response: ServerResponse | undefined): Http1Head | CodedError => {
+  const headOf = (request: RequestMessage, response: AnswerMessage | undefined): Http1Head | CodedError => {
     const authority = tunnels.targetOf(request.socket);
     // The caller's Host may name the proxy, and is outranked by the absolute form (RFC 9112 §3.2.2).
     const headers = requestHeaders(request, authority !== undefined && request.url?.startsWith('/') === true);
     return headers instanceof CodedError ? headers : new Http1Head(request, response, headers, authority);
   };
-  const serve = (request: IncomingMessage, response: ServerResponse): void => {
+  const serve: RequestHandler = (request, response, keeper) => {
     const startedAt = monotonicSeconds();
     if (!listener.admit(response)) return;
     const head = headOf(request, response);
-    if (head instanceof CodedError) return listener.refuse(request, response, startedAt, head);
-    carry({ listener, request, response, startedAt, head, originOf }, calls.admit(head));
+    if (head instanceof CodedError) return keeper.refuse(request, response, startedAt, head);
+    carry({ listener: keeper, request, response, startedAt, head, originOf }, calls.admit(head));
   };
   const upgrade = (request: IncomingMessage, socket: Duplex, first: Buffer): void => {
     const head = headOf(request, undefined);
@@ -80,6 +88,7 @@ export async function startOutbound(parts: OutboundParts): Promise<Listening> {
     metrics: parts.metrics,
     log: parts.log,
     limits: parts.limits,
+    http1: openLane(parts.limits, parts.log, serve),
     http2,
     onRequest: serve,
     onUpgrade: upgrade,

@@ -36,7 +36,7 @@ const QUESTIONS_AT_ONCE = 8;
 const UNKNOWN_DAYS = 31;
 
 /** One reading and one writing have snapshots of their own: the reading sees what the writing has waited for. */
-const READ_COMMITTED = '-c default_transaction_isolation=read\\ committed';
+const SETTINGS = '-c default_transaction_isolation=read\\ committed -c default_transaction_read_only=off';
 
 const INSERT = `INSERT INTO atomesh.barrier (trans_type, gid, branch_id, op, barrier_id, reason)
 VALUES ($1, $2, $3, $4, '01', $5) ON CONFLICT ON CONSTRAINT uniq_barrier DO NOTHING`;
@@ -218,7 +218,7 @@ function openPool(options: BarrierOptions, max: number): pg.Pool {
     lock_timeout: lockTimeoutMs,
     statement_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs + SILENCE_MS_MAX,
-    options: READ_COMMITTED,
+    options: SETTINGS,
     ...connection,
     application_name: 'atomesh barrier',
   });

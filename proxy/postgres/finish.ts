@@ -1,9 +1,11 @@
 /** The second phase of undo branches in one database, with credentials of its own: commit in groups, rollback one by one. */
 import pg from 'pg';
-import type { Gid } from '../../src/contract/transaction.ts';
+import type { Gid, Resolution } from '../../src/contract/transaction.ts';
 import type { Log } from '../../src/platform/log.ts';
 import type { Dirt, Finisher, FinishResult } from '../branch/finish.ts';
-import { DirtyBranch, restoreBranch } from './undo/restore.ts';
+import { rowsInTheWay, type RowsInTheWay } from './rollback/diagnosis.ts';
+import { DirtyBranch } from './rollback/records.ts';
+import { forgetBranch, restoreBranch } from './undo/restore.ts';
 
 export interface FinisherOptions {
   readonly connection: pg.PoolConfig;
@@ -21,6 +23,9 @@ const GROUPS_AT_ONCE = 3;
 const CONNECTIONS_MAX = 6;
 /** The server ends a statement by itself first; a connection that is silent for this much longer is given up. */
 const SILENCE_MS_MAX = 3_000;
+
+/** A database or a role may say that every transaction begins as one that only reads. */
+const READ_WRITE = '-c default_transaction_read_only=off';
 
 /** Opens a finisher on a small pool of connections. Connections are made when needed. */
 export function createFinisher(options: FinisherOptions): Finisher {
@@ -51,6 +56,7 @@ class PoolFinisher implements Finisher {
       statement_timeout: statementTimeoutMs,
       query_timeout: statementTimeoutMs + SILENCE_MS_MAX,
       application_name: 'atomesh second phase',
+      options: READ_WRITE,
       ...options.connection,
     });
     this.#pool.on('error', (error) =>
@@ -131,18 +137,27 @@ class PoolFinisher implements Finisher {
     }
   }
 
-  async rollback(gid: Gid, resource: string): Promise<FinishResult> {
+  async rollback(gid: Gid, resource: string, resolution?: Resolution): Promise<FinishResult> {
+    const branch = { gid, resource };
     try {
       if (!(await this.#fence(gid, resource))) return endedOtherwise('committed');
-      const rows = await this.#restore(gid, resource);
+      if (resolution === 'keep-current') {
+        const records = await this.#inTransaction((client) => forgetBranch(client, branch));
+        this.#log.warn({ ...branch, resolution, records }, 'rows of a dirty branch were kept as they are');
+        return { result: 'success', detail: `${records} undo records forgotten` };
+      }
+      const how = resolution === undefined ? 'verified' : 'forced';
+      const rows = await this.#inTransaction((client) => restoreBranch(client, branch, how));
+      if (how === 'forced') this.#log.warn({ ...branch, resolution, rows }, 'rows of a dirty branch were overwritten');
       return { result: 'success', detail: `${rows} rows restored` };
     } catch (error) {
       if (error instanceof DirtyBranch) {
+        const dirt = { ...error.dirt, ...(await this.#rowsInTheWay(gid, resource)) };
         this.#log.error(
           { gid, resource, reason: error.dirt.reason, table: error.dirt.table },
           'branch is dirty: nothing was restored',
         );
-        return { result: 'dirty', detail: diagnosis(error.dirt), dirt: error.dirt };
+        return { result: 'dirty', detail: diagnosis(dirt), dirt };
       }
       return failureOf(error);
     }
@@ -162,14 +177,26 @@ class PoolFinisher implements Finisher {
     return rows[0]?.state === 'rolled_back';
   }
 
-  async #restore(gid: Gid, resource: string): Promise<number> {
+  /** For the operator alone: that it cannot be read changes nothing. */
+  async #rowsInTheWay(gid: Gid, resource: string): Promise<Partial<RowsInTheWay>> {
+    try {
+      const found = await this.#inTransaction((client) => rowsInTheWay(client, { gid, resource }));
+      if (found === undefined || found.rows.length + found.rowsMore === 0) return {};
+      return { rows: found.rows, ...(found.rowsMore === 0 ? {} : { rowsMore: found.rowsMore }) };
+    } catch (error) {
+      this.#log.info({ gid, resource, err: (error as Error).message }, 'the rows in the way could not be told apart');
+      return {};
+    }
+  }
+
+  async #inTransaction<T>(work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
     const client = await this.#pool.connect();
     let broken: Error | undefined;
     try {
       await client.query('BEGIN');
-      const rows = await restoreBranch(client, gid, resource);
+      const value = await work(client);
       await client.query('COMMIT');
-      return rows;
+      return value;
     } catch (error) {
       // What the server has not said itself came from a connection that is lost or silent: another statement would wait as long.
       if (error instanceof pg.DatabaseError || error instanceof DirtyBranch) {

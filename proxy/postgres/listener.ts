@@ -12,14 +12,19 @@ import type { SqlEvent } from '../sql/event.ts';
 import type { Planner } from '../sql/planner.ts';
 import type { Refusal } from '../sql/statement.ts';
 import { workKey, type Work } from '../sql/work.ts';
+import { createEntrance } from './login/entrance.ts';
+import { isBindingCut } from './login/channel-binding.ts';
+import { warnOfOpenKey } from './login/listen-tls.ts';
+import { createManager, type ManagedLogin } from './login/manager.ts';
 import { hangUp } from './relay/hang-up.ts';
 import { relay } from './session/connection.ts';
 import type { OpenSession, SessionOperations } from './relay/open-session.ts';
-import { gidAtStartup } from './session/refusals.ts';
+import { gidAtStartup, sidecarFailed } from './session/refusals.ts';
 import { namesGidSetting } from './session/statements.ts';
 import { errorFrame } from './session/conversation.ts';
+import type { Preparation } from './xa/preparation.ts';
 import { connectUpstream, UpstreamFault } from './upstream.ts';
-import { createStartupReader, encodeStartupPacket, type CancelRequest } from './wire/startup.ts';
+import { encodeStartupPacket, type CancelRequest, type StartupMessage } from './wire/startup.ts';
 
 export interface PostgresListenerOptions {
   readonly database: DatabaseOptions;
@@ -31,6 +36,8 @@ export interface PostgresListenerOptions {
   readonly createPlanner: () => Planner;
   readonly traces: ServedTraces;
   readonly operations: SessionOperations;
+  /** Undefined where no local transaction is prepared. */
+  readonly preparation: Preparation | undefined;
   readonly count: (what: SqlEvent) => void;
   readonly log: Log;
 }
@@ -49,7 +56,6 @@ export interface PostgresListener {
   close(graceMs: number): Promise<void>;
 }
 
-const STARTUP_MS_MAX = 60_000;
 /** How long a server may take to close the connection that a cancel request came on. */
 const CANCEL_MS_MAX = 10_000;
 /** How often a statement is cancelled whose global transaction was rolled back, and the milliseconds between. */
@@ -58,16 +64,36 @@ const CANCEL_AGAIN_MS = 100;
 /** Connections beyond the sessions: those that are starting, and cancel requests, which come even when no session is free. */
 const STARTING_MAX = 1000;
 const CLOSE_CHECK_MS = 50;
-const NO = Buffer.from('N');
+const NOTHING = Buffer.alloc(0);
 
 /** Listens at `database.listen`. */
 export async function startPostgresListener(options: PostgresListenerOptions): Promise<PostgresListener> {
   const connections = new Set<OpenSession>();
   const sockets = new Set<Socket>();
-  /** Those that are no session yet. */
-  const starting = new Set<Socket>();
   let opening = 0;
   let isClosing = false;
+
+  const { tls } = options.database;
+  if (tls.key !== undefined) warnOfOpenKey(tls.key, options.log);
+  const entrance = createEntrance({
+    database: options.database,
+    onStartup: (client, message, bytes, rest) =>
+      void open(client, message, bytes, rest).catch((error: unknown) => {
+        options.log.error({ err: error }, 'a database session did not come about');
+        entrance.refuse(client, sidecarFailed);
+      }),
+    onCancel: (client, request) => void forwardCancel(client, request),
+    onProtocolError: () => options.count('protocol-error'),
+    log: options.log,
+  });
+  const manager =
+    options.database.auth.mode === 'managed'
+      ? createManager({
+          database: options.database,
+          turnAway: (client, error) => entrance.turnAway(client, error),
+          log: options.log,
+        })
+      : undefined;
 
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
     sockets.add(client);
@@ -76,84 +102,37 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
     if (isClosing) return hangUp(client, errorFrame(shuttingDown, 'FATAL'));
     if (sockets.size > options.sessionsMax + STARTING_MAX)
       return hangUp(client, errorFrame(tooManySessions(options.sessionsMax), 'FATAL'));
-    return serveStartup(client);
+    return entrance.enter(client);
   });
 
-  function serveStartup(client: Socket): void {
-    const reader = createStartupReader();
-    const cancelTimer = at((now() + STARTUP_MS_MAX) as Instant, () => client.destroy());
-    starting.add(client);
-    const giveUp = (): void => void client.destroy();
-    const onClose = (): void => {
-      cancelTimer();
-      starting.delete(client);
-    };
-    /** Nothing more is read from this client here. */
-    const leave = (): void => {
-      cancelTimer();
-      client.off('data', onData).off('end', giveUp).pause();
-    };
-    const onData = (chunk: Buffer): void => {
-      const startup = reader.push(chunk);
-      if (startup === undefined) return undefined;
-      if (startup.kind === 'fault') {
-        leave();
-        options.count('protocol-error');
-        return refuse(client, {
-          code: startup.code,
-          message: startup.message,
-          hint: 'This port speaks the PostgreSQL protocol.',
-        });
-      }
-      if (startup.kind === 'direct-tls') {
-        leave();
-        return refuse(client, noTls);
-      }
-      const { packet } = startup;
-      switch (packet.kind) {
-        case 'ssl-request':
-        case 'gssenc-request':
-          client.write(NO);
-          return undefined;
-        case 'cancel-request':
-          leave();
-          return void forwardCancel(client, packet);
-        case 'startup':
-          leave();
-          if (packet.parameters.some(([name, value]) => namesGidSetting(`${String(name)} ${String(value)}`))) {
-            return refuse(client, gidAtStartup);
-          }
-          return void open(client, startup.bytes, startup.rest);
-      }
-    };
-    client.on('data', onData).once('end', giveUp).once('close', onClose);
-  }
-
-  function refuse(client: Socket, refusal: Refusal): void {
-    starting.delete(client);
-    hangUp(client, errorFrame(refusal, 'FATAL'));
-  }
-
-  async function open(client: Socket, bytes: Buffer, rest: Buffer): Promise<void> {
-    if (connections.size + opening >= options.sessionsMax) return refuse(client, tooManySessions(options.sessionsMax));
+  async function open(client: Socket, message: StartupMessage, bytes: Buffer, rest: Buffer): Promise<void> {
+    if (message.parameters.some(([name, value]) => namesGidSetting(`${String(name)} ${String(value)}`))) {
+      return entrance.refuse(client, gidAtStartup);
+    }
+    const login = manager === undefined ? undefined : await manager.logIn(client, message, rest);
+    if (manager !== undefined && login === undefined) return undefined;
+    if (connections.size + opening >= options.sessionsMax) {
+      return entrance.refuse(client, tooManySessions(options.sessionsMax));
+    }
     opening += 1;
-    const upstream = await reach(client);
-    opening -= 1;
+    const upstream = await lead(client, login).finally(() => (opening -= 1));
     if (upstream === undefined) return undefined;
     // It was refused meanwhile, or has gone.
-    if (!starting.delete(client)) return void upstream.destroy();
-    upstream.write(bytes);
-    const connection = relay(client, upstream, rest, {
+    if (!entrance.letIn(client)) return void upstream.destroy();
+    if (login === undefined) upstream.write(bytes);
+    else client.write(login.welcome);
+    const connection = relay(client, upstream, login === undefined ? rest : NOTHING, {
       resource: options.resource,
       planner: options.createPlanner(),
       enlistment: options.enlistment,
       holders: options.holders,
       lockTimeoutMs: options.database.lockTimeout,
       statementBytesMax: options.statementBytesMax,
-      stripsChannelBinding: options.database.tls.mode !== 'disable',
+      stripsChannelBinding: login === undefined && isBindingCut(client, upstream),
       stripsComments: options.database.stripComments,
       traces: options.traces,
       operations: options.operations,
+      preparation: options.preparation,
       count: options.count,
       log: options.log,
     });
@@ -164,6 +143,14 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
     return undefined;
   }
 
+  /** A connection to the server on which the login can go on, or a managed one is done; undefined when the client was told why not. */
+  async function lead(client: Socket, login: ManagedLogin | undefined): Promise<Socket | undefined> {
+    const upstream = await reach(client);
+    if (upstream === undefined || login === undefined || (await login.goOn(upstream))) return upstream;
+    upstream.destroy();
+    return undefined;
+  }
+
   /** A connection to the server; undefined when there is none, which the client has been told. */
   async function reach(client: Socket): Promise<Socket | undefined> {
     try {
@@ -171,7 +158,7 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
     } catch (error) {
       const reason = error instanceof UpstreamFault ? error.message : 'cannot reach the database';
       options.log.warn({ database: options.database.name, err: error }, reason);
-      refuse(client, {
+      entrance.refuse(client, {
         code: '08001',
         message: reason,
         hint: 'Check databases[].upstream and databases[].tls of the sidecar, and that the database is up.',
@@ -182,7 +169,6 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
 
   /** A cancel request comes on a connection of its own, and is answered by closing it. */
   async function forwardCancel(client: Socket, request: CancelRequest): Promise<void> {
-    starting.delete(client);
     const target = [...connections].find(
       ({ key }) => key?.processId === request.processId && key.secret.equals(request.secret),
     );
@@ -243,7 +229,7 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
     async close(graceMs) {
       isClosing = true;
       const closed = new Promise((resolve) => server.close(resolve));
-      for (const client of starting) refuse(client, shuttingDown);
+      entrance.close(shuttingDown);
       const end = monotonicSeconds() + graceMs / 1000;
       while (sockets.size > 0 && monotonicSeconds() < end) {
         for (const connection of connections) if (connection.isIdle) connection.terminate(shuttingDown);
@@ -278,12 +264,6 @@ function tooManySessions(sessionsMax: number): Refusal {
     hint: 'Close sessions, or raise limits.sessions in the sidecar configuration.',
   };
 }
-
-const noTls: Refusal = {
-  code: '08004',
-  message: 'this listener does not take TLS connections',
-  hint: 'Connect without TLS (sslmode=disable): the sidecar stands on the same host, and encrypts towards the database itself.',
-};
 
 const shuttingDown: Refusal = {
   code: '57P01',

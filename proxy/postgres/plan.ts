@@ -3,13 +3,25 @@ import { assert } from '../../src/platform/assert.ts';
 import type { Planned, PlannedStatement, Planner, SessionSettings } from '../sql/planner.ts';
 import type { StatementPlan } from '../sql/statement.ts';
 import type { Work } from '../sql/work.ts';
-import { FACTS_SQL, factKey, factsParameters, readFacts, type FunctionFacts, type RelationFacts } from './catalog.ts';
+import {
+  factKey,
+  factsParameters,
+  readFacts,
+  type FunctionFacts,
+  type PreparedName,
+  type RelationFacts,
+} from './catalog.ts';
+import { FACTS_SQL } from './catalog-sql.ts';
+import { lockingRead } from './locks/reads.ts';
 import { parse, type ParsedStatement } from './parse.ts';
 import { planChange } from './undo/change.ts';
 import { classify, type Class } from './undo/classify.ts';
 import { changeInOperation, inOperation } from './operation/classify.ts';
+import { executedStatement, planExecute, type Executed } from './undo/text/execute.ts';
+import { classifyRecorded, planRecorded, recordedClass } from './triggers/plan.ts';
 import { refuse, refuseAs, refuseHard } from './undo/refusal.ts';
-import { children, references, stringConstant, text, type QualifiedName } from './tree.ts';
+import { SegmentedCache } from './segmented-cache.ts';
+import { children, references, stringConstant, text, type QualifiedName, type References } from './tree.ts';
 
 export interface PlannerOptions {
   /** `none`: every change that would have to be captured is refused. Inside an operation nothing is captured. */
@@ -18,6 +30,8 @@ export interface PlannerOptions {
   readonly carriesBarrier: boolean;
   /** Most rows that one statement may change. */
   readonly maxRows: number;
+  /** Who writes the images: statements that are rewritten (the default), or triggers of the tables. */
+  readonly capture?: 'statements' | 'triggers';
 }
 
 /**
@@ -28,9 +42,10 @@ const FACT_AGE_MS_MAX = 60_000;
 /** Unsafe functions whose effect does not end with the transaction that calls them. */
 const LEAVES_THE_TRANSACTION =
   /^(?:dblink|pg_file_|pg_create_|pg_drop_|pg_replication_|pg_logical_emit_message|pg_import_|pg_export_snapshot|pg_restore_|pg_clear_|binary_upgrade_)/;
+/** Unsafe functions that change what has no triggers. */
+const LARGE_OBJECTS = /^lo(?:_|write)/;
 const FACTS_MAX = 5_000;
-const PLANS_MAX = 1_000;
-const PLAN_BYTES_MAX = 8 * 1024 * 1024;
+const PLANS = { entries: 1_000, bytes: 8 * 1024 * 1024 };
 /** In front of a text in the cache: its plans are those inside an operation. No text has this character. */
 const OPERATION = '\0';
 
@@ -44,19 +59,13 @@ interface Known<T> {
   readonly until: number;
 }
 
-interface CachedPlan {
-  readonly planned: Planned;
-  readonly until: number;
-  readonly bytes: number;
-}
-
 class SessionPlanner implements Planner {
   readonly #options: PlannerOptions;
   readonly #relations = new Map<string, Known<RelationFacts | 'missing'>>();
   readonly #functions = new Map<string, Known<FunctionFacts>>();
-  /** In the order of last use. */
-  readonly #plans = new Map<string, CachedPlan>();
-  #planBytes = 0;
+  /** What the names of EXECUTE stand for, from the answer of the server to the statement that is planned next, and no longer. */
+  readonly #prepared = new Map<string, PreparedName>();
+  readonly #plans = new SegmentedCache<string, Planned>(PLANS);
   #searchPath: string | undefined;
   /** A statement was planned that may set the search path: the end of a transaction, or of a part of it, may set it back. */
   #isPathOpen = false;
@@ -70,7 +79,7 @@ class SessionPlanner implements Planner {
     if (unreadable !== undefined) return whole(text, unreadable);
     this.#followSearchPath(settings.get('search_path'));
     const key = work === 'undo' ? text : `${OPERATION}${text}`;
-    const cached = this.#cached(key, nowMs);
+    const cached = this.#plans.get(key, nowMs);
     if (cached !== undefined) return cached;
     const parsed = parse(text);
     if (parsed.kind === 'syntax-error') {
@@ -86,22 +95,28 @@ class SessionPlanner implements Planner {
       );
     }
     const classes = parsed.statements.map((statement) =>
-      work === 'undo' ? classify(statement) : inOperation(statement, this.#options.carriesBarrier),
+      work === 'undo' ? this.#classify(statement) : inOperation(statement, this.#options.carriesBarrier),
     );
-    const needed = this.#needed(parsed.statements, classes, nowMs);
+    const executed = parsed.statements.map((statement, index) => this.#executed(statement, classes[index]));
+    const needed = this.#needed([...classes, ...executed.flatMap((each) => each?.found ?? [])], nowMs);
     if (needed !== undefined) return needed;
+    this.#prepared.clear();
+    const run = parsed.statements.map((statement, index) => executed[index]?.statement ?? statement);
     const major = Number.parseInt(settings.get('server_version') ?? '', 10);
     const plans = parsed.statements.map((statement, index) => {
       const found = classes[index];
       assert(found !== undefined, 'every statement was classified');
-      const plan = work === 'undo' ? this.#planOne(statement, found, major) : this.#planInOperation(statement, found);
+      const plan =
+        work === 'undo'
+          ? this.#planOne(statement, found, major, executed[index])
+          : this.#planInOperation(statement, found);
       return { plan, start: statement.start, length: statement.end - statement.start };
     });
     const planned: Planned = {
       kind: 'plans',
-      plans: work === 'undo' ? apart(plans, parsed.statements, classes) : plans,
+      plans: work === 'undo' ? apart(plans, run, classes) : plans,
     };
-    if (!this.#forgetNames(parsed.statements)) this.#keep(key, planned, classes, nowMs);
+    if (!this.#forgetNames(run)) this.#keep(key, planned, classes, nowMs);
     return planned;
   }
 
@@ -111,13 +126,23 @@ class SessionPlanner implements Planner {
     const facts = readFacts(rows);
     for (const [key, fact] of facts.relations) this.#relations.set(key, { fact, until });
     for (const [key, fact] of facts.functions) this.#functions.set(key, { fact, until });
+    for (const [name, fact] of facts.prepared) this.#prepared.set(name, fact);
   }
 
   forget(): void {
     this.#relations.clear();
     this.#functions.clear();
+    this.#prepared.clear();
     this.#plans.clear();
-    this.#planBytes = 0;
+  }
+
+  get knowsNames(): boolean {
+    return this.#relations.size + this.#functions.size > 0;
+  }
+
+  pathMoved(): void {
+    this.forget();
+    this.#isPathOpen = true;
   }
 
   /** Servers report it from PostgreSQL 18 on. Names that are not qualified mean something else from now on. */
@@ -138,19 +163,9 @@ class SessionPlanner implements Planner {
     return true;
   }
 
-  #cached(text: string, nowMs: number): Planned | undefined {
-    const cached = this.#plans.get(text);
-    if (cached === undefined) return undefined;
-    this.#plans.delete(text);
-    if (cached.until <= nowMs) {
-      this.#planBytes -= cached.bytes;
-      return undefined;
-    }
-    this.#plans.set(text, cached);
-    return cached.planned;
-  }
-
   #keep(text: string, planned: Planned, classes: readonly Class[], nowMs: number): void {
+    // A name may stand for another statement by the next time.
+    if (classes.some(({ kind }) => kind === 'execute')) return;
     const relations = classes.flatMap(relationsOf).map((name) => this.#relations.get(factKey(name)));
     // What is temporary or missing now may be something else by the next statement: such facts serve once.
     if (relations.some((known) => known === undefined || isFleeting(known.fact))) {
@@ -158,22 +173,14 @@ class SessionPlanner implements Planner {
       return;
     }
     const functions = classes.flatMap(functionsOf).map((name) => this.#functions.get(factKey(name)));
-    const until = Math.min(
+    const untilMs = Math.min(
       ...[...relations, ...functions].map((known) => known?.until ?? nowMs),
       nowMs + FACT_AGE_MS_MAX,
     );
-    const bytes = 3 * text.length + 2 * planBytes(planned);
-    this.#plans.set(text, { planned, until, bytes });
-    this.#planBytes += bytes;
-    for (const [oldest, plan] of this.#plans) {
-      if (this.#plans.size <= PLANS_MAX && this.#planBytes <= PLAN_BYTES_MAX) break;
-      this.#plans.delete(oldest);
-      this.#planBytes -= plan.bytes;
-    }
+    this.#plans.set(text, { value: planned, untilMs, bytes: 3 * text.length + 2 * planBytes(planned) });
   }
 
-  #needed(statements: readonly ParsedStatement[], classes: readonly Class[], nowMs: number): Planned | undefined {
-    if (statements.length === 0) return undefined;
+  #needed(classes: readonly Class[], nowMs: number): Planned | undefined {
     const unknown = <T>(
       names: readonly QualifiedName[],
       facts: ReadonlyMap<string, Known<T>>,
@@ -183,21 +190,78 @@ class SessionPlanner implements Planner {
     };
     const relations = unknown(classes.flatMap(relationsOf), this.#relations);
     const functions = unknown(classes.flatMap(functionsOf), this.#functions);
-    if (relations.length === 0 && functions.length === 0) return undefined;
-    return { kind: 'facts-needed', sql: FACTS_SQL, parameters: factsParameters(relations, functions) };
+    const names = new Set(classes.flatMap((found) => (found.kind === 'execute' ? found.name : [])));
+    const prepared = [...names].filter((name) => !this.#prepared.has(name));
+    if (relations.length === 0 && functions.length === 0 && prepared.length === 0) return undefined;
+    return { kind: 'facts-needed', sql: FACTS_SQL, parameters: factsParameters(relations, functions, prepared) };
   }
 
-  #planOne(statement: ParsedStatement, found: Class, serverMajor: number): StatementPlan {
+  /** What an EXECUTE runs; undefined when that is not known yet, or when there is no such statement. */
+  #executed(statement: ParsedStatement, found: Class | undefined): Executed | undefined {
+    if (found?.kind !== 'execute') return undefined;
+    const facts = this.#prepared.get(found.name);
+    return facts === undefined || facts === 'missing' ? undefined : executedStatement(statement, found.name, facts);
+  }
+
+  #planOne(
+    statement: ParsedStatement,
+    found: Class,
+    serverMajor: number,
+    executed: Executed | undefined,
+  ): StatementPlan {
     if (found.kind === 'plan') return found.plan;
     const calls = this.#refuseCalls(found);
+    if (this.#options.capture === 'triggers') return this.#planRecorded(statement, found, calls, executed);
     if (calls !== undefined) return calls;
-    if (found.kind === 'read') return { kind: 'pass' };
-    const facts = (name: QualifiedName): RelationFacts | 'missing' =>
-      this.#relations.get(factKey(name))?.fact ?? 'missing';
-    const plan = planChange(statement, found.references, { serverMajor, maxRows: this.#options.maxRows, facts });
-    return this.#options.mode === 'none' && (plan.kind === 'capture' || (plan.kind === 'refuse' && plan.escalates))
-      ? changeRefused
-      : plan;
+    if (found.kind === 'read') return this.#planRead(statement, found.references);
+    if (found.kind === 'execute') {
+      // The server says that there is no such statement.
+      if (executed === undefined) return { kind: 'pass', isByName: true };
+      const plan = this.#planOne(executed.statement, executed.found, serverMajor, undefined);
+      return planExecute(statement, executed, plan);
+    }
+    const { maxRows } = this.#options;
+    return this.#unlessNone(planChange(statement, found.references, { serverMajor, maxRows, facts: this.#facts }));
+  }
+
+  #planRead(statement: ParsedStatement, references: References): StatementPlan {
+    const capture = this.#options.mode === 'undo' ? lockingRead(statement, references, this.#facts) : undefined;
+    return capture === undefined ? { kind: 'pass' } : { kind: 'capture', capture };
+  }
+
+  readonly #facts = (name: QualifiedName): RelationFacts | 'missing' =>
+    this.#relations.get(factKey(name))?.fact ?? 'missing';
+
+  #unlessNone(plan: StatementPlan): StatementPlan {
+    const isChange = plan.kind === 'capture' || plan.kind === 'change' || (plan.kind === 'refuse' && plan.escalates);
+    return this.#options.mode === 'none' && isChange ? changeRefused : plan;
+  }
+
+  #classify(statement: ParsedStatement): Class {
+    return this.#options.capture === 'triggers' ? classifyRecorded(statement) : classify(statement);
+  }
+
+  /** `calls`: why what it calls would be refused. What leaves the transaction no trigger takes back. */
+  #planRecorded(
+    statement: ParsedStatement,
+    found: Exclude<Class, { kind: 'plan' }>,
+    calls: StatementPlan | undefined,
+    executed: Executed | undefined,
+  ): StatementPlan {
+    if (calls?.kind === 'refuse' && calls.escalates !== true) return calls;
+    if (calls !== undefined && functionsOf(found).some(({ name }) => LARGE_OBJECTS.test(name))) return calls;
+    const context = { maxRows: this.#options.maxRows, calls: calls !== undefined, facts: this.#facts };
+    const { parameters } = found.references;
+    if (found.kind === 'execute' && executed !== undefined) {
+      const inner = recordedClass(executed.statement, executed.found);
+      if (inner.kind === 'plan') return planExecute(statement, executed, inner.plan);
+      const plan = this.#planRecorded(executed.statement, inner, this.#refuseCalls(inner) ?? calls, undefined);
+      if (plan.kind !== 'capture' || plan.capture.recorded === undefined) return planExecute(statement, executed, plan);
+      return this.#unlessNone(planRecorded(statement, parameters, { ...context, calls: true }));
+    }
+    if (found.kind === 'change' || calls !== undefined)
+      return this.#unlessNone(planRecorded(statement, parameters, context));
+    return found.kind === 'read' ? this.#planRead(statement, found.references) : { kind: 'pass', isByName: true };
   }
 
   /** What may call a function that changes rows is a change. */
@@ -266,6 +330,8 @@ function whole(text: string, plan: StatementPlan): Planned {
   return { kind: 'plans', plans: [{ plan, start: 0, length: Buffer.byteLength(text) }] };
 }
 
+const PREPARES: ReadonlySet<string> = new Set(['PrepareStmt', 'DeallocateStmt']);
+
 /**
  * The statements of one text are planned before the first of them runs: behind one that may change what names mean, nothing
  * that uses a name is let through.
@@ -275,13 +341,21 @@ function apart(
   statements: readonly ParsedStatement[],
   classes: readonly Class[],
 ): readonly PlannedStatement[] {
-  const first = statements.findIndex((statement) => statement.kind === 'CreateStmt' || mayRename(statement));
-  if (first < 0) return plans;
+  const isBehind = (index: number, renames: (statement: ParsedStatement) => boolean): boolean =>
+    statements.slice(0, index).some(renames);
   return plans.map((planned, index) => {
     const found = classes[index];
-    const usesNames = found !== undefined && [...relationsOf(found), ...functionsOf(found)].length > 0;
-    return index > first && usesNames && planned.plan.kind !== 'refuse'
-      ? { ...planned, plan: refuse('a statement in one text behind SET or CREATE is not supported', ONE_BY_ONE) }
+    if (found === undefined || planned.plan.kind === 'refuse') return planned;
+    const isExecute = found.kind === 'execute';
+    const usesNames = isExecute || [...relationsOf(found), ...functionsOf(found)].length > 0;
+    const isUnsure =
+      (usesNames && isBehind(index, (statement) => statement.kind === 'CreateStmt' || mayRename(statement))) ||
+      (isExecute && isBehind(index, ({ kind }) => PREPARES.has(kind)));
+    return isUnsure
+      ? {
+          ...planned,
+          plan: refuse('a statement in one text behind SET, CREATE or PREPARE is not supported', ONE_BY_ONE),
+        }
       : planned;
   });
 }

@@ -1,11 +1,13 @@
 /** The schema `atomesh` of a business database: tables and functions of undo mode and barrier, their rights, and their version. */
 import pg from 'pg';
 import { CodedError } from '../../src/contract/errors.ts';
-import { SHAPE_SQL } from './catalog.ts';
+import { SHAPE_SQL } from './catalog-sql.ts';
+import { MEET_FUNCTIONS, MEET_SQL } from './locks/meet.ts';
 import { quoteName, quoteText } from './identifier.ts';
+import { ENTER_CAPTURE, TRIGGER_COLUMNS, TRIGGER_FUNCTIONS } from './triggers/functions.ts';
 
 /** Grows with every change of the schema; written into the comment of the schema. */
-const SCHEMA_VERSION = 5;
+const SCHEMA_VERSION = 6;
 
 /** SQLSTATE of our own errors and the fields by which a session tells them from the database's. */
 export const CONFLICT = { code: '55P03', schema: 'atomesh', table: 'row_lock' } as const;
@@ -36,7 +38,7 @@ export interface SchemaOptions {
 export function schemaSql(options: SchemaOptions = {}): string {
   const finisher = options.finisher === undefined ? '' : finisherRights(quoteName(options.finisher));
   const library = options.grantBarrier === undefined ? '' : barrierRights(quoteName(options.grantBarrier));
-  return `${TABLES}\n${FUNCTIONS}\n${clientRights(options.grantTo)}\n${library}${finisher}COMMENT ON SCHEMA atomesh IS ${quoteText(versionComment(SCHEMA_VERSION))};\n`;
+  return `${TABLES}\n${TRIGGER_COLUMNS}\n${FUNCTIONS}\n${MEET_SQL}\n${TRIGGER_FUNCTIONS}\n${clientRights(options.grantTo)}\n${library}${finisher}COMMENT ON SCHEMA atomesh IS ${quoteText(versionComment(SCHEMA_VERSION))};\n`;
 }
 
 const TABLES = `CREATE SCHEMA IF NOT EXISTS atomesh;
@@ -189,7 +191,9 @@ END
 $body$;
 
 DROP FUNCTION IF EXISTS atomesh.row_lock_conflict(text);
-CREATE OR REPLACE FUNCTION atomesh.row_lock_conflict(holder text, own text) RETURNS text
+DROP FUNCTION IF EXISTS atomesh.row_lock_conflict(text, text);
+-- relation and key: those of the row lock, by which sessions that wait for it are put in order.
+CREATE OR REPLACE FUNCTION atomesh.row_lock_conflict(holder text, own text, relation oid DEFAULT 0, key text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
   IF holder = own THEN
@@ -198,7 +202,7 @@ BEGIN
       DETAIL = pg_catalog.format('Global transaction %s; the two services would be undone in no particular order.', holder),
       HINT = 'Let one service own the row.';
   END IF;
-  RAISE EXCEPTION USING ERRCODE = '${CONFLICT.code}', SCHEMA = 'atomesh', TABLE = 'row_lock', CONSTRAINT = holder,
+  RAISE EXCEPTION USING ERRCODE = '${CONFLICT.code}', SCHEMA = 'atomesh', TABLE = 'row_lock', CONSTRAINT = holder, DATATYPE = relation::text, COLUMN = key,
     MESSAGE = pg_catalog.format('a row is held by global transaction %s, which is not finished', holder),
     HINT = 'Try again after that global transaction has ended.';
 END
@@ -270,9 +274,9 @@ REVOKE ALL ON FUNCTION atomesh.commit_branches(text[], text) FROM PUBLIC;`;
 
 /** What the functions of the schema are called by that clients execute. */
 const CLIENT_FUNCTIONS =
-  'atomesh.enter_branch(text, text), atomesh.enter_operation(text, text, text, text, boolean, bigint), ' +
-  'atomesh.row_lock_conflict(text, text), atomesh.table_shape(oid), atomesh.has_shape(oid, text), ' +
-  'atomesh.refuse_capture(text), atomesh.image(anyelement)';
+  `atomesh.enter_branch(text, text), ${ENTER_CAPTURE}, atomesh.enter_operation(text, text, text, text, boolean, bigint), ` +
+  'atomesh.row_lock_conflict(text, text, oid, text), atomesh.table_shape(oid), atomesh.has_shape(oid, text), ' +
+  `atomesh.refuse_capture(text), atomesh.image(anyelement), ${MEET_FUNCTIONS}`;
 
 /**
  * Whoever can write the barrier's rows decides over operations: the row of a cancel keeps the cancel out. Clients write them through

@@ -1,9 +1,11 @@
 /** Connections to the database server, with TLS where the configuration asks for it. */
 import { readFileSync } from 'node:fs';
 import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import type { ClientConfig } from 'pg';
 import type { DatabaseOptions } from '../options.ts';
+import { ALPN } from './login/listen-tls.ts';
+import { ITERATIONS_MAX } from './login/scram.ts';
 import { encodeStartupPacket } from './wire/startup.ts';
 
 /** Where a database server is. */
@@ -14,7 +16,7 @@ interface UpstreamAddress {
 }
 
 /** The parts of a `postgres://host:port/database` URL. */
-function upstreamAddress(url: string): UpstreamAddress {
+export function upstreamAddress(url: string): UpstreamAddress {
   const { hostname, port, pathname } = new URL(url);
   return {
     host: hostname.replace(/^\[|\]$/g, ''),
@@ -53,20 +55,41 @@ export async function connectUpstream(options: DatabaseOptions): Promise<Socket>
 }
 
 async function encrypt(socket: Socket, host: string, options: DatabaseOptions, deadline: AbortSignal): Promise<Socket> {
-  socket.write(encodeStartupPacket({ kind: 'ssl-request' }));
-  const answer = await once(socket, 'readable', deadline).then(() => socket.read() as Buffer | null);
-  // More than one byte here would be plain text that a man in the middle put before the handshake (CVE-2021-23222).
-  if (answer?.length !== 1 || answer[0] !== YES) throw new UpstreamFault('the server does not offer TLS');
-  const { ca, mode } = options.tls;
+  const { mode, negotiation } = options.tls;
+  const isDirect = negotiation === 'direct';
+  if (!isDirect) {
+    socket.write(encodeStartupPacket({ kind: 'ssl-request' }));
+    const answer = await once(socket, 'readable', deadline).then(() => socket.read() as Buffer | null);
+    // More than one byte here would be plain text that a man in the middle put before the handshake (CVE-2021-23222).
+    if (answer?.length !== 1 || answer[0] !== YES) throw new UpstreamFault('the server does not offer TLS');
+  }
   const secure: TLSSocket = connectTls({
     socket,
     host,
     ...(/^[\d.]+$|:/.test(host) ? {} : { servername: host }),
+    ...(isDirect ? { ALPNProtocols: [ALPN] } : {}),
     rejectUnauthorized: mode === 'verify-full',
-    ...(ca === undefined ? {} : { ca: readFileSync(ca) }),
+    ...filesOf(options.tls),
   });
+  secure.on('error', () => undefined);
   await once(secure, 'secureConnect', deadline);
+  // As libpq: whoever does not name PostgreSQL's protocol may be a server of another one.
+  if (isDirect && secure.alpnProtocol !== ALPN) {
+    secure.destroy();
+    throw new UpstreamFault('the server does not take direct TLS connections');
+  }
   return secure;
+}
+
+type UpstreamTls = DatabaseOptions['tls'];
+
+/** The files, read anew. Throws when one cannot be read. */
+function filesOf({ ca, certificate, key }: UpstreamTls): ConnectionOptions {
+  return {
+    ...(ca === undefined ? {} : { ca: readFileSync(ca) }),
+    ...(certificate === undefined ? {} : { cert: readFileSync(certificate) }),
+    ...(key === undefined ? {} : { key: readFileSync(key) }),
+  };
 }
 
 function once(socket: Socket, event: string, deadline: AbortSignal): Promise<void> {
@@ -88,19 +111,41 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message || ('code' in error ? String(error.code) : error.name) : String(error);
 }
 
-/** How the second phase logs in. */
-export function phaseTwoConnection(options: DatabaseOptions): ClientConfig {
+/** How the second phase logs in. node-postgres has an option that its types do not know. */
+export function phaseTwoConnection(options: DatabaseOptions): ClientConfig & { readonly scramMaxIterations: number } {
   const { host, port, database } = upstreamAddress(options.upstream);
-  const { ca, mode } = options.tls;
+  const { mode, negotiation } = options.tls;
   return {
     host,
     port,
     database,
     user: options.credentials.user,
     ...(options.credentials.password === undefined ? {} : { password: options.credentials.password.reveal() }),
-    ...(mode === 'disable'
-      ? {}
-      : { ssl: { rejectUnauthorized: mode === 'verify-full', ...(ca === undefined ? {} : { ca: readFileSync(ca) }) } }),
+    ...(mode === 'disable' ? {} : { ssl: secondPhaseTls(options.tls), sslnegotiation: negotiation }),
     application_name: 'atomesh',
+    // Its own limit is below what scram_iterations is set to by those who follow OWASP.
+    scramMaxIterations: ITERATIONS_MAX,
   };
+}
+
+/**
+ * The TLS options of node-postgres, which copies them for each connection: files that were replaced count from then on. One that cannot
+ * be read at such a moment leaves what it held before: an error there would have nobody to catch it.
+ */
+function secondPhaseTls(tls: UpstreamTls): ConnectionOptions {
+  let files = filesOf(tls);
+  const current = (): ConnectionOptions => {
+    try {
+      files = filesOf(tls);
+    } catch {
+      return files;
+    }
+    return files;
+  };
+  const options: ConnectionOptions = { rejectUnauthorized: tls.mode === 'verify-full' };
+  for (const name of ['ca', 'cert', 'key'] as const) {
+    if (files[name] === undefined) continue;
+    Object.defineProperty(options, name, { enumerable: true, configurable: true, get: () => current()[name] });
+  }
+  return options;
 }

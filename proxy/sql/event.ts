@@ -1,8 +1,18 @@
 /**
  * What happens to statements of sessions that belong to a global transaction, and to connections. `entered`: a change of an operation
- * behind the barrier's row. `half`: a local transaction of an operation was refused after another one of it had committed.
+ * behind the barrier's row. `half`: a local transaction of an operation was refused after another one of it had committed. `escalated`:
+ * a change without images, in a local transaction that is going to be prepared. `prepared`: a local transaction was.
  */
-export type SqlEvent = 'captured' | 'entered' | 'refused' | 'passed' | 'half' | 'protocol-error' | Unattributed;
+export type SqlEvent =
+  | 'captured'
+  | 'entered'
+  | 'escalated'
+  | 'prepared'
+  | 'refused'
+  | 'passed'
+  | 'half'
+  | 'protocol-error'
+  | Unattributed;
 
 /**
  * A statement was carried out, or refused, that named no global transaction while a request of one was being served, so that nobody

@@ -24,4 +24,8 @@ export interface Planner {
   learn(rows: readonly (readonly (string | null)[])[], nowMs: number): void;
   /** Drops every fact: after SET, RESET, DISCARD, SET ROLE, DDL, or an error that says that a relation is not what was planned for. */
   forget(): void;
+  /** True when it has facts of names, which may come to mean something else. */
+  readonly knowsNames: boolean;
+  /** Something that was not planned may have set the search path; the end of a local transaction may set it back. */
+  pathMoved(): void;
 }

@@ -3,7 +3,7 @@
  * it runs. Pure; the wire side performs what is decided here and reports back.
  */
 import { markText, parseMark, type Mark } from '../../src/contract/transaction.ts';
-import type { Capture, GidSetting, Refusal, StatementPlan } from './statement.ts';
+import type { Capture, GidSetting, Recorded, Refusal, StatementPlan } from './statement.ts';
 import { isCaptured } from './work.ts';
 
 /** Transaction status as the server reports it: idle, in a transaction block, in a failed block. */
@@ -32,8 +32,15 @@ export interface SessionState {
   readonly entered: boolean;
   /** True when this local transaction holds captured changes, or changes of an operation. */
   readonly changed: boolean;
+  /**
+   * True when this local transaction holds changes without images: at its end it is prepared, and not committed. Stays when such a
+   * change is rolled back to a savepoint: at worst a local transaction is prepared that could have been undone.
+   */
+  readonly prepares: boolean;
   /** True when this local transaction may have locked rows that it has not changed. */
   readonly lockedRows: boolean;
+  /** True when it has locked rows by a read that nobody else held. */
+  readonly readRows: boolean;
   readonly savepoints: readonly Savepoint[];
 }
 
@@ -46,7 +53,9 @@ export const newSession: SessionState = {
   boundLate: false,
   entered: false,
   changed: false,
+  prepares: false,
   lockedRows: false,
+  readRows: false,
   savepoints: [],
 };
 
@@ -144,6 +153,8 @@ export type Admission =
   | { readonly kind: 'set-gid'; readonly setting: GidSetting }
   /** The local transaction ends with captured changes in it: the branch must be enlisted before this goes on. */
   | { readonly kind: 'commit' }
+  /** The local transaction ends with changes in it that have no images: it is prepared in the place of its COMMIT. */
+  | { readonly kind: 'prepare'; readonly chains: boolean }
   | {
       readonly kind: 'capture';
       readonly capture: Capture;
@@ -154,10 +165,15 @@ export type Admission =
       /** Ask whether the local transaction had written before its mark was known. */
       readonly checkEarlierWrites: boolean;
     }
-  /** The row of the operation goes in first. */
-  | { readonly kind: 'enter'; readonly isPlain: boolean; readonly checkEarlierWrites: boolean }
-  /** The row stands: it runs as it came. */
-  | { readonly kind: 'entered'; readonly isPlain: boolean };
+  /** The row of the operation goes in first, or the branch is entered first. */
+  | {
+      readonly kind: 'enter';
+      readonly isPlain: boolean;
+      readonly checkEarlierWrites: boolean;
+      readonly recorded?: Recorded;
+    }
+  /** The row stands, or the branch is entered: it runs as it came. */
+  | { readonly kind: 'entered'; readonly isPlain: boolean; readonly recorded?: Recorded };
 
 /** Decides about one statement of a session that has a mark. */
 export function admit(state: SessionState, plan: StatementPlan): Admission {
@@ -171,9 +187,8 @@ export function admit(state: SessionState, plan: StatementPlan): Admission {
       return state.block === 'failed' ? { kind: 'forward' } : { kind: 'set-gid', setting: plan.setting };
     case 'control': {
       const ends = plan.verb === 'commit' || plan.verb === 'commit-and-chain';
-      return ends && isCapturing(state) && state.changed && state.block === 'open'
-        ? { kind: 'commit' }
-        : { kind: 'forward' };
+      if (!ends || !isCapturing(state) || !state.changed || state.block !== 'open') return { kind: 'forward' };
+      return state.prepares ? { kind: 'prepare', chains: plan.verb === 'commit-and-chain' } : { kind: 'commit' };
     }
     case 'capture':
       if (state.block === 'failed') return { kind: 'forward' };
@@ -182,14 +197,16 @@ export function admit(state: SessionState, plan: StatementPlan): Admission {
         capture: plan.capture,
         enter: state.block === 'idle' || !state.entered,
         savepoint: state.block === 'open',
-        checkEarlierWrites: state.block === 'open' && state.boundLate && !state.changed,
+        checkEarlierWrites:
+          state.block === 'open' && state.boundLate && !state.changed && plan.capture.read === undefined,
       };
     case 'change': {
-      const { isPlain } = plan;
+      const { isPlain, recorded } = plan;
+      const how = { isPlain, ...(recorded === undefined ? {} : { recorded }) };
       if (state.block === 'failed') return { kind: 'forward' };
       // Not by the block alone: a pipeline without one is a local transaction up to its Sync.
-      if (state.entered) return { kind: 'entered', isPlain };
-      return { kind: 'enter', isPlain, checkEarlierWrites: state.boundLate && !state.changed };
+      if (state.entered) return { kind: 'entered', ...how };
+      return { kind: 'enter', ...how, checkEarlierWrites: state.boundLate && !state.changed };
     }
   }
 }
@@ -199,8 +216,17 @@ export function enteredOperation(state: SessionState): SessionState {
   return { ...state, entered: true, changed: true };
 }
 
+/** The state once a change without images is on its way in a branch that is entered, or will be ahead of it. */
+export function escalated(state: SessionState): SessionState {
+  // Which rows it locks is not known, so it may be any.
+  return { ...state, entered: true, changed: true, prepares: true, lockedRows: true };
+}
+
 /** The state after a statement was carried out without an error. */
 export function succeeded(state: SessionState, plan: StatementPlan): SessionState {
+  if (plan.kind === 'capture' && plan.capture.read !== undefined) {
+    return { ...(plan.capture.read.keepsLocks ? lockingRows(state) : state), readRows: true };
+  }
   if (plan.kind === 'capture') return { ...state, entered: true, changed: true };
   if (plan.kind !== 'control') return state;
   const name = plan.name ?? '';
@@ -239,6 +265,11 @@ export function succeeded(state: SessionState, plan: StatementPlan): SessionStat
   }
 }
 
+/** True when the local transaction has locks on rows in the database, so that others there may wait for it. */
+export function holdsLocks({ changed, lockedRows, readRows }: SessionState): boolean {
+  return changed || lockedRows || readRows;
+}
+
 /** The state after a statement was sent that may lock rows without changing them (SELECT … FOR UPDATE). Lasts to the end of the local transaction. */
 export function lockingRows(state: SessionState): SessionState {
   return state.lockedRows ? state : { ...state, lockedRows: true };
@@ -263,7 +294,9 @@ function ended(state: SessionState, isKept: boolean): SessionState {
     boundLate: false,
     entered: false,
     changed: false,
+    prepares: false,
     lockedRows: false,
+    readRows: false,
     savepoints: [],
   };
 }

@@ -35,7 +35,29 @@ export interface Capture {
   readonly returnsRows: boolean;
   /** How many parameters the client's own text has. */
   readonly clientParameters: number;
+  /**
+   * The client runs by SQL what it has prepared: EXECUTE with these arguments, as written, of which the capturing statement's own
+   * follow. `types`: the oids of the prepared statement's parameters.
+   */
+  readonly execute?: { readonly arguments: string | undefined; readonly types: readonly number[] };
   readonly ownParameters: readonly OwnParameter[];
+  /** What its row locks are filed under. */
+  readonly locks?: readonly number[];
+  /**
+   * It changes nothing, and locks rows that nobody else may hold: it enters no branch, and has no images. `waits`: false where the
+   * client wants an error instead of waiting. `keepsLocks`: it may also lock rows that somebody else holds.
+   */
+  readonly read?: { readonly waits: boolean; readonly keepsLocks: boolean };
+  /** Present where triggers of the tables write images and locks: both texts are the client's own, and its answers are too. */
+  readonly recorded?: Recorded;
+}
+
+/** What triggers are told of a local transaction before it changes rows. */
+export interface Recorded {
+  /** Most rows that one statement may change. */
+  readonly rowsMax: number;
+  /** The statement can neither end a local transaction by itself nor ask for one of its own. */
+  readonly isPlain: boolean;
 }
 
 export type TransactionVerb =
@@ -58,17 +80,21 @@ export interface GidSetting {
 
 /** The plan for one statement inside a global transaction. */
 export type StatementPlan =
-  /** Changes nothing that undo would have to restore: goes through as it came. */
-  | { readonly kind: 'pass' }
+  /**
+   * Changes nothing that undo would have to restore: goes through as it came. `isByName`: as long as the name that it executes
+   * stands for the same statement.
+   */
+  | { readonly kind: 'pass'; readonly isByName?: true }
   /** Transaction control. `name`: the savepoint. */
   | { readonly kind: 'control'; readonly verb: TransactionVerb; readonly name?: string }
   | { readonly kind: 'set-gid'; readonly setting: GidSetting }
   | { readonly kind: 'capture'; readonly capture: Capture }
   /**
-   * Inside an operation: may change rows, and runs as it came once the row of the barrier is in. `isPlain`: it can neither end a
-   * local transaction by itself nor ask for one of its own, as procedures, DO blocks and VACUUM can.
+   * May change rows, and runs as it came: inside an operation once the row of the barrier is in, elsewhere once the branch is entered,
+   * in a local transaction that is then prepared. `isPlain`: it can neither end a local transaction by itself nor ask for one of its
+   * own, as procedures, DO blocks and VACUUM can. `recorded`: triggers write the images, so the local transaction is not prepared.
    */
-  | { readonly kind: 'change'; readonly isPlain: boolean }
+  | { readonly kind: 'change'; readonly isPlain: boolean; readonly recorded?: Recorded }
   /**
    * `isAlways`: it is refused for what it does to the session, and not for want of images.
    * `escalates`: it is refused for want of images alone. A local transaction that will be prepared, and not undone, could run it.

@@ -14,6 +14,8 @@ export interface BeginRule {
   readonly timeout: number;
   /** Of a workflow: after this long without a sign of life it is run again. */
   readonly rerunAfter: number;
+  /** Of a workflow: headers that have to be the same, beside method, path and body, when an idempotency key comes again. */
+  readonly keyHeaders: readonly string[];
   /** The application's statuses that commit. */
   readonly commitOn: readonly StatusRange[];
   readonly wait: 'decided' | 'finished';

@@ -14,7 +14,10 @@ import type { HttpMetrics } from '../http/metrics.ts';
 /** A transaction that is to be decided, and those who are asked and told. */
 export interface Undecided {
   readonly gid: Gid;
-  /** Until when a decision is tried for, in our clock: after the coordinator's own deadline where it has one. */
+  /**
+   * Until when a decision is tried for, in our clock: after the coordinator's own deadline where it has one. Read at each try: it comes
+   * nearer when the sidecar ends.
+   */
   readonly deadline: Instant;
   readonly coordinator: CoordinatorClient;
   readonly log: Log;
@@ -59,9 +62,10 @@ export async function submit(transaction: Undecided, request?: SubmitRequest): P
   return submitted;
 }
 
-async function asked({ gid, deadline }: Undecided, ask: () => Promise<unknown>): Promise<Submitted> {
+async function asked(transaction: Undecided, ask: () => Promise<unknown>): Promise<Submitted> {
+  const { gid } = transaction;
   for (let pauseMs = RETRY_FIRST_MS; ; pauseMs = Math.min(pauseMs * 2, RETRY_CAP_MS)) {
-    const wasInTime = now() <= deadline;
+    const wasInTime = now() <= transaction.deadline;
     try {
       await ask();
       return { outcome: 'committed' };

@@ -17,7 +17,8 @@ import { isUnconnected } from '../http/errors.ts';
 import type { Beginning, BeginRule, Begun } from '../transaction/begin.ts';
 import type { HttpMetrics } from '../http/metrics.ts';
 import { abort, beginError, outcomeHeaders, pause, untilOver, type Undecided } from '../transaction/decide.ts';
-import { conclude } from './conclude.ts';
+import { conclude, type Conclusion } from './conclude.ts';
+import { Cuts } from './cuts.ts';
 import { answerAgain, gidOfKey, keyOf } from './key.ts';
 import { readSteps } from './replay.ts';
 import { runAgain, type Rerun } from './run-again.ts';
@@ -41,12 +42,19 @@ const RUN_WAIT_MS = 3_000;
 const RUNS_MAX = 1_000;
 /** How long a later run tries to have its end decided: it does not know the deadline, and the coordinator asks again. */
 const DECIDE_MS = 60_000;
+/** How long before the end of a grace those who still wait are answered, at most half of it: the listeners cut off what is left. */
+const LAST_ANSWERS_MS = 300;
+/** How often a closing desk looks whether its runs have ended. */
+const CLOSE_CHECK_MS = 20;
+/** A deadline that has passed. */
+const AT_ONCE = 0 as Instant;
 
 export class WorkflowDesk {
   /** The runs that are under way here, from begin until they are decided or given up. */
   readonly runs: Map<Gid, WorkflowRun> = new Map();
   readonly #parts: WorkflowParts;
   readonly #again = new Map<Gid, Promise<'decided' | 'running'>>();
+  readonly #cuts = new Cuts();
   readonly #closing = new AbortController();
   #isDraining = false;
 
@@ -65,7 +73,7 @@ export class WorkflowDesk {
     const key = keyOf(headers);
     if (key instanceof CodedError) return { kind: 'refuse', error: key };
     const gid = key === undefined ? newGid() : gidOfKey(service, `${head.method} ${path}`, key);
-    const transaction = { ...this.#parts, gid, deadline: (now() + rule.timeout) as Instant, follow };
+    const transaction = this.#undecided(gid, rule.timeout, follow);
     try {
       await coordinator.begin({
         gid,
@@ -80,7 +88,7 @@ export class WorkflowDesk {
       });
     } catch (cause) {
       const isKnown = key !== undefined && cause instanceof CodedError && cause.code === 'GID_CONFLICT';
-      if (isKnown) return await this.#beginAgain(gid, request);
+      if (isKnown) return await this.#beginAgain(gid, request, rule.keyHeaders);
       metrics.transaction('refused');
       log.warn({ err: cause, initiator }, 'a workflow could not be begun; the application was not called');
       if (!mayStand(cause)) return { kind: 'refuse', error: beginError(cause) };
@@ -96,7 +104,7 @@ export class WorkflowDesk {
 
   /**
    * Runs a workflow again, unless it runs here. `decided`: nothing is left to do. Rejects with a `CodedError` when it could not be
-   * begun, or what earlier runs changed could not be undone: then the coordinator asks again.
+   * begun, what earlier runs changed could not be undone, or the desk closes meanwhile: then the coordinator asks again.
    */
   async run(gid: Gid): Promise<'decided' | 'running'> {
     if (this.runs.has(gid) && !this.#again.has(gid)) return 'running';
@@ -109,20 +117,47 @@ export class WorkflowDesk {
       // Heard by whoever asks while it runs; a failure that nobody waits for any more is told by the log.
       work.catch((cause: unknown) => this.#parts.log.warn({ err: cause, gid }, 'a workflow could not be run again'));
     }
-    return await Promise.race([work, pause(RUN_WAIT_MS).then(() => 'running' as const)]);
+    const ended = Promise.race([work, pause(RUN_WAIT_MS).then(() => 'running' as const)]);
+    const { promise: cut, reject } = Promise.withResolvers<never>();
+    const remove = this.#cuts.add(() => reject(cutOff(gid)));
+    return await Promise.race([ended, cut]).finally(remove);
   }
 
-  /** Begins no more runs and gives those of the coordinator `graceMs`; what is left is cut off, and run again by another sidecar. */
+  /**
+   * Begins no more runs and gives those under way `graceMs`. Whoever waits for one that has not ended shortly before is told that its
+   * outcome is not known, and the run is cut off: the coordinator has another sidecar go on. Resolves in about `graceMs`, whoever is silent.
+   */
   async close(graceMs: number): Promise<void> {
     this.#isDraining = true;
-    await Promise.race([this.#settled(), pause(graceMs)]);
+    const lastMs = Math.min(LAST_ANSWERS_MS, graceMs / 2);
+    const end = now() + graceMs;
+    while (this.#isBusy() && now() < end - lastMs) await pause(CLOSE_CHECK_MS);
     this.#closing.abort();
-    await this.#settled();
+    for (const run of this.runs.values()) run.cut();
+    this.#cuts.all();
+    while (this.#isBusy() && now() < end) await pause(CLOSE_CHECK_MS);
     await this.#parts.application.close();
   }
 
-  async #settled(): Promise<void> {
-    while (this.#again.size > 0) await Promise.allSettled(this.#again.values());
+  #isBusy(): boolean {
+    return this.runs.size > 0 || this.#again.size > 0 || this.#cuts.size > 0;
+  }
+
+  /** `timeoutMs`: how long a decision is tried for. Once the desk is cut off, no longer. */
+  #undecided(gid: Gid, timeoutMs: number, follow: Undecided['follow']): Undecided {
+    const { coordinator, log, metrics } = this.#parts;
+    const { signal } = this.#closing;
+    const deadline = (now() + timeoutMs) as Instant;
+    return {
+      gid,
+      coordinator,
+      log,
+      metrics,
+      follow,
+      get deadline() {
+        return signal.aborted ? AT_ONCE : deadline;
+      },
+    };
   }
 
   async #runNow(gid: Gid): Promise<'decided' | 'running'> {
@@ -140,7 +175,7 @@ export class WorkflowDesk {
     const run = new WorkflowRun(gid, claimed.run, recorded.replay, coordinator);
     const following = new Set<Promise<unknown>>();
     const follow = (work: Promise<unknown>): void => void following.add(work);
-    const transaction: Undecided = { ...this.#parts, gid, deadline: (now() + DECIDE_MS) as Instant, follow };
+    const transaction = this.#undecided(gid, DECIDE_MS, follow);
     this.runs.set(gid, run);
     try {
       const outcome = await runAgain(this.#parts, {
@@ -161,29 +196,43 @@ export class WorkflowDesk {
   #firstGate(run: WorkflowRun, transaction: Undecided, rule: BeginRule): Gate {
     const { gid } = run;
     let isDeciding = false;
+    let release = (): void => undefined;
     const decide = async (answer: Parameters<Gate['answered']>[0]): Promise<Verdict> => {
-      const { outcome, error } = await conclude(run, transaction, answer, rule.commitOn);
+      const concluded = conclude(run, transaction, answer, rule.commitOn);
+      const { outcome, error } = await this.#cuts.or<Conclusion>(concluded, () => ({
+        outcome: 'unknown',
+        error: cutOff(gid),
+      }));
       this.#forget(run);
       if (error !== undefined) return { kind: 'replace', error, headers: outcomeHeaders(gid, outcome) };
       const headers = outcomeHeaders(gid, outcome === 'unknown' ? 'pending' : outcome);
-      if (outcome === 'committed' && rule.wait === 'finished') await untilOver(transaction, rule.timeout);
+      if (outcome === 'committed' && rule.wait === 'finished') {
+        await this.#cuts.or(untilOver(transaction, rule.timeout), () => undefined);
+      }
       return { kind: 'pass', headers };
     };
     return {
       keeps: this.#parts.bodyBytesMax,
+      interruptible: (interrupt) => {
+        release();
+        release = this.#cuts.add(() => interrupt(cutOff(gid)));
+      },
       answered: (answer) => {
         isDeciding = true;
+        release();
         const verdict = decide(answer);
         transaction.follow(verdict);
         return verdict;
       },
       // Without an answer nothing is decided: the coordinator has it run again.
       failed: (error) => {
+        release();
         this.#forget(run);
         const headers = outcomeHeaders(gid, 'pending');
         return Promise.resolve({ kind: 'replace', error: runAgainLater(gid, error), headers });
       },
       clientLeft: () => {
+        release();
         if (!isDeciding) this.#forget(run);
       },
     };
@@ -195,13 +244,13 @@ export class WorkflowDesk {
   }
 
   /** Answers a client that asks with a key which there is already. */
-  async #beginAgain(gid: Gid, request: StoredRequest): Promise<Begun> {
+  async #beginAgain(gid: Gid, request: StoredRequest, keyHeaders: readonly string[]): Promise<Begun> {
     const { coordinator } = this.#parts;
     try {
       const [history, view] = await Promise.all([coordinator.steps(gid), coordinator.read(gid)]);
       // Forgotten in this moment, or begun by somebody who is no sidecar.
       if (history === undefined || view === undefined) throw notNow('OVERLOADED', 'The answer could not be looked up');
-      return { kind: 'answer', answer: answerAgain(view, history, request) };
+      return { kind: 'answer', answer: answerAgain(view, history, request, keyHeaders) };
     } catch (cause) {
       return { kind: 'refuse', error: beginError(cause) };
     }
@@ -244,6 +293,14 @@ function runAgainLater(gid: Gid, { code, message, cause }: CodedError): CodedErr
     retry: 'ask',
     hint: `The request is stored as ${gid} and is run again. Do not repeat it; read GET /v1/transactions/${gid} at the coordinator`,
     cause,
+  });
+}
+
+/** The sidecar ends before the run does, which goes on at another one, or has ended: nobody here will know. */
+function cutOff(gid: Gid): CodedError {
+  return new CodedError('OUTCOME_UNKNOWN', `This sidecar stops before the workflow ${gid} has ended`, {
+    retry: 'ask',
+    hint: `It goes on from its recorded steps. Do not repeat the request; read GET /v1/transactions/${gid} at the coordinator`,
   });
 }
 

@@ -45,9 +45,10 @@ export function openJournal({ runs, bodyBytesMax, log }: JournalParts): Journal 
           return refuse(taken.error);
         case 'recorded': {
           const { status, headers, body: recorded = Buffer.alloc(0) } = taken.answer;
+          const isOfHead = call.method === 'HEAD';
           return {
             kind: 'answer',
-            answer: { status, headers: [...headers, REPLAYED_HEADER, 'true'], body: recorded },
+            answer: { status, headers: [...headers, REPLAYED_HEADER, 'true'], body: recorded, isOfHead },
             run: run.number,
             step: callName(taken.call),
             headers: keyHeaders(run, taken.call, call),
@@ -124,7 +125,7 @@ function openCallGate({ run, call, isRepeatable }: MadeCall, bodyBytesMax: numbe
     if (body === undefined || isStream(headers)) return PASS;
     isRecording = true;
     try {
-      await run.finish(call, { status, headers: withoutFraming(headers), body });
+      await run.finish(call, { status, headers: recordedHeaders(call, headers), body });
       // Read after the wait: the program may have left meanwhile, and then its next try is answered from the records.
       isRecording = false;
       if (hasLeft) run.release(call);
@@ -152,6 +153,13 @@ function openCallGate({ run, call, isRepeatable }: MadeCall, bodyBytesMax: numbe
 }
 
 const PASS: Verdict = { kind: 'pass', headers: [] };
+
+/** The length of a body is said anew with each answer, but for HEAD, whose program has asked for nothing else perhaps. */
+function recordedHeaders({ method }: PlacedCall, headers: readonly string[]): readonly string[] {
+  const length = headers.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === 'content-length');
+  const recorded = withoutFraming(headers);
+  return method === 'HEAD' && length !== -1 ? [...recorded, 'content-length', headers[length + 1] ?? ''] : recorded;
+}
 
 /** The end of a gRPC call is in its trailers, which are not kept. */
 function isStream(headers: readonly string[]): boolean {

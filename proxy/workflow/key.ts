@@ -11,7 +11,7 @@ import type { OwnAnswer } from '../http/admission.ts';
 import { outcomeHeaders } from '../transaction/decide.ts';
 import { errorAnswer } from '../http/errors.ts';
 import { readSteps } from './replay.ts';
-import { decodeRequest, isSameRequest, type StoredRequest } from './stored-request.ts';
+import { decodeRequest, differenceOf, type StoredRequest } from './stored-request.ts';
 import { hashOf } from './step.ts';
 
 const KEY_HEADER = 'idempotency-key';
@@ -41,11 +41,20 @@ export function gidOfKey(service: string, route: string, key: string): Gid {
   return gid;
 }
 
-/** What a client gets that asks for `request` with the key of a workflow that there is already. */
-export function answerAgain(view: TransactionView, history: RunAnswer, request: StoredRequest): OwnAnswer {
+/**
+ * What a client gets that asks for `request` with the key of a workflow that there is already. `keyHeaders`: headers in which the two
+ * requests have to agree.
+ */
+export function answerAgain(
+  view: TransactionView,
+  history: RunAnswer,
+  request: StoredRequest,
+  keyHeaders: readonly string[],
+): OwnAnswer {
   const { gid, status } = view;
   const begun = decodeRequest(history.payload);
-  if (begun === undefined || !isSameRequest(begun, request)) return errorAnswer(reused(), [], 422);
+  const difference = begun === undefined ? 'form' : differenceOf(begun, request, keyHeaders);
+  if (difference !== undefined) return errorAnswer(reused(difference), [], 422);
   if (status === 'prepared') return errorAnswer(running(gid), ['retry-after', RETRY_AFTER_SECONDS]);
   const outcome = status === 'submitted' || status === 'succeed' ? 'committed' : 'rolled-back';
   const headers = [...outcomeHeaders(gid, outcome), REPLAYED_HEADER, 'true'];
@@ -73,10 +82,14 @@ function notKept({ gid }: TransactionView, status: number): CodedError {
   );
 }
 
-function reused(): CodedError {
-  return new CodedError('BAD_REQUEST', 'This Idempotency-Key was sent with another request before', {
-    hint: 'Send a new key with a new request; with an old one, exactly the old request',
-  });
+function reused(difference: string): CodedError {
+  return new CodedError(
+    'BAD_REQUEST',
+    `This Idempotency-Key was sent with another request before: its ${difference} differs`,
+    {
+      hint: 'Send a new key with a new request; with an old one, exactly the old request',
+    },
+  );
 }
 
 function running(gid: Gid): CodedError {

@@ -27,6 +27,7 @@ export class WorkflowRun {
   readonly #coordinator: CoordinatorClient;
   readonly #waiting = new Set<() => void>();
   #fault: CodedError | undefined;
+  #isCut = false;
 
   constructor(gid: Gid, number: number, replay: Replay, coordinator: CoordinatorClient) {
     this.gid = gid;
@@ -98,11 +99,16 @@ export class WorkflowRun {
       try {
         return await this.#coordinator.step(this.gid, request);
       } catch (cause) {
-        const mayTryAgain = cause instanceof CodedError && cause.retry === 'safe' && now() < until;
+        const mayTryAgain = cause instanceof CodedError && cause.retry === 'safe' && now() < until && !this.#isCut;
         if (!mayTryAgain) throw cause;
       }
       await pause(pauseMs);
     }
+  }
+
+  /** The sidecar ends: what cannot be recorded at once is left to a later run. */
+  cut(): void {
+    this.#isCut = true;
   }
 
   /** Resolves when another call has taken its place, or at `until`. */

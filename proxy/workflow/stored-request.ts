@@ -1,4 +1,5 @@
 /** The request that a workflow begins with, as the coordinator keeps it: what a later run sends to the application again. */
+import { isDeepStrictEqual } from 'node:util';
 import type { StatusRange } from '../../src/contract/messages.ts';
 import { bodyOf, isTexts, parsed, storedBody, type StoredBody } from './step.ts';
 
@@ -48,7 +49,20 @@ function isRanges(value: unknown): value is readonly StatusRange[] {
   return Array.isArray(value) && value.every(isRange);
 }
 
-/** True when both ask for the same: headers say who asks and how, and may differ. */
-export function isSameRequest(one: StoredRequest, other: StoredRequest): boolean {
-  return one.method === other.method && one.path === other.path && one.body.equals(other.body);
+/**
+ * In what two requests differ, of method, path, body and the headers called `names`; undefined when they ask for the same. Other headers
+ * say who asks and how, and may differ. Values are compared as they came, and never named: they may be secrets.
+ */
+export function differenceOf(one: StoredRequest, other: StoredRequest, names: readonly string[]): string | undefined {
+  if (one.method !== other.method || one.path !== other.path) return 'method or path';
+  if (!one.body.equals(other.body)) return 'body';
+  const differs = (name: string): boolean => !isDeepStrictEqual(valuesOf(one, name), valuesOf(other, name));
+  const name = names.find(differs);
+  return name === undefined ? undefined : `header ${name}`;
+}
+
+/** All values of the header called `name`, in their order. */
+function valuesOf({ headers }: StoredRequest, name: string): readonly string[] {
+  const wanted = name.toLowerCase();
+  return headers.filter((_, index) => index % 2 === 1 && headers[index - 1]?.toLowerCase() === wanted);
 }

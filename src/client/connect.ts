@@ -52,6 +52,7 @@ export function connectCoordinator({ url, token, timeoutMs }: CoordinatorConnect
     submit: async (gid, request = {}) => transactionOf(await ask('POST', `${one(gid)}/submit`, request)),
     abort: async (gid, request) => transactionOf(await ask('POST', `${one(gid)}/abort`, request)),
     retry: async (gid) => transactionOf(await ask('POST', `${one(gid)}/retry`, {})),
+    resolve: async (gid, request) => transactionOf(await ask('POST', `${one(gid)}/resolve`, request)),
     read: (gid, waitMs = 0) => {
       const path = waitMs > 0 ? `${one(gid)}?wait=${Math.ceil(waitMs)}ms` : one(gid);
       return known(async () => transactionOf(await ask('GET', path, undefined, waitMs)));

@@ -4,6 +4,7 @@ import type {
   BeginRequest,
   EnlistAnswer,
   EnlistRequest,
+  ResolveRequest,
   RunAnswer,
   StepRequest,
   SubmitRequest,
@@ -29,6 +30,8 @@ export interface CoordinatorClient {
   submit(gid: Gid, request?: SubmitRequest): Promise<TransactionView>;
   abort(gid: Gid, request: AbortRequest): Promise<TransactionView>;
   retry(gid: Gid): Promise<TransactionView>;
+  /** Decides about dirty branches; the same again about what was decided so changes nothing. */
+  resolve(gid: Gid, request: ResolveRequest): Promise<TransactionView>;
   /** The transaction, or undefined when the coordinator does not know the gid. `waitMs`: how long to wait for its end. */
   read(gid: Gid, waitMs?: number): Promise<TransactionView | undefined>;
   list(filter: {

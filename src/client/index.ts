@@ -71,10 +71,15 @@ export type {
   BranchView,
   Callback,
   CallbackView,
+  ColumnDiagnosis,
+  Diagnosis,
   EnlistAnswer,
   EnlistRequest,
   OperationRequest,
+  ResolutionView,
+  ResolveRequest,
   ResultRules,
+  RowDiagnosis,
   RunAnswer,
   StatusRange,
   StepRequest,
@@ -92,6 +97,7 @@ export type {
   Instant,
   Mode,
   Operation,
+  Resolution,
 } from '../contract/transaction.ts';
 export { parseGid } from '../contract/transaction.ts';
 export { newGid } from '../platform/random.ts';

@@ -26,8 +26,13 @@ export const TRANSPORT_HEADERS: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
-/** What says which operation of which branch is asked for: the coordinator's own. In lower case. */
-export const IDENTITY_HEADERS: ReadonlySet<string> = new Set(['atomesh-gid', 'atomesh-branch', 'atomesh-op']);
+/** What says which operation of which branch is asked for, and what an operator has decided about it: the coordinator's own. In lower case. */
+export const IDENTITY_HEADERS: ReadonlySet<string> = new Set([
+  'atomesh-gid',
+  'atomesh-branch',
+  'atomesh-op',
+  'atomesh-resolution',
+]);
 
 /** Why the header cannot be sent, over HTTP or over gRPC; undefined when it can. */
 export function headerFault(name: string, value: string, isGrpc: boolean): string | undefined {

@@ -14,6 +14,7 @@
  * | `POST /v1/transactions/{gid}/submit` | `SubmitRequest` | 200 `TransactionView` (decided, durable); 409 `TRANSACTION_ROLLED_BACK`; 500 `REPLAY_MISMATCH` |
  * | `POST /v1/transactions/{gid}/abort` | `AbortRequest` | 200 `TransactionView`; 409 `TRANSACTION_DECIDED` when it has committed |
  * | `POST /v1/transactions/{gid}/retry` | `{}` | 200 `TransactionView`; every unfinished branch is asked again now, a dirty one too |
+ * | `POST /v1/transactions/{gid}/resolve` | `ResolveRequest` | 200 `TransactionView` (recorded, durable; the branch is called next); 409 `BRANCH_NOT_DIRTY`; 404 `BRANCH_UNKNOWN` |
  *
  * submit and abort are idempotent. Enlisting the same resource of the same gid again answers the same branch id and adds
  * the new operation URLs as alternatives (another replica of the same sidecar); with `requests` it replaces URLs and requests
@@ -24,7 +25,17 @@
  * else unknown, unless `results` says otherwise. A 409 whose body carries the code `BRANCH_DIRTY` is `dirty`. A `grpc://host:port/package.Service/Method`
  * is a unary call with the same three as metadata: OK is success, ABORTED failure, FAILED_PRECONDITION ongoing, anything else unknown.
  */
-import type { BranchId, BranchKind, BranchStatus, Gid, GlobalStatus, Instant, Mode, Operation } from './transaction.ts';
+import type {
+  BranchId,
+  BranchKind,
+  BranchStatus,
+  Gid,
+  GlobalStatus,
+  Instant,
+  Mode,
+  Operation,
+  Resolution,
+} from './transaction.ts';
 
 export interface BeginRequest {
   /** The gid to use; made by the coordinator when absent. */
@@ -147,6 +158,57 @@ export interface AbortRequest {
   readonly run?: number;
 }
 
+/** What an operator decides about dirty branches. */
+export interface ResolveRequest {
+  /** The branch; absent: every dirty one of the transaction. */
+  readonly branch?: BranchId;
+  /** `retry`: it is asked again, as `/retry` does, but recorded. Branches that are no row images can only be kept or retried. */
+  readonly how: Resolution | 'retry';
+  /** Who decides, for people. At most 200 characters. */
+  readonly by?: string;
+  /** Why, for people. At most 1,000 characters. */
+  readonly reason?: string;
+}
+
+/** A decision of an operator about a dirty branch. */
+export interface ResolutionView extends Pick<ResolveRequest, 'how' | 'by' | 'reason'> {
+  readonly at: Instant;
+  /** `done`: the branch has carried it out. `refused`: it was still dirty afterwards. Absent: under way. */
+  readonly outcome?: 'done' | 'refused';
+}
+
+/**
+ * Why a branch is dirty. A participant may send it as `diagnosis` beside `error` in the body of a `BRANCH_DIRTY`; it is dropped when it is
+ * longer than 16,384 characters.
+ */
+export interface Diagnosis {
+  readonly reason: string;
+  readonly table: string;
+  /** Rows that are in the way, as far as they could be read. */
+  readonly rows?: readonly RowDiagnosis[];
+  /** So many more rows are in the way. */
+  readonly rowsMore?: number;
+}
+
+/** One row that is not what the branch left. */
+export interface RowDiagnosis {
+  readonly table: string;
+  readonly columns: readonly ColumnDiagnosis[];
+}
+
+/** Values are in their text form, long ones cut; null is SQL's NULL; a field is absent where there is, or was, no such row. */
+export interface ColumnDiagnosis {
+  readonly name: string;
+  readonly before?: string | null;
+  /** As the branch left it. */
+  readonly after?: string | null;
+  readonly current?: string | null;
+  /** The global transaction changed it. */
+  readonly changed: boolean;
+  /** It is not what the branch left. */
+  readonly differs: boolean;
+}
+
 export interface BranchView {
   readonly branchId: BranchId;
   readonly sequence: number;
@@ -160,6 +222,10 @@ export interface BranchView {
   readonly attemptsMax?: number;
   readonly nextAttemptAt?: Instant;
   readonly lastError?: string;
+  /** Why it is dirty, or was last. */
+  readonly diagnosis?: Diagnosis;
+  /** What operators have decided about it, oldest first. */
+  readonly resolutions?: readonly ResolutionView[];
 }
 
 /** How the initiator is asked. */

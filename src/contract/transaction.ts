@@ -76,6 +76,13 @@ export interface Mark {
  */
 export type CallResult = 'success' | 'failure' | 'ongoing' | 'unknown' | 'dirty';
 
+/**
+ * What an operator has a dirty branch do, for good.
+ * - `apply-before`: write the rows as they were before the global transaction, over whatever is there now.
+ * - `keep-current`: leave the rows as they are, and forget what it would take to restore them.
+ */
+export type Resolution = 'apply-before' | 'keep-current';
+
 const GID = /^[A-Za-z0-9._:{}-]{1,128}$/;
 const BRANCH_ID = /^[0-9]{2}[0-9-]{0,126}$/;
 
@@ -90,6 +97,11 @@ export function parseGid(text: string): Gid | undefined {
 /** The branch id when `text` has its form, else undefined. */
 export function parseBranchId(text: string): BranchId | undefined {
   return BRANCH_ID.test(text) ? (text as BranchId) : undefined;
+}
+
+/** The resolution when `text` is one, else undefined. */
+export function parseResolution(text: string): Resolution | undefined {
+  return text === 'apply-before' || text === 'keep-current' ? text : undefined;
 }
 
 const TASK = /^(?:try|action|confirm|cancel|compensate|msg|run[1-9][0-9]{0,5})$/;

@@ -1,6 +1,6 @@
 /** What can happen to a global transaction. Recovery is no path of its own: it is the event `woken`. */
 import type { BranchId, BranchKind, CallResult, Operation } from '../contract/transaction.ts';
-import type { StepView } from '../contract/messages.ts';
+import type { Diagnosis, ResolveRequest, StepView } from '../contract/messages.ts';
 import type { Progress, Terms } from './global-transaction.ts';
 
 export interface NewBranch extends Terms {
@@ -34,9 +34,13 @@ export type Event =
       readonly operation: Operation;
       readonly result: CallResult;
       readonly detail?: string;
+      /** Of a `dirty` one. */
+      readonly diagnosis?: Diagnosis;
     }
   /** Every unfinished branch is to be asked again now. */
   | { readonly kind: 'retry' }
+  /** An operator decides about one dirty branch, or about all of them. */
+  | ({ readonly kind: 'resolve' } & ResolveRequest)
   /** An operator gives the transaction up: it has failed, and no branch is called any more. */
   | { readonly kind: 'stop' }
   /** Workflow: the program runs (again) at the initiator. Of a mesh: a new run, known by the `id` of the request for it. */

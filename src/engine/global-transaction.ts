@@ -1,5 +1,5 @@
 /** The state of one global transaction: everything that `decide` knows, and everything that a store keeps. Plain JSON. */
-import type { EnlistRequest, StepView } from '../contract/messages.ts';
+import type { Diagnosis, EnlistRequest, ResolutionView, StepView } from '../contract/messages.ts';
 import type {
   BranchId,
   BranchKind,
@@ -46,6 +46,10 @@ export interface Branch extends Terms {
   /** Not to be called before this instant. */
   readonly notBefore?: Instant;
   readonly lastError?: string;
+  /** Why it is dirty, or was last. */
+  readonly diagnosis?: Diagnosis;
+  /** What operators have decided about it, oldest first; the last one without an outcome is under way. */
+  readonly resolutions?: readonly ResolutionView[];
   /** What goes along with every call, in base64. */
   readonly payload?: string;
   /** Mesh that is a workflow: the newest run that has enlisted it; absent where no run has. */

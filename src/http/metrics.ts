@@ -1,5 +1,6 @@
 /** What the coordinator counts. Every label has a closed set of values. */
 import { Counter, DURATION_SECONDS, Gauge, Histogram, openMetrics } from '../platform/metrics.ts';
+import { resolutionOf } from '../engine/branches/calls.ts';
 import type { RunnerEvent } from '../runner/driven.ts';
 import type { Runner } from '../runner/runner.ts';
 import type { Route } from './routes.ts';
@@ -39,6 +40,12 @@ export function openCoordinatorMetrics(withProcess: boolean): CoordinatorMetrics
     help: 'Rollbacks that a branch refused because somebody else changed its rows; each waits for an operator',
     registers,
   });
+  const resolved = new Counter({
+    name: 'atomesh_branches_resolved_total',
+    help: 'Dirty branches that carried out what an operator decided: apply-before or keep-current',
+    labelNames: ['how'] as const,
+    registers,
+  });
   const abandoned = new Counter({
     name: 'atomesh_messages_abandoned_total',
     help: 'Messages that were given up after as many tries as their sender wished',
@@ -61,6 +68,8 @@ export function openCoordinatorMetrics(withProcess: boolean): CoordinatorMetrics
       const { operation, result, durationMs } = event;
       callsOf(operation, result).observe(Math.max(0, durationMs) / 1000);
       if (result === 'dirty') dirty.inc();
+      const how = resolutionOf(event.branch);
+      if (how !== undefined && result === 'success') resolved.inc({ how });
     },
     watch: (runner) => {
       gauge('atomesh_transactions_driven', 'Transactions in memory', () => runner.load.driven);

@@ -5,10 +5,11 @@ import type {
   BeginRequest,
   Callback,
   EnlistRequest,
+  ResolveRequest,
   StepRequest,
   SubmitRequest,
 } from '../contract/messages.ts';
-import { type Gid, type GlobalStatus, type Mode, parseGid } from '../contract/transaction.ts';
+import { type Gid, type GlobalStatus, type Mode, parseBranchId, parseGid } from '../contract/transaction.ts';
 import type { ListFilter } from '../runner/ports.ts';
 import type { Outcome } from '../runner/runner.ts';
 import { branchFaults, branchUrl, ENLIST } from './branch-fields.ts';
@@ -57,6 +58,15 @@ const STEP: Readonly<Record<keyof StepRequest, Field>> = {
 const SUBMIT: Readonly<Record<keyof SubmitRequest, Field>> = { run: optional(run), ended: optional(run) };
 const ABORT: Readonly<Record<keyof AbortRequest, Field>> = { reason: optional(text(0, 1000)), run: optional(run) };
 
+const branchId: Check = (value) =>
+  typeof value === 'string' && parseBranchId(value) !== undefined ? undefined : 'expected a branch id such as "01"';
+const RESOLVE: Readonly<Record<keyof ResolveRequest, Field>> = {
+  branch: optional(branchId),
+  how: required(oneOf(['apply-before', 'keep-current', 'retry'])),
+  by: optional(text(0, 200)),
+  reason: optional(text(0, 1000)),
+};
+
 /** The gid of a path segment, percent-encoded or not. */
 export function gidOf(segment: string): Outcome<Gid> {
   const parsed = parseGid(segment) ?? (segment.includes('%') ? parseGid(decoded(segment)) : undefined);
@@ -97,6 +107,11 @@ export function submitRequestOf(body: string): Outcome<SubmitRequest> {
 /** The body of `POST /v1/transactions/{gid}/abort`; an empty one is `{}`. */
 export function abortRequestOf(body: string): Outcome<AbortRequest> {
   return objectOf<AbortRequest>(body, ABORT);
+}
+
+/** The body of `POST /v1/transactions/{gid}/resolve`. */
+export function resolveRequestOf(body: string): Outcome<ResolveRequest> {
+  return objectOf<ResolveRequest>(body, RESOLVE);
 }
 
 /** A body that says nothing: `{}`, or no bytes at all. */

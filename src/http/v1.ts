@@ -14,6 +14,7 @@ import {
   gidOf,
   listFilterOf,
   noParametersOf,
+  resolveRequestOf,
   stepRequestOf,
   submitRequestOf,
   waitMsOf,
@@ -60,6 +61,7 @@ export function v1Routes(runner: Runner, limit: number): readonly Route[] {
     { method: 'POST', path: '/v1/transactions/{gid}/submit', handle: withGid(submitRequestOf, bodyOf, submit) },
     { method: 'POST', path: '/v1/transactions/{gid}/abort', handle: withGid(abortRequestOf, bodyOf, abort) },
     { method: 'POST', path: '/v1/transactions/{gid}/retry', handle: withGid(emptyRequestOf, bodyOf, retry) },
+    { method: 'POST', path: '/v1/transactions/{gid}/resolve', handle: withGid(resolveRequestOf, bodyOf, resolve) },
   ];
 
   async function begin(call: Call): Promise<Reply> {
@@ -102,6 +104,10 @@ export function v1Routes(runner: Runner, limit: number): readonly Route[] {
 
   async function retry(gid: Gid): Promise<Reply> {
     return transactionReply(await runner.retry(gid));
+  }
+
+  async function resolve(gid: Gid, request: Parameters<Runner['resolve']>[1]): Promise<Reply> {
+    return transactionReply(await runner.resolve(gid, request));
   }
 
   async function read(gid: Gid, waitMs: number, call: Call): Promise<Reply> {

@@ -61,6 +61,13 @@ const EVENTS: { readonly [Kind in Asked]: z.ZodType<Extract<Event, { readonly ki
   }),
   abort: z.strictObject({ kind: z.literal('abort'), reason: z.string(), run: run.exactOptional() }),
   retry: z.strictObject({ kind: z.literal('retry') }),
+  resolve: z.strictObject({
+    kind: z.literal('resolve'),
+    branch: branchId.exactOptional(),
+    how: z.enum(['apply-before', 'keep-current', 'retry']),
+    by: z.string().exactOptional(),
+    reason: z.string().exactOptional(),
+  }),
   stop: z.strictObject({ kind: z.literal('stop') }),
   resume: z.strictObject({ kind: z.literal('resume'), id: z.string().exactOptional() }),
   step: z.strictObject({

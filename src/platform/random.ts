@@ -11,3 +11,8 @@ export function newGid(): Gid {
 export function newId(): string {
   return randomBytes(8).toString('hex');
 }
+
+/** Random bytes for nonces, salts and keys, which nobody may guess. */
+export function secretBytes(count: number): Buffer {
+  return randomBytes(count);
+}

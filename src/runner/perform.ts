@@ -3,6 +3,7 @@ import { assert } from '../platform/assert.ts';
 import type { Log } from '../platform/log.ts';
 import { INITIATOR, type Gid, type Instant, type Operation } from '../contract/transaction.ts';
 import type { Effect } from '../engine/effect.ts';
+import { resolutionOf } from '../engine/branches/calls.ts';
 import type { Branch, GlobalTransaction } from '../engine/global-transaction.ts';
 import { CallQueue } from './calls.ts';
 import { holdsLease, type Driven, type RunnerEvent } from './driven.ts';
@@ -99,6 +100,7 @@ function callOf(transaction: GlobalTransaction, branch: Branch, operation: Opera
   const { gid, mode, protocol, headers, name } = transaction;
   const { payload, isNative, results } = branch;
   const request = branch.requests?.[operation];
+  const resolution = resolutionOf(branch);
   return {
     gid,
     mode,
@@ -112,5 +114,6 @@ function callOf(transaction: GlobalTransaction, branch: Branch, operation: Opera
     ...(name === undefined ? {} : { name }),
     ...(request === undefined ? {} : { request }),
     ...(results === undefined ? {} : { results }),
+    ...(resolution === undefined ? {} : { resolution }),
   };
 }

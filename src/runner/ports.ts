@@ -1,5 +1,5 @@
 /** What the runner needs from outside, with the laws that every implementation keeps. Types only. */
-import type { OperationRequest, ResultRules } from '../contract/messages.ts';
+import type { Diagnosis, OperationRequest, ResultRules } from '../contract/messages.ts';
 import type {
   BranchId,
   CallResult,
@@ -9,6 +9,7 @@ import type {
   Mode,
   Operation,
   Protocol,
+  Resolution,
 } from '../contract/transaction.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
 
@@ -112,7 +113,15 @@ export interface ListFilter {
 
 /** Calls a participant. Never throws: whatever goes wrong is `unknown` with its reason in `detail`. */
 export interface Transport {
-  call(request: BranchCall, signal: AbortSignal): Promise<{ readonly result: CallResult; readonly detail?: string }>;
+  call(request: BranchCall, signal: AbortSignal): Promise<BranchAnswer>;
+}
+
+/** What a participant has answered. */
+export interface BranchAnswer {
+  readonly result: CallResult;
+  readonly detail?: string;
+  /** With `dirty`, where the participant says more. */
+  readonly diagnosis?: Diagnosis;
 }
 
 export interface BranchCall {
@@ -121,6 +130,8 @@ export interface BranchCall {
   readonly branch: BranchId;
   readonly operation: Operation;
   readonly url: string;
+  /** What an operator has decided about the branch, which was dirty. */
+  readonly resolution?: Resolution;
   readonly timeoutMs: number;
   /** How to call; absent: in the native way (`src/contract/messages.ts`). */
   readonly protocol?: Protocol;

@@ -3,7 +3,14 @@ import { hash } from 'node:crypto';
 import { assert } from '../platform/assert.ts';
 import type { Log } from '../platform/log.ts';
 import type { CodedError } from '../contract/errors.ts';
-import type { AbortRequest, BeginRequest, EnlistRequest, StepRequest, SubmitRequest } from '../contract/messages.ts';
+import type {
+  AbortRequest,
+  BeginRequest,
+  EnlistRequest,
+  ResolveRequest,
+  StepRequest,
+  SubmitRequest,
+} from '../contract/messages.ts';
 import type { NewTransaction } from '../contract/new-transaction.ts';
 import { isFinal, type Gid, type Instant } from '../contract/transaction.ts';
 import { begin, requestIdentity } from '../engine/begin.ts';
@@ -214,6 +221,12 @@ class CoordinatorRunner implements Runner {
 
   retry(gid: Gid): Promise<Outcome<GlobalTransaction>> {
     return this.happen(gid, { kind: 'retry' });
+  }
+
+  async resolve(gid: Gid, request: ResolveRequest): Promise<Outcome<GlobalTransaction>> {
+    const outcome = await this.happen(gid, { kind: 'resolve', ...request });
+    if (outcome.ok) this.#options.log.warn({ gid, ...request }, 'an operator has decided about a dirty branch');
+    return outcome;
   }
 
   async read(gid: Gid): Promise<Outcome<GlobalTransaction>> {

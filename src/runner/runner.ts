@@ -4,6 +4,7 @@ import type {
   BeginRequest,
   EnlistAnswer,
   EnlistRequest,
+  ResolveRequest,
   RunAnswer,
   StepRequest,
   SubmitRequest,
@@ -56,6 +57,8 @@ export interface Runner {
   submit(gid: Gid, request?: SubmitRequest): Promise<Outcome<GlobalTransaction>>;
   abort(gid: Gid, request: AbortRequest): Promise<Outcome<GlobalTransaction>>;
   retry(gid: Gid): Promise<Outcome<GlobalTransaction>>;
+  /** An operator's decision about dirty branches. */
+  resolve(gid: Gid, request: ResolveRequest): Promise<Outcome<GlobalTransaction>>;
   read(gid: Gid): Promise<Outcome<GlobalTransaction>>;
   /** Resolves when the transaction is final or needs attention, or after `waitMs`, with its state at that time. */
   waitForEnd(gid: Gid, waitMs: number, signal: AbortSignal): Promise<Outcome<GlobalTransaction>>;

@@ -84,6 +84,7 @@ function callbackViewOf({ operations, attempts, notBefore, lastError }: Branch, 
 
 function branchViewOf(branch: Branch): BranchView {
   const { id, sequence, kind, resource, status, operations, attempts, attemptsMax, notBefore, lastError } = branch;
+  const { diagnosis, resolutions } = branch;
   return {
     branchId: id,
     sequence,
@@ -95,5 +96,7 @@ function branchViewOf(branch: Branch): BranchView {
     ...(attemptsMax === undefined ? {} : { attemptsMax }),
     ...(notBefore === undefined || status !== 'prepared' ? {} : { nextAttemptAt: notBefore }),
     ...(lastError === undefined ? {} : { lastError }),
+    ...(diagnosis === undefined ? {} : { diagnosis }),
+    ...(resolutions === undefined ? {} : { resolutions }),
   };
 }

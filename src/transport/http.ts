@@ -4,6 +4,7 @@ import type { OperationRequest, ResultRules, StatusRange } from '../contract/mes
 import { type CallResult, resultOfHttpStatus } from '../contract/transaction.ts';
 import type { Secret } from '../platform/option-types.ts';
 import type { Transport } from '../runner/ports.ts';
+import { diagnosisIn } from './diagnosis.ts';
 import { ownHeaders } from './dtm-headers.ts';
 import {
   type Answer,
@@ -15,8 +16,8 @@ import {
   type Judge,
 } from './http-caller.ts';
 
-/** How much of an answer's body is read. */
-const BODY_BYTES_MAX = 4096;
+/** How much of an answer's body is read: an error with the diagnosis of a dirty branch, in which characters may take several bytes. */
+const BODY_BYTES_MAX = 64 * 1024;
 /** How much of it is kept as `detail`. */
 const DETAIL_CHARACTERS_MAX = 500;
 
@@ -41,8 +42,9 @@ export function createHttpTransport(options: HttpTransportOptions = {}): HttpTra
 export function nativeCalls(caller: HttpCaller, token: Secret | undefined): Transport {
   const authorization = token === undefined ? [] : ['authorization', `Bearer ${token.reveal()}`];
   return {
-    call: ({ gid, branch, operation, url, timeoutMs, request, results }, signal) => {
+    call: ({ gid, branch, operation, url, timeoutMs, request, results, resolution }, signal) => {
       const identity = ['atomesh-gid', gid, 'atomesh-branch', branch, 'atomesh-op', operation];
+      if (resolution !== undefined) identity.push('atomesh-resolution', resolution);
       const sent = request === undefined ? plainRequest(authorization) : ownRequest(request);
       if (typeof sent === 'string') return Promise.resolve({ result: 'unknown', detail: `not called: ${sent}` });
       const headers = [...identity, ...sent.headers];
@@ -97,7 +99,9 @@ function answerOf(resultOf: ResultOf, status: number, body: string): Answer {
   const result = resultOf(status);
   if (result === 'success') return { result };
   const detail = `HTTP ${status}${body === '' ? '' : `: ${body.slice(0, DETAIL_CHARACTERS_MAX)}`}`;
-  return { result: result === 'failure' && saysDirty(body) ? 'dirty' : result, detail };
+  if (result !== 'failure' || !saysDirty(body)) return { result, detail };
+  const diagnosis = diagnosisIn(body);
+  return { result: 'dirty', detail, ...(diagnosis === undefined ? {} : { diagnosis }) };
 }
 
 /** What an answer means whose body broke off: the status decides, except that a failure might have been `dirty`. */

@@ -147,6 +147,7 @@ export const LAYERS: readonly Layer[] = [
   { name: 'examples/run.ts', uses: [...EXAMPLES, 'examples/stage.ts'] },
   { name: 'examples/shop', uses: ['examples/support', 'src/client', ...GROUND] },
   { name: 'examples/demo', uses: ['examples/shop', 'examples/support', 'src/client', ...GROUND] },
+  { name: 'ava.config.js', uses: [] },
   { name: 'bench', uses: EVERYTHING },
   { name: 'test', uses: ['bench', ...EVERYTHING] },
 ];

@@ -147,6 +147,22 @@ test('tx show tells of a workflow its run, its steps and whom it asks, and of a 
   t.regex(out, /\n01 +msg +mail +prepared +0\/5/);
 });
 
+test('tx show tells of a message that was given up: how often it was tried, and what came of it; the transaction ended well', async (t) => {
+  const { url } = await coordinator(t);
+  const client = connectCoordinator({ url, timeoutMs: 5000 });
+  t.teardown(() => client.close());
+  const { gid } = await client.begin({ timeoutMs: 60_000 });
+  const operations = { action: 'http://127.0.0.1:1/send' };
+  await client.enlist(gid, { kind: 'msg', resource: 'mail', operations, attemptsMax: 2, retryIntervalMs: 10 });
+  await client.submit(gid);
+  t.is((await client.read(gid, 20_000))?.status, 'succeed');
+  const { out } = await run(t, ['tx', 'show', gid, '--url', url]);
+  t.regex(out, /\nstatus: +succeed\n/);
+  t.regex(out, /\n01 +msg +mail +abandoned +2\/2 .*ECONNREFUSED/);
+  const { out: json } = await run(t, ['tx', 'show', gid, '--url', url, '--json']);
+  t.regex(json, /"status":\s*"abandoned"/);
+});
+
 test('tx sends the token from the environment, and says so when there is none', async (t) => {
   const { url } = await coordinator(t, 'token: canary-7f3a\n');
   const words = ['tx', 'list', '--url', url];

@@ -39,7 +39,7 @@ test('an unknown option in a list has the index in its path', (t) => {
       begin: { timout: 30s }
 `;
   t.deepEqual(sidecarFaults(t, text), [
-    '10:16 inbound.transactions[1].begin.timout: unknown option "timout" | one of message, workflow, timeout, rerunAfter, commitOn, wait | timeout',
+    '10:16 inbound.transactions[1].begin.timout: unknown option "timout" | one of message, workflow, timeout, rerunAfter, keyHeaders, commitOn, wait | timeout',
   ]);
 });
 

@@ -97,6 +97,9 @@ const outside: fc.Arbitrary<Event> = fc.oneof(
     .tuple(id, fc.constantFrom('action', 'rollback'), ended, words)
     .map(([branch, operation, status, data]): Event => ({ kind: 'record', step: { branch, operation, status, data } })),
   ended.map((status): Event => ({ kind: 'conclude', status })),
+  fc
+    .tuple(fc.option(id, { nil: undefined }), fc.constantFrom('apply-before', 'keep-current', 'retry'))
+    .map(([branch, how]): Event => ({ kind: 'resolve', how, ...(branch === undefined ? {} : { branch }) })),
   { weight: 4, arbitrary: meshOnly },
 );
 

@@ -118,6 +118,37 @@ test('a dirty branch needs attention, ends the long poll, and is asked again by 
   t.like(over.body, { status: 'failed', needsAttention: false });
 });
 
+test('a dirty branch shows what the participant said of it, and is called once more with what an operator decides', async (t) => {
+  const column = { name: 'qty', before: '1', current: null, changed: true, differs: true };
+  const diagnosis = { reason: 'changed', table: 'item', rows: [{ table: 'item', columns: [column] }], rowsMore: 3 };
+  const asked: unknown[] = [];
+  await using branch = await startTestBranch(({ headers }) => {
+    asked.push(headers['atomesh-resolution']);
+    if (headers['atomesh-resolution'] !== undefined) return { status: 200 };
+    return {
+      status: 409,
+      body: JSON.stringify({ error: { code: 'BRANCH_DIRTY', message: 'x'.repeat(5000) }, diagnosis }),
+    };
+  });
+  await using coordinator = await startTestCoordinator();
+  await coordinator.ask('POST', '/v1/transactions', { gid: 'g' });
+  await coordinator.ask('POST', '/v1/transactions/g/branches', undo(branch.url));
+  await coordinator.ask('POST', '/v1/transactions/g/abort', {});
+  const stuck = await coordinator.ask('GET', '/v1/transactions/g?wait=10s');
+  t.deepEqual(stuck.body.branches[0].diagnosis, diagnosis);
+  for (const wrong of [{}, { how: 'undo' }, { how: 'retry', branch: 'x' }, { how: 'retry', who: 'ann' }]) {
+    t.is((await coordinator.ask('POST', '/v1/transactions/g/resolve', wrong)).status, 400);
+  }
+  const ask = { branch: '01', how: 'apply-before', by: 'ann' };
+  t.is((await coordinator.ask('POST', '/v1/transactions/g/resolve', ask)).status, 200);
+  const over = await coordinator.ask('GET', '/v1/transactions/g?wait=10s');
+  t.like(over.body, { status: 'failed', branches: [{ resolutions: [{ how: 'apply-before', outcome: 'done' }] }] });
+  t.deepEqual(asked, [undefined, 'apply-before']);
+  const { status, body } = await coordinator.ask('POST', '/v1/transactions/g/resolve', { how: 'keep-current' });
+  t.is(status, 409);
+  t.is(body.error.code, 'BRANCH_NOT_DIRTY');
+});
+
 test('the list goes page by page in the order of gid, by status when asked', async (t) => {
   await using coordinator = await startTestCoordinator();
   for (const gid of ['c', 'a', 'e', 'b', 'd']) await coordinator.ask('POST', '/v1/transactions', { gid });

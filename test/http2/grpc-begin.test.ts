@@ -2,6 +2,7 @@ import { Metadata, status } from '@grpc/grpc-js';
 import test from 'ava';
 import { inboundTo, until } from '../proxy-http/support.ts';
 import { bytes, call, grpcClient, startGrpcApp } from './grpc-service.ts';
+import { startHttp2App } from './support.ts';
 
 const ROUTE = { transactions: [{ match: 'POST /shop.Points/*', begin: { timeout: '20s' } }] };
 
@@ -91,5 +92,17 @@ test('an answer too long to be held is refused, and rolls back', async (t) => {
   const inbound = await inboundTo(t, app.port, ROUTE);
   const reply = await call(grpcClient(t, inbound.port), 'Echo', Buffer.alloc(5 * 1024 * 1024));
   t.is(reply.code, status.RESOURCE_EXHAUSTED);
+  t.is(inbound.coordinator.single().status, 'failed');
+});
+
+test('a 200 that is no gRPC, such as a page of a proxy, is a failure to its client, and rolls back', async (t) => {
+  const app = await startHttp2App(t, (stream) => {
+    stream.resume();
+    stream.respond([':status', '200', 'content-type', 'text/html']);
+    stream.end('<h1>Sign in</h1>');
+  });
+  const inbound = await inboundTo(t, app.port, ROUTE);
+  const reply = await call(grpcClient(t, inbound.port), 'Echo', Buffer.from('order'));
+  t.not(reply.code, status.OK);
   t.is(inbound.coordinator.single().status, 'failed');
 });

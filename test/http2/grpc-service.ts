@@ -135,7 +135,7 @@ export interface Reply {
 /** Makes a unary call and waits for its status, whatever that is. */
 export function call(
   client: Client,
-  name: keyof typeof SERVICE | 'Nothing',
+  name: keyof typeof SERVICE | 'Hold' | 'Nothing',
   message: Buffer,
   metadata: Metadata = new Metadata(),
   deadlineMs: number = 30_000,

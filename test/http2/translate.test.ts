@@ -133,3 +133,44 @@ test('an HTTP/2 application: a reset before the answer is an error for HTTP/1 cl
   const session = client(t, inbound.url); // HTTP/2 goes on as ever
   t.is((await outcomeOf(session.request([...get('/now')], { endStream: true }))).rstCode, 2);
 });
+
+/** Hop-by-hop of a request (RFC 9110 §7.6.1, §11.7.2), as far as HTTP/2 lets a client say it; `x-named` is what a Connection names. */
+const OF_REQUESTS = ['proxy-authorization', 'http2-settings', 'te', 'connection', 'x-named', 'keep-alive'];
+const OF_ANSWERS = ['proxy-authenticate', 'connection', 'x-named', 'keep-alive', 'proxy-connection', 'upgrade'];
+
+test('hop-by-hop fields end at the sidecar on both ways, whichever versions of HTTP meet there', async (t) => {
+  const old = await startApp(t, (request, response) => {
+    request.resume();
+    response.writeHead(200, ['Connection', 'x-named', 'X-Named', '1', 'Keep-Alive', 'timeout=5']);
+    response.end('old');
+  });
+  const young = await startHttp2App(t, (stream) => {
+    stream.resume();
+    stream.respond([':status', '200', 'proxy-authenticate', 'Basic'], { endStream: true });
+  });
+  const toOld = await inboundTo(t, old.port, HTTP1);
+  const toYoung = await inboundTo(t, young.port, { protocol: 'auto' });
+  const fromOld = await inboundTo(t, young.port, H2C);
+  const said = ['proxy-authorization', 'Basic x'];
+  for (const { url } of [toOld, toYoung]) {
+    const { status: answered, head } = await ask(client(t, url), { head: post('/', ...said), body: 'x' });
+    t.is(answered, 200);
+    for (const name of OF_ANSWERS) t.is(valueOf(head, name), undefined, name);
+  }
+  const headers = {
+    'proxy-authorization': 'Basic x',
+    connection: 'x-named, http2-settings',
+    'x-named': '1',
+    'http2-settings': 'AA',
+    'keep-alive': 'timeout=5',
+  };
+  const answer = await askHttp1(fromOld.port, { method: 'POST', headers, body: 'x' });
+  t.is(answer.status, 200);
+  t.is(answer.headers['proxy-authenticate'], undefined);
+  for (const name of OF_REQUESTS) {
+    // The connection between the sidecar and an application of HTTP/1 has fields of its own.
+    if (name !== 'connection') t.is(old.seen[0]?.headers[name], undefined, name);
+    for (const head of young.heads) t.is(valueOf(head, name), undefined, name);
+  }
+  t.is(young.heads.length, 2);
+});

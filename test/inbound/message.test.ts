@@ -9,7 +9,7 @@ const test = anyTest as TestFn<{ world: World }>;
 const INBOUND = {
   transactions: [
     { match: 'POST /orders', begin: { message: true, timeout: '30s' } },
-    { match: 'POST /quick', begin: { message: true, timeout: '100ms' } },
+    { match: 'POST /quick', begin: { message: true, timeout: '300ms' } },
   ],
 };
 

@@ -1,14 +1,19 @@
 import anyTest, { type TestFn } from 'ava';
+import { startPostgres, type PostgresServer } from '../../examples/support/postgres-server.ts';
 import { DEATHS, faultOf } from './deaths.ts';
 import { openStage, type Stage } from './stage.ts';
 
-const test = anyTest as TestFn<{ stage: Stage }>;
+const test = anyTest as TestFn<{ server: PostgresServer; stage: Stage }>;
 
 test.before(async (t) => {
   t.timeout(60_000);
-  t.context.stage = await openStage();
+  t.context.server = await startPostgres();
+  t.context.stage = await openStage(t.context.server, 'shop');
 });
-test.after.always((t) => t.context.stage?.[Symbol.asyncDispose]());
+test.after.always(async (t) => {
+  await t.context.stage?.[Symbol.asyncDispose]();
+  await t.context.server?.[Symbol.asyncDispose]();
+});
 
 /** All of them take minutes: `node test/mesh-crash/run.ts`. These are where it hurts most. */
 const SAMPLE = [

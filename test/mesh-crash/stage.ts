@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { freePort } from '../../examples/support/free-port.ts';
 import { call } from '../../examples/support/http.ts';
-import { startPostgres } from '../../examples/support/postgres-server.ts';
+import type { PostgresServer } from '../../examples/support/postgres-server.ts';
 import { openProcesses, type ManagedProcess } from '../../examples/support/processes.ts';
 import { initialiseDatabase } from '../../proxy/postgres/schema.ts';
 import { connectCoordinator } from '../../src/client/connect.ts';
@@ -36,15 +36,15 @@ export interface Stage extends AsyncDisposable {
 
 const PROCESS = fileURLToPath(new URL('process.ts', import.meta.url));
 
-export async function openStage(): Promise<Stage> {
+/** The stage has the database of that name for itself; the server may be shared. */
+export async function openStage(server: PostgresServer, database: string): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'atomesh-crash-'));
   stack.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
-  const server = stack.use(await startPostgres());
-  await server.run('postgres', 'CREATE DATABASE shop');
-  await initialiseDatabase({ connectionString: server.url('shop') });
+  await server.run('postgres', `CREATE DATABASE ${database}`);
+  await initialiseDatabase({ connectionString: server.url(database) });
   await server.run(
-    'shop',
+    database,
     'CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL, held int NOT NULL); INSERT INTO account VALUES (1, 0, 0)',
   );
 
@@ -106,7 +106,7 @@ export async function openStage(): Promise<Stage> {
     processes.add({
       name,
       command: [PROCESS, name, JSON.stringify(options)],
-      environment: {},
+      environment: { NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? join(folder, 'compiled') },
       isReady: async () => (await call('GET', probe, { timeoutMs: 2_000 })).status < 500,
     });
   const parts: Readonly<Record<Victim, ManagedProcess>> = {
@@ -153,7 +153,7 @@ export async function openStage(): Promise<Stage> {
           {
             name: 'shop',
             listen: at('sql'),
-            upstream: `postgres://127.0.0.1:${server.port}/shop`,
+            upstream: `postgres://127.0.0.1:${server.port}/${database}`,
             credentials: { user: server.user },
           },
         ],
@@ -164,7 +164,7 @@ export async function openStage(): Promise<Stage> {
       'app',
       {
         port: ports['app'],
-        database: { host: '127.0.0.1', port: ports['sql'], user: server.user, database: 'shop' },
+        database: { host: '127.0.0.1', port: ports['sql'], user: server.user, database },
         bank: `http://${at('outbound')}/bank`,
         self: `http://${at('outbound')}/self`,
         gate: `${gateUrl}/gate`,
@@ -174,7 +174,7 @@ export async function openStage(): Promise<Stage> {
   };
   for (const part of Object.values(parts)) await part.start();
 
-  const owner = new pg.Client({ connectionString: server.url('shop') });
+  const owner = new pg.Client({ connectionString: server.url(database) });
   await owner.connect();
   stack.defer(() => owner.end());
   const coordinator = connectCoordinator({ url: `http://${at('coordinator')}`, timeoutMs: 5_000 });

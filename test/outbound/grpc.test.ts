@@ -3,6 +3,8 @@ import test, { type ExecutionContext } from 'ava';
 import { bytes, call, grpcClient } from '../http2/grpc-service.ts';
 import { world, type World } from './world.ts';
 
+const CODES = Object.values(status).filter((value) => typeof value === 'number');
+
 interface Points {
   readonly port: number;
   /** `method op branch message` of each call, in their order. */
@@ -10,7 +12,7 @@ interface Points {
   readonly metadata: Metadata[];
 }
 
-/** A unary service that answers OK; `Fail` answers ABORTED. */
+/** A unary service that answers OK; `Fail` answers ABORTED, `Hold` begins its answer and ends it with the status that its message names. */
 async function points(t: ExecutionContext): Promise<Points> {
   const lines: string[] = [];
   const metadata: Metadata[] = [];
@@ -31,9 +33,13 @@ async function points(t: ExecutionContext): Promise<Points> {
       lines.push(`${name} ${of('atomesh-op')} ${of('atomesh-branch')} ${asked.request.toString()}`);
       metadata.push(asked.metadata);
       if (name === 'Fail') done({ code: status.ABORTED, details: 'no' });
-      else done(null, Buffer.from('ok'));
+      else if (name === 'Hold') {
+        asked.sendMetadata(new Metadata());
+        const code = CODES.find((one) => String(one) === asked.request.toString()) ?? status.OK;
+        done(code === status.OK ? null : { code, details: 'no' }, Buffer.from('held'));
+      } else done(null, Buffer.from('ok'));
     };
-  const names = ['Echo', 'Fail', 'Sum', 'Count', 'Talk'];
+  const names = ['Echo', 'Fail', 'Hold', 'Sum', 'Count', 'Talk'];
   server.addService(
     Object.fromEntries(names.map((name) => [name, method(name)])),
     Object.fromEntries(names.map((name) => [name, serve(name)])),
@@ -49,10 +55,10 @@ async function points(t: ExecutionContext): Promise<Points> {
 
 interface Mesh extends World {
   readonly service: Points;
-  readonly ask: (name: 'Echo' | 'Fail' | 'Talk', message: string, gid: string) => ReturnType<typeof call>;
+  readonly ask: (name: 'Echo' | 'Fail' | 'Hold' | 'Talk', message: string, gid: string) => ReturnType<typeof call>;
 }
 
-async function mesh(t: ExecutionContext): Promise<Mesh> {
+async function mesh(t: ExecutionContext, options: { readonly body?: string } = {}): Promise<Mesh> {
   const service = await points(t);
   const url = `grpc://127.0.0.1:${service.port}/shop.Points`;
   const routes = [
@@ -60,10 +66,14 @@ async function mesh(t: ExecutionContext): Promise<Mesh> {
       match: `${url}/Echo`,
       tcc: { confirm: `${url}/Sum`, cancel: { request: `${url}/Count`, headers: { 'x-gid': '${gid}' } } },
     },
+    { match: `${url}/Hold`, tcc: { confirm: `${url}/Sum`, cancel: `${url}/Count` } },
     { match: `${url}/Fail`, saga: { compensate: `${url}/Count` } },
     { match: `${url}/Talk`, message: {} },
   ];
-  const started = await world(t, routes, { upstreams: { points: { url: `http://127.0.0.1:${service.port}` } } });
+  const started = await world(t, routes, {
+    upstreams: { points: { url: `http://127.0.0.1:${service.port}` } },
+    ...options,
+  });
   const client = grpcClient(t, started.outbound.port, { 'grpc.default_authority': 'points' });
   const ask: Mesh['ask'] = (name, message, gid) => {
     const metadata = new Metadata();
@@ -96,6 +106,35 @@ test('a unary call becomes a TCC branch, confirmed and cancelled over gRPC with 
   t.deepEqual(asked, ['enlist', 'enlist']);
 });
 
+/** Those by which a service refuses; after the others nobody knows. */
+const REFUSALS = [
+  status.INVALID_ARGUMENT,
+  status.NOT_FOUND,
+  status.ALREADY_EXISTS,
+  status.PERMISSION_DENIED,
+  status.FAILED_PRECONDITION,
+  status.ABORTED,
+  status.OUT_OF_RANGE,
+  status.UNIMPLEMENTED,
+  status.UNAUTHENTICATED,
+];
+
+for (const code of CODES) {
+  const isRefused = REFUSALS.includes(code);
+  const rule = isRefused ? 'is not confirmed' : 'is confirmed';
+  test(`a try whose trailers say ${status[code]} ${rule} by a commit, is cancelled by a rollback, and its caller hears it`, async (t) => {
+    const { client, begin, over, service, ask } = await mesh(t);
+    for (const isCommitted of [true, false]) {
+      const gid = await begin();
+      t.is((await ask('Hold', String(code), gid)).code, code);
+      await (isCommitted ? client.submit(gid) : client.abort(gid, {}));
+      t.is(await over(gid), isCommitted ? 'succeed' : 'failed');
+    }
+    const confirmed = isRefused ? [] : [`Sum confirm 01 ${code}`];
+    t.deepEqual(service.lines, [`Hold try 01 ${code}`, ...confirmed, `Hold try 01 ${code}`, `Count cancel 01 ${code}`]);
+  });
+}
+
 test('a saga call that fails is passed on as it failed, and compensated by the rollback', async (t) => {
   const { client, begin, over, service, ask } = await mesh(t);
   const gid = await begin();
@@ -124,4 +163,23 @@ test('a call that cannot be enlisted does not leave', async (t) => {
   t.is((await ask('Echo', 'x', gid)).code, status.ABORTED);
   t.is((await ask('Echo', 'x', 'never-begun')).code, status.UNIMPLEMENTED);
   t.deepEqual(service.lines, []);
+});
+
+test('a message beyond the limit, and a call that streams, are refused where a route has to keep them', async (t) => {
+  const { asked, begin, service, ask, outbound } = await mesh(t, { body: '1KiB' });
+  const gid = await begin();
+  t.is((await ask('Echo', 'x'.repeat(2_000), gid)).code, status.RESOURCE_EXHAUSTED);
+  const client = grpcClient(t, outbound.port, { 'grpc.default_authority': 'points' });
+  const metadata = new Metadata();
+  metadata.set('atomesh-gid', gid);
+  const streamed = await new Promise<{ code: number; details: string }>((resolve) => {
+    const stream = client.makeClientStreamRequest('/shop.Points/Echo', bytes, bytes, metadata, () => undefined);
+    stream.on('status', resolve);
+    stream.write(Buffer.from('one'));
+    stream.write(Buffer.from('two'));
+    stream.end();
+  });
+  t.is(streamed.code, status.INVALID_ARGUMENT);
+  t.regex(streamed.details, /does not consist of one message/);
+  t.deepEqual([...service.lines, ...asked], []);
 });

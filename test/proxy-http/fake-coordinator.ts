@@ -104,6 +104,9 @@ export class FakeCoordinator implements CoordinatorClient {
   retry(): Promise<TransactionView> {
     return Promise.reject(new CodedError('INTERNAL', 'not used here'));
   }
+  resolve(): Promise<TransactionView> {
+    return Promise.reject(new CodedError('INTERNAL', 'not used here'));
+  }
   list(): Promise<TransactionList> {
     return Promise.resolve({ transactions: [] });
   }

@@ -161,7 +161,8 @@ test('the admin listener says whether it lives, whether it is ready, and what it
         ? Promise.reject(new Error('no check'))
         : Promise.resolve({ ok: state.isReady, detail: { coordinator: state.isReady ? 'ok' : 'unreachable' } }),
     registry: openMetrics(true),
-    draining: () => state.isDraining,
+    locks: async () => ({ locks: [] }),
+    ending: () => (state.isDraining ? 'sidecar' : undefined),
   });
   t.teardown(() => admin.close(0));
   t.is((await ask(admin.port, { path: '/livez' })).status, 200);
@@ -186,7 +187,8 @@ test('a readiness check that hangs is a failed one', async (t) => {
     address: { host: '127.0.0.1', port: 0 },
     checks: () => new Promise(() => {}),
     registry: openMetrics(false),
-    draining: () => false,
+    locks: async () => ({ locks: [] }),
+    ending: () => undefined,
   });
   t.teardown(() => admin.close(0));
   const answer = await ask(admin.port, { path: '/readyz' });

@@ -137,6 +137,57 @@ test('a WebSocket goes through outbound, by name and as through a proxy', async 
   t.regex(await loop.closed(), /^HTTP\/1.1 400 [^]*listener itself/);
 });
 
+test('a WebSocket inside CONNECT is relayed like any other, gid included', async (t) => {
+  const app = await echo(t);
+  const listener = await outbound(t);
+  const client = await RawClient.open(t, listener.port);
+  client.send(`CONNECT 127.0.0.1:${app.port} HTTP/1.1\r\nHost: h\r\n\r\n`);
+  await client.until(/^HTTP\/1.1 200 Connection Established\r\n\r\n$/);
+  client.send(`${handshake('/in?x=1', 'dtm-gid: g1\r\n')}early`);
+  t.regex(await client.until(/early$/), /HTTP\/1.1 101 [^]*x-from: app/i);
+  client.send('late');
+  await client.until(/earlylate$/);
+  const [head] = app.heads;
+  t.deepEqual([head?.['url'], head?.['host'], head?.['tracestate']], ['/in?x=1', 'h', 'atomesh=g:g1']);
+  client.socket.resetAndDestroy();
+  await until(() => app.sockets.size === 0, 'the other side to be closed');
+});
+
+test('where gids are not trusted, a handshake brings none in, and no operation', async (t) => {
+  const app = await echo(t);
+  const inbound = await inboundTo(t, app.port, { trustGid: false });
+  const forged =
+    'atomesh-gid: g/01/try\r\nTX_XID: g\r\nAtomesh-Branch: 01\r\natomesh-op: try\r\nbaggage: atomesh.gid=g,a=1\r\n';
+  const client = await RawClient.open(t, inbound.port);
+  client.send(`${handshake('/', forged)}hello`);
+  await client.until(/hello$/);
+  const [head = {}] = app.heads;
+  for (const name of ['atomesh-gid', 'tx_xid', 'atomesh-branch', 'atomesh-op']) t.false(name in head, name);
+  t.is(head['baggage'], 'a=1');
+});
+
+test('a handshake that names an operation, or an operation of no transaction, is refused', async (t) => {
+  const app = await echo(t);
+  const inbound = await inboundTo(t, app.port);
+  for (const gid of ['atomesh-gid: g\r\n', '']) {
+    const client = await RawClient.open(t, inbound.port);
+    client.send(handshake('/', `${gid}atomesh-branch: 01\r\natomesh-op: cancel\r\n`));
+    t.regex(await client.closed(), /^HTTP\/1.1 400 [^]*BAD_REQUEST/);
+  }
+  t.is(app.heads.length, 0);
+});
+
+test('CONNECT at inbound ends the connection: nothing that it says reaches anybody', async (t) => {
+  const app = await startApp(t, (_request, response) => response.end());
+  const inbound = await inboundTo(t, app.port);
+  const client = await RawClient.open(t, inbound.port);
+  client.send(
+    `CONNECT 127.0.0.1:${app.port} HTTP/1.1\r\nHost: h\r\natomesh-gid: g\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n`,
+  );
+  t.is(await client.closed(), '');
+  t.is(app.seen.length, 0);
+});
+
 test('a request that merely offers another protocol is served as it is', async (t) => {
   const app = await startApp(t, (request, response) => response.end(String(request.headers.upgrade)));
   const inbound = await inboundTo(t, app.port);

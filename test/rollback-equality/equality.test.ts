@@ -29,18 +29,23 @@ async function holds(t: ExecutionContext, stage: Stage, law: Law): Promise<void>
 }
 
 for (const major of [18, 14] as const) {
-  test.serial(
-    `whatever was done in global transactions, a rollback leaves what was there before on PostgreSQL ${major}`,
-    async (t) => {
-      await using stage = await startStage(major);
-      const pgDump = await pgDumpFor(stage.mesh.server);
-      const before = await pgDump?.('shop');
-      if (before === undefined)
-        t.log(`skipped: no pg_dump of version ${major} or later; tables are compared row by row all the same`);
-      await holds(t, stage, stage.rollsBack);
-      t.deepEqual(await pgDump?.('shop'), before);
-    },
-  );
+  for (const escalate of ['off', 'xa'] as const) {
+    const what = escalate === 'off' ? 'whatever was done' : 'whatever was done or prepared';
+    test.serial(
+      `${what} in global transactions, a rollback leaves what was there before on PostgreSQL ${major}`,
+      async (t) => {
+        await using stage = await startStage(major, { database: { escalate } });
+        const pgDump = await pgDumpFor(stage.mesh.server);
+        const before = await pgDump?.('shop');
+        if (before === undefined)
+          t.log(`skipped: no pg_dump of version ${major} or later; tables are compared row by row all the same`);
+        await holds(t, stage, stage.rollsBack);
+        t.deepEqual(await pgDump?.('shop'), before);
+        const { rowCount } = await stage.mesh.owner.query('SELECT FROM pg_prepared_xacts');
+        t.is(rowCount, 0);
+      },
+    );
+  }
 
   test.serial(
     `what a global transaction commits, answers and leaves is what happens without a sidecar on PostgreSQL ${major}`,

@@ -1,6 +1,6 @@
 /**
  * A longer hunt than the tests make: `node test/rollback-equality/hunt.ts [--seed S [--path P]] [--seconds 300] [--major 18]
- * [--law rollback|commit] [--sqlsmith 20000]`. Prints the smallest batch that breaks the law, and ends with 1 then. `--sqlsmith`
+ * [--law rollback|commit] [--escalate xa] [--sqlsmith 20000]`. Prints the smallest batch that breaks the law, and ends with 1 then. `--sqlsmith`
  * rolls back what SQLsmith generates, that many statements of it, instead of our own grammar.
  */
 import { parseArgs } from 'node:util';
@@ -17,6 +17,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '300' },
     major: { type: 'string', default: '18' },
     law: { type: 'string', default: 'rollback' },
+    escalate: { type: 'string', default: 'off' },
     sqlsmith: { type: 'string' },
   },
 });
@@ -33,7 +34,9 @@ async function searchSmithed(stage: Stage, queries: number): Promise<string | un
   return undefined;
 }
 
-await using stage = await startStage(Number(values.major) as PostgresMajor);
+await using stage = await startStage(Number(values.major) as PostgresMajor, {
+  database: { escalate: values.escalate },
+});
 const bounds: Bounds = {
   seed,
   ms: Number(values.seconds) * 1000,

@@ -18,14 +18,20 @@ interface Mutant {
 const MUTANTS: readonly Mutant[] = [
   {
     name: 'applies undo records in the order in which they were written',
-    file: 'proxy/postgres/undo/restore.ts',
+    file: 'proxy/postgres/rollback/records.ts',
     right: 'ORDER BY position DESC',
     wrong: 'ORDER BY position ASC',
   },
   {
     name: 'reads images under the settings of its own session',
-    file: 'proxy/postgres/undo/restore.ts',
+    file: 'proxy/postgres/rollback/records.ts',
     right: `SET LOCAL "DateStyle" = 'ISO, MDY';`,
+    wrong: '',
+  },
+  {
+    name: 'takes NULL in an array for a text where the database does',
+    file: 'proxy/postgres/rollback/records.ts',
+    right: 'SET LOCAL array_nulls = on; ',
     wrong: '',
   },
 ];
@@ -54,7 +60,7 @@ for (const mutant of MUTANTS) {
   test.serial(`a sidecar that ${mutant.name} is found out`, async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'atomesh-mutant-'));
     t.teardown(() => rm(folder, { recursive: true, force: true }));
-    await using stage = await startStage(18, await build(folder, mutant));
+    await using stage = await startStage(18, { startSidecar: await build(folder, mutant) });
     const found = await search(stage.rollsBack, { seed: SEED, ms: MS_MAX, runs: 400, shrinkMs: 0 });
     t.log(found?.split('\n').slice(1).join('\n').slice(0, 1_000));
     t.truthy(found);

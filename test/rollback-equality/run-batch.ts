@@ -47,10 +47,7 @@ function lineUp({ sessions, order }: Batch): readonly Action[] {
 }
 
 /** A statement with its values as literals, or as parameters. NULL is always written out. */
-export function render(
-  sql: Sql,
-  protocol: 'simple' | 'extended',
-): { readonly text: string; readonly values: string[] } {
+function render(sql: Sql, protocol: 'simple' | 'extended'): { readonly text: string; readonly values: string[] } {
   const values: string[] = [];
   const text = sql.map((part) => {
     if (typeof part === 'string') return part;

@@ -52,8 +52,11 @@ export interface Stage extends AsyncDisposable {
   readonly commitsAlike: Law;
 }
 
-/** Starts all of it. `startSidecar`: another build of the sidecar. */
-export async function startStage(major: PostgresMajor, startSidecar?: MeshOptions['startSidecar']): Promise<Stage> {
+/** `startSidecar`: another build of the sidecar. `database`: further options of the database. */
+export type StageOptions = Pick<MeshOptions, 'startSidecar' | 'database'>;
+
+/** Starts all of it. */
+export async function startStage(major: PostgresMajor, options: StageOptions = {}): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
   const mesh = stack.use(
     await startMesh({
@@ -61,7 +64,7 @@ export async function startStage(major: PostgresMajor, startSidecar?: MeshOption
       schema: schemaSql(major),
       tables: [],
       lockTimeoutMs: 40,
-      ...(startSidecar === undefined ? {} : { startSidecar }),
+      ...options,
     }),
   );
   await mesh.owner.query(UNHELPFUL);

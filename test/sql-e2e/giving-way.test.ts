@@ -220,11 +220,11 @@ for (const [place, lead] of Object.entries(PLACES)) {
   });
 }
 
-/** What locks a row, by itself or together with what comes behind. */
+/** What locks a row that somebody else holds, without waiting for that: by itself or together with what comes behind. */
 const LOCKING_READS: Readonly<Record<string, readonly string[]>> = {
-  'SELECT … FOR UPDATE': ['SELECT qty FROM item WHERE id = 1 FOR UPDATE'],
+  'SELECT … FOR UPDATE of a subquery': ['SELECT qty FROM (SELECT * FROM item) AS i WHERE id = 1 FOR UPDATE'],
   'SELECT … FOR NO KEY UPDATE of an earlier savepoint': [
-    'SELECT qty FROM item WHERE id = 1 FOR NO KEY UPDATE',
+    'SELECT qty FROM (SELECT * FROM item) AS i WHERE id = 1 FOR NO KEY UPDATE',
     'SAVEPOINT a',
   ],
   'a cursor FOR SHARE': ['DECLARE c CURSOR FOR SELECT qty FROM item WHERE id = 1 FOR SHARE', 'FETCH 1 FROM c'],
@@ -270,7 +270,7 @@ test.serial('going back to a savepoint behind the read does not help: the row is
   const [one, two] = [await mesh.client(), await mesh.client()];
   await one.query(commented(ADD, holder));
   await two.query(commented('BEGIN', waiter));
-  await two.query('SELECT FROM item WHERE id = 1 FOR UPDATE');
+  await two.query('SELECT FROM (SELECT * FROM item) AS i WHERE id = 1 FOR UPDATE');
   await two.query('SAVEPOINT a');
   await mesh.coordinator.abort(holder, {});
   for (let turn = 0; turn < 2; turn += 1) {
@@ -291,6 +291,8 @@ test.serial('a block that has only read and changed rows of its own waits for th
   await two.query('BEGIN; SELECT FROM item FOR UPDATE; COMMIT');
   await two.query(commented('BEGIN', waiter));
   await two.query('SELECT FROM item WHERE id = 1');
+  // It has waited for whoever held these rows: nobody's rollback needs them.
+  await two.query('SELECT FROM item WHERE id = 3 FOR UPDATE');
   await two.query('UPDATE item SET qty = 0 WHERE id = 2');
   // An outsider keeps the holder's rollback from ending before the statement has met it.
   await mesh.owner.query('BEGIN; SELECT FROM item WHERE id = 1 FOR KEY SHARE');

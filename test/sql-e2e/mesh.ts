@@ -21,6 +21,8 @@ export interface Mesh extends AsyncDisposable {
   readonly major: PostgresMajor;
   readonly server: PostgresServer;
   readonly coordinator: CoordinatorClient;
+  /** The port of the sidecar's admin listener. */
+  readonly admin: number;
   /** Where a client reaches the database through the sidecar. */
   readonly through: pg.ClientConfig;
   /** The identical database, without a sidecar. */
@@ -53,6 +55,10 @@ export interface MeshOptions {
   /** The tables that `dump` shows. */
   readonly tables: readonly string[];
   readonly lockTimeoutMs?: number;
+  /** Further options of the database. Without them nothing escalates: what has no images is refused. */
+  readonly database?: Readonly<Record<string, unknown>>;
+  /** Settings of the server, beside those of every test. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** Another build of the sidecar. */
   readonly startSidecar?: typeof startSidecar;
 }
@@ -60,7 +66,12 @@ export interface MeshOptions {
 /** Starts all of it. */
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
   await using stack = new AsyncDisposableStack();
-  const server = stack.use(await startPostgres({ major: options.major }));
+  const server = stack.use(
+    await startPostgres({
+      major: options.major,
+      ...(options.settings === undefined ? {} : { settings: options.settings }),
+    }),
+  );
   await server.run('postgres', 'CREATE DATABASE shop');
   await initialiseDatabase({ connectionString: server.url('shop') });
   await server.run('shop', options.schema);
@@ -90,6 +101,8 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
           upstream: `postgres://127.0.0.1:${server.port}/shop`,
           credentials: { user: server.user },
           lockTimeout: `${options.lockTimeoutMs ?? 3_000}ms`,
+          escalate: 'off',
+          ...options.database,
         },
       ],
     }),
@@ -122,6 +135,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     major: options.major,
     server,
     coordinator,
+    admin: sidecar.ports.admin,
     through,
     direct,
     owner,

@@ -97,6 +97,7 @@ export async function openWire(config: pg.ClientConfig): Promise<WireClient> {
     ['user', String(config.user)],
     ['database', String(config.database)],
     ['client_encoding', 'UTF8'],
+    ...(config.application_name === undefined ? [] : [['application_name', config.application_name] as const]),
   ] as const;
   socket.write(
     encodeStartupPacket({
@@ -118,7 +119,8 @@ export async function openWire(config: pg.ClientConfig): Promise<WireClient> {
     },
     async [Symbol.asyncDispose]() {
       if (!socket.destroyed) {
-        const closed = once(socket, 'close');
+        // A reset on the way is an end too.
+        const closed = new Promise((resolve) => socket.once('close', resolve));
         socket.end(encodeFrontend({ kind: 'terminate' }));
         await closed;
       }

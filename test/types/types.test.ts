@@ -127,6 +127,7 @@ test.serial('what the database sets for every session changes nothing about what
     `bytea_output = 'escape'`,
     `default_transaction_isolation = 'serializable'`,
     'default_transaction_deferrable = on',
+    'default_transaction_read_only = on',
     'search_path = public',
     'transform_null_equals = on',
     'quote_all_identifiers = on',
@@ -136,6 +137,7 @@ test.serial('what the database sets for every session changes nothing about what
   // The second phase has used no connection yet: its first one comes after the settings.
   const client = await mesh.client();
   const gid = await mesh.begin();
+  await client.query('SET default_transaction_read_only = off');
   await client.query(`SET atomesh.gid = '${gid}'`);
   await changeAll(t, client, cases.length);
   await mesh.end(gid, 'rollback');

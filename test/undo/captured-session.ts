@@ -58,18 +58,15 @@ export async function openCapturedSession(
   let committedGids: readonly string[] = [];
   let entered = false;
   const planned = async (text: string): Promise<readonly PlannedStatement[]> => {
-    const first = planner.plan(text, settings, 0, 'undo');
-    if (first.kind === 'plans') return first.plans;
-    const { rows } = await client.query({
-      text: first.sql,
-      values: [...first.parameters],
-      rowMode: 'array',
-      types: TEXT,
-    });
-    planner.learn(rows as (string | null)[][], 0);
-    const second = planner.plan(text, settings, 0, 'undo');
-    if (second.kind !== 'plans') throw new Error('the facts did not suffice');
-    return second.plans;
+    // What an EXECUTE runs is asked first, and then what that needs.
+    for (let round = 0; round < 3; round += 1) {
+      const found = planner.plan(text, settings, 0, 'undo');
+      if (found.kind === 'plans') return found.plans;
+      const { sql, parameters } = found;
+      const { rows } = await client.query({ text: sql, values: [...parameters], rowMode: 'array', types: TEXT });
+      planner.learn(rows as (string | null)[][], 0);
+    }
+    throw new Error('the facts did not suffice');
   };
   const session: CapturedSession = {
     client,

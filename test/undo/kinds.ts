@@ -47,6 +47,11 @@ CREATE TABLE own1 PARTITION OF own FOR VALUES FROM (0) TO (10);
 CREATE UNIQUE INDEX own1_k ON own1 (k);
 CREATE FUNCTION writes() RETURNS int LANGUAGE sql AS 'UPDATE stock SET qty = 0; SELECT 1';
 CREATE FUNCTION reads() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1';
+CREATE FUNCTION known(int) RETURNS bool LANGUAGE plpgsql STABLE AS 'BEGIN RETURN EXISTS (SELECT FROM parent WHERE id = $1); END';
+CREATE FUNCTION known_here(int) RETURNS bool LANGUAGE plpgsql STABLE SET search_path = public AS 'BEGIN RETURN EXISTS (SELECT FROM parent WHERE id = $1); END';
+CREATE TABLE seeking (id int PRIMARY KEY, p int CHECK (known(p)));
+CREATE TABLE finding (id int PRIMARY KEY, p int CHECK (known_here(p)));
+CREATE TABLE strict (id int PRIMARY KEY, p int REFERENCES parent ON DELETE RESTRICT DEFERRABLE, v int);
 CREATE VIEW trap AS SELECT writes() AS w;
 CREATE PROCEDURE change() LANGUAGE sql AS 'UPDATE stock SET qty = 0';
 CREATE FOREIGN DATA WRAPPER elsewhere;
@@ -55,7 +60,11 @@ CREATE FOREIGN TABLE far (id int) SERVER elsewhere;
 `;
 
 /** Run in the session that plans. */
-export const KINDS_SESSION = 'CREATE TEMP TABLE scratch (id int PRIMARY KEY)';
+export const KINDS_SESSION = `CREATE TEMP TABLE scratch (id int PRIMARY KEY);
+PREPARE counts AS SELECT count(*) FROM stock;
+PREPARE sells (int, int) AS UPDATE stock SET qty = qty - $1 WHERE id = $2`;
+/** Prepared in a text of its own: what it means, nobody can tell any more. */
+export const KINDS_ODD = "PREPARE odd AS UPDATE stock SET code = '\\'";
 
 const kind = (name: string, sql: string, fate: Fate, before?: Kind['before']): Kind => ({
   name,
@@ -89,7 +98,8 @@ export const KINDS: readonly KindGroup[] = [
         'UPDATE stock SET qty = 1 RETURNING (SELECT * FROM (SELECT 1) x)',
         'escalates',
       ),
-      kind('`WHERE CURRENT OF`', 'UPDATE stock SET qty = 1 WHERE CURRENT OF c', 'escalates'),
+      kind('`DELETE … WHERE CURRENT OF`', 'DELETE FROM stock WHERE CURRENT OF c', 'captured'),
+      kind('`UPDATE … WHERE CURRENT OF`', 'UPDATE stock SET qty = 1 WHERE CURRENT OF c', 'captured', since18),
     ],
   },
   {
@@ -244,6 +254,18 @@ export const KINDS: readonly KindGroup[] = [
         'captured',
       ),
       kind('the same: `DELETE`, or the referenced columns updated', 'DELETE FROM cascaded', 'escalates'),
+      kind(
+        'with a foreign key that is `DEFERRABLE` and `RESTRICT`: other columns updated',
+        'UPDATE strict SET v = 1',
+        'captured',
+      ),
+      kind('the same: `INSERT`, or its columns updated', 'INSERT INTO strict VALUES (1)', 'escalates'),
+      kind(
+        'with a check that calls a function which reads tables, with a `search_path` of its own',
+        'DELETE FROM finding',
+        'captured',
+      ),
+      kind('the same, without one: `DELETE`, `UPDATE`', 'DELETE FROM seeking', 'escalates'),
       kind('unlogged', 'INSERT INTO volatile VALUES (1)', 'escalates'),
       kind(
         'temporary: no other session sees them, and no rollback concerns them',
@@ -273,8 +295,10 @@ export const KINDS: readonly KindGroup[] = [
       ),
       kind('`EXPLAIN`', 'EXPLAIN DELETE FROM stock', 'passes'),
       kind('`EXPLAIN ANALYZE` of a change', 'EXPLAIN ANALYZE DELETE FROM stock', 'escalates'),
-      kind('`PREPARE` of a query', 'PREPARE p AS SELECT 1', 'passes'),
-      kind('`PREPARE` of a change, `EXECUTE`', 'EXECUTE p', 'escalates'),
+      kind('`PREPARE`, `DEALLOCATE`', 'PREPARE p AS DELETE FROM stock', 'passes'),
+      kind('`EXECUTE` of a query, as a simple query', 'EXECUTE counts', 'passes'),
+      kind('`EXECUTE` of a change, as a simple query', "EXECUTE sells ('2' || $$$$, 1)", 'captured'),
+      kind('`EXECUTE` of what was prepared by a text with backslashes', 'EXECUTE odd', 'escalates'),
       kind('`DECLARE`, `FETCH`, `MOVE`, `CLOSE`', 'DECLARE c CURSOR FOR SELECT * FROM stock', 'passes'),
       kind('`DO`', 'DO $$ BEGIN DELETE FROM stock; END $$', 'escalates'),
       kind('`CALL`', 'CALL change()', 'escalates'),
@@ -320,4 +344,9 @@ export function kindsTable(): string {
     const rows = kinds.map((item) => `| ${[item.name, ...MAJORS.map((major) => fateOn(item, major))].join(' | ')} |`);
     return `### ${heading}\n\n| statement | ${MAJORS.join(' | ')} |\n| --- | ${MAJORS.map(() => '---').join(' | ')} |\n${rows.join('\n')}\n`;
   }).join('\n');
+}
+
+/** Tables without the blanks that the formatter of the repository pads them with. */
+export function squeezed(text: string): string {
+  return text.replaceAll(/ +/g, ' ').replaceAll(/-{3,}/g, '---').trim();
 }

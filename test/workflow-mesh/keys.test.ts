@@ -2,19 +2,23 @@ import test from 'ava';
 import { startWorld, type Reply, type World } from '../inbound/world.ts';
 import { startParticipant, type Participant } from './participant.ts';
 
-function startKeyed(bank: Participant): Promise<World> {
+function startKeyed(bank: Participant, keyHeaders: readonly string[] = []): Promise<World> {
+  const begin = { workflow: true, timeout: '30s', rerunAfter: '20s', keyHeaders };
   return startWorld({
     hasDatabase: false,
-    inbound: { transactions: [{ match: 'POST /trips', begin: { workflow: true, timeout: '30s', rerunAfter: '20s' } }] },
+    inbound: { transactions: [{ match: 'POST /trips', begin }] },
     outbound: { upstreams: { bank: { url: bank.url } } },
   });
 }
 
-function start(world: World, init: { readonly key: string; readonly body?: string }): Promise<Reply> {
-  return world.ask('POST', '/trips', {
-    body: init.body ?? '{"to":"rome"}',
-    headers: { 'idempotency-key': init.key },
-  });
+interface Sent {
+  readonly key: string;
+  readonly body?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+function start(world: World, { key, body = '{"to":"rome"}', headers }: Sent): Promise<Reply> {
+  return world.ask('POST', '/trips', { body, headers: { ...headers, 'idempotency-key': key } });
 }
 
 function gidOf(reply: Reply): string | null {
@@ -41,6 +45,27 @@ test('the same key again is the same workflow, and gets the same answer', async 
   t.is((await start(world, { key: 'k1', body: '{"to":"oslo"}' })).status, 422);
   t.not(gidOf(await start(world, { key: 'k2' })), gidOf(first));
   t.is((await start(world, { key: 'k'.repeat(256) })).status, 400);
+});
+
+test('a key with other values of the headers that belong to it is refused, and gets nobody else’s answer', async (t) => {
+  await using bank = await startParticipant();
+  await using world = await startKeyed(bank, ['Authorization', 'x-tenant']);
+  world.serve(() => Promise.resolve({ status: 201, body: 'booked for ann' }));
+  const ann = { authorization: 'Bearer ann' };
+  t.is((await start(world, { key: 'k7', headers: ann })).status, 201);
+  for (const [headers, name] of [
+    [{ authorization: 'Bearer bob' }, 'Authorization'],
+    [{}, 'Authorization'],
+    [{ ...ann, 'x-tenant': '' }, 'x-tenant'],
+  ] as const) {
+    const refused = await start(world, { key: 'k7', headers });
+    t.is(refused.status, 422);
+    t.true(refused.text.includes(`its header ${name} differs`), refused.text);
+    t.notRegex(refused.text, /ann|bob/);
+  }
+  const again = await start(world, { key: 'k7', headers: { ...ann, 'user-agent': 'another' } });
+  t.is(`${again.status} ${again.text} ${again.headers.get('idempotency-replayed')}`, '201 booked for ann true');
+  t.is(world.seen.length, 1);
 });
 
 test('a key whose workflow failed gets that answer, and one whose workflow still runs is asked to wait', async (t) => {

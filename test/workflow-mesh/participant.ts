@@ -14,7 +14,7 @@ export interface Participant extends AsyncDisposable {
   readonly heard: Heard[];
   /** What was asked, in its order. */
   readonly calls: readonly string[];
-  /** The status of the next answers, by `METHOD /path`; `silence`: none. Anything else gets 200. */
+  /** The status of the next answers, by `METHOD /path`; `silence`: none. Anything else gets 200, and of a HEAD the length 12345. */
   readonly answers: Map<string, number | 'silence'>;
 }
 
@@ -30,7 +30,8 @@ export async function startParticipant(): Promise<Participant> {
       const body = Buffer.concat(chunks).toString();
       heard.push({ what: body === '' ? what : `${what} ${body}`, headers: request.headers });
       const status = answers.get(what) ?? 200;
-      if (status !== 'silence') response.writeHead(status, { 'x-own': 'yes' }).end(`answer ${heard.length}`);
+      const length = request.method === 'HEAD' ? { 'content-length': '12345' } : {};
+      if (status !== 'silence') response.writeHead(status, { 'x-own': 'yes', ...length }).end(`answer ${heard.length}`);
     });
   });
   server.listen(0, '127.0.0.1');

@@ -370,3 +370,14 @@ test.serial('a second question for a workflow that runs here never runs it twice
   t.is((await run()).status, 200);
   t.is(await end(t, gid), 'succeed 0 ');
 });
+
+test.serial('what a HEAD says of a length is replayed as it was said', async (t) => {
+  const { world } = t.context;
+  const lengths: (string | null)[] = [];
+  world.serve(async (request) => {
+    lengths.push((await world.call(request.mark, 'HEAD', '/bank/file')).headers.get('content-length'));
+    return lengths.length === 1 ? dies(request) : { status: 200 };
+  });
+  t.is(await end(t, gidOf(await start(world))), 'succeed 0 HEAD /file');
+  t.deepEqual(lengths, ['12345', '12345']);
+});

@@ -11,6 +11,7 @@ import type { Planner } from '../../sql/planner.ts';
 import type { SessionState } from '../../sql/session.ts';
 import type { Refusal } from '../../sql/statement.ts';
 import type { Work } from '../../sql/work.ts';
+import type { Preparation } from '../xa/preparation.ts';
 
 /** What a session does with the marks of operations. */
 export interface SessionOperations {
@@ -24,6 +25,8 @@ export interface SessionOperations {
 export interface SessionParts {
   readonly resource: string;
   readonly operations: SessionOperations;
+  /** Undefined where no local transaction is prepared. */
+  readonly preparation: Preparation | undefined;
   readonly planner: Planner;
   readonly enlistment: Enlistment;
   readonly holders: LockHolders;

@@ -1,4 +1,5 @@
 /** What a session learns from messages of the server that go through: its settings, its cancel key, what was discarded. */
+import { explainChannelBinding } from '../login/channel-binding.ts';
 import { decodeAuthentication, encodeAuthentication, withoutChannelBinding } from '../wire/authentication.ts';
 import { decodeBackendKeyData, decodeParameterStatus } from '../wire/backend-state.ts';
 import { BACKEND, HEADER_BYTES, type FrameReader } from '../wire/frames.ts';
@@ -21,23 +22,13 @@ for (const type of [
   HELD[type] = 1;
 }
 
-/** True for messages that are few and tell something: they are looked at as a whole. */
-export function isTelling(type: number): boolean {
-  return HELD[type] === 1;
-}
-
-/** True when a whole message must be observed. Command tags are many; only DISCARD and DEALLOCATE matter, which begin with D. */
-export function isWorthALook(reader: FrameReader): boolean {
-  if (HELD[reader.type] !== 1) return false;
-  return reader.type !== BACKEND.commandComplete || reader.bytes[reader.start + HEADER_BYTES] === LETTER_D;
-}
-
 export class ServerFacts {
   /** The parameters that the server reports, by name. */
   readonly settings = new Map<string, string>();
   key: CancelKey | undefined;
 
   readonly #stripsChannelBinding: boolean;
+  #isLoggedIn = false;
   readonly #onCopyIn: () => void;
   readonly #onDiscard: () => void;
   readonly #onDeallocate: () => void;
@@ -54,6 +45,17 @@ export class ServerFacts {
     this.#onCopyIn = options.onCopyIn;
     this.#onDiscard = options.onDiscard;
     this.#onDeallocate = options.onDeallocate;
+  }
+
+  /** True for messages that are few and tell something: they are looked at as a whole. Errors are, up to the end of the login. */
+  isTelling(type: number): boolean {
+    return HELD[type] === 1 || (this.#stripsChannelBinding && !this.#isLoggedIn && type === BACKEND.error);
+  }
+
+  /** True when a whole message must be observed. Command tags are many; only DISCARD and DEALLOCATE matter, which begin with D. */
+  isWorthALook(reader: FrameReader): boolean {
+    if (!this.isTelling(reader.type)) return false;
+    return reader.type !== BACKEND.commandComplete || reader.bytes[reader.start + HEADER_BYTES] === LETTER_D;
   }
 
   /** Looks at a whole message. Answers other bytes for one that must not go through as it came. */
@@ -73,8 +75,12 @@ export class ServerFacts {
       case BACKEND.authentication: {
         if (!this.#stripsChannelBinding) return undefined;
         const request = decodeAuthentication(body);
-        return request.kind === 'fault' ? undefined : encodeAuthentication(withoutChannelBinding(request));
+        if (request.kind === 'fault') return undefined;
+        this.#isLoggedIn ||= request.method === 'ok';
+        return encodeAuthentication(withoutChannelBinding(request));
       }
+      case BACKEND.error:
+        return this.isTelling(type) ? explainChannelBinding(body) : undefined;
       case BACKEND.copyInResponse:
         this.#onCopyIn();
         return undefined;

@@ -2,11 +2,12 @@
 import type { Gid } from '../../../src/contract/transaction.ts';
 import { now } from '../../../src/platform/clock.ts';
 import type { Enlistment, EnlistResult } from '../../branch/enlist.ts';
-import type { LockHolders } from '../../branch/lock-holders.ts';
+import type { LockConflict, LockHolders, LockWaiter } from '../../branch/lock-holders.ts';
 import type { Admission } from '../../sql/session.ts';
 import type { Capture, OwnParameter, Refusal } from '../../sql/statement.ts';
 import type { UndoBranch } from '../../sql/work.ts';
 import { CONFLICT, PLAN_STALE } from '../schema.ts';
+import type { Preparation } from '../xa/preparation.ts';
 import { reportOf, type Exchange, type Request } from './exchange.ts';
 import { rowsOf, type Injected } from './injected.ts';
 import { rolledBackAsAWhole } from './refusals.ts';
@@ -26,6 +27,8 @@ export interface CaptureDeps {
   readonly enlistment: Enlistment;
   readonly holders: LockHolders;
   readonly lockTimeoutMs: number;
+  /** Undefined where no local transaction is prepared. */
+  readonly preparation: Preparation | undefined;
   /** True when the global transaction was rolled back while this session belonged to it. */
   readonly isAbandoned: (branch: UndoBranch) => boolean;
 }
@@ -38,6 +41,8 @@ export interface CaptureRun {
   readonly isAlone: boolean;
   /** The local transaction keeps local locks on rows that it has not changed, whatever becomes of this statement. */
   readonly keepsLocks: boolean;
+  /** The local transaction has locks, of whatever kind. */
+  readonly holdsLocks: boolean;
   /** The first try's Bind has been added already. */
   readonly isBound: boolean;
   /** Adds the Bind (and Parse) of the capturing statement, its answers going nowhere. The portal of an earlier try is closed. */
@@ -87,13 +92,25 @@ export function ownTypes(parameters: readonly OwnParameter[]): number[] {
 
 /** Runs it to its end. Never leaves a local lock behind while it waits for somebody else's row lock. */
 export async function runCapture(deps: CaptureDeps, run: CaptureRun): Promise<CaptureOutcome> {
+  const waiter = deps.holders.waiter(run.branch.gid, now() + deps.lockTimeoutMs);
+  let isDone = false;
+  try {
+    const outcome = await untilTaken(deps, run, waiter);
+    isDone = outcome.kind === 'done';
+    return outcome;
+  } finally {
+    waiter.end(isDone);
+  }
+}
+
+async function untilTaken(deps: CaptureDeps, run: CaptureRun, waiter: LockWaiter): Promise<CaptureOutcome> {
   const { exchange, injected } = deps;
   const { admission, branch } = run;
   const { gid } = branch;
   const committed: Gid[] = [];
-  const deadline = now() + deps.lockTimeoutMs;
   let enlisting: Promise<EnlistResult> | undefined;
-  if (!deps.enlistment.isEnlisted(branch)) {
+  const { read } = admission.capture;
+  if (read === undefined && !deps.enlistment.isEnlisted(branch)) {
     const opens = await mayOpen(deps, run);
     if (typeof opens !== 'boolean') return opens;
     enlisting = deps.enlistment.enlist(branch, opens);
@@ -102,17 +119,23 @@ export async function runCapture(deps: CaptureDeps, run: CaptureRun): Promise<Ca
     if (enlisted?.kind === 'refused') return enlisted;
     await deps.enlistment.opened(branch);
   }
+  const turn = deps.holders.turn(admission.capture.locks ?? []);
+  if (turn !== undefined) await turn;
   for (let attempt = 1; ; attempt += 1) {
     if (deps.isAbandoned(branch)) return { kind: 'refused', refusal: rolledBackAsAWhole(gid) };
     const earlier = admission.checkEarlierWrites && attempt === 1 ? injected.add('has-written') : undefined;
+    // Of a row that its own global transaction has prepared, there is no end to be waited for.
+    const waitsForOwn = attempt === 1 && deps.preparation?.hasPrepared(branch) === true;
+    const bounds = waitsForOwn ? injected.boundWaits(deps.lockTimeoutMs) : undefined;
     const savepoint = admission.savepoint ? injected.add('savepoint') : undefined;
+    const entry = addEntry(deps, run, committed);
     if (attempt > 1 || !run.isBound) run.bindAgain(committed);
     const execute = run.execute();
     const release = admission.savepoint ? injected.add('release') : undefined;
     const end = exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
     await exchange.settled();
     // Outside a block the Sync commits: a deferred constraint speaks only then.
-    const ownError = earlier?.error ?? savepoint?.error ?? release?.error ?? end.error;
+    const ownError = earlier?.error ?? bounds?.error ?? savepoint?.error ?? entry?.error ?? release?.error ?? end.error;
     if (ownError !== undefined) return { kind: 'error', frame: ownError };
     if (earlier?.state === 'done' && rowsOf(earlier).length > 0) return { kind: 'refused', refusal: boundTooLate(gid) };
     if (execute.state === 'done') {
@@ -122,14 +145,17 @@ export async function runCapture(deps: CaptureDeps, run: CaptureRun): Promise<Ca
     }
     if (execute.error === undefined) return { kind: 'skipped' };
     const report = reportOf(execute.error);
-    const holder = holderIn(report);
+    const conflict = conflictIn(report, run);
     if (report.schema === PLAN_STALE.schema && report.table === PLAN_STALE.table) return { kind: 'stale' };
-    if (holder === undefined) return { kind: 'error', frame: withoutPosition(execute.error) };
+    if (conflict === undefined) return { kind: 'error', frame: withoutPosition(execute.error) };
     const failure = admission.savepoint ? await giveBack(deps) : undefined;
     if (failure !== undefined) return { kind: 'error', frame: failure };
-    const waited = await deps.holders.wait({ holder, attempt, deadline, keepsLocks: run.keepsLocks });
+    const { holder } = conflict;
+    if (read?.waits === false) return { kind: 'refused', refusal: notNow(holder) };
+    const waited = await waiter.wait(conflict);
     if (waited === 'timeout') return { kind: 'refused', refusal: lockedBy(holder, deps.lockTimeoutMs) };
     if (waited === 'rolling-back') return { kind: 'refused', refusal: inTheWayOf(holder) };
+    if (waited === 'deadlock') return { kind: 'refused', refusal: waitsForUs(gid, holder) };
     if (waited === 'committed') committed.push(holder);
   }
 }
@@ -151,6 +177,14 @@ async function mayOpen(
   return rowsOf(isolation)[0]?.[0] === 'read committed';
 }
 
+/** Triggers hear of the branch ahead of the first change, and of whose row locks may be taken over ahead of each try. */
+function addEntry({ injected }: CaptureDeps, run: CaptureRun, committed: readonly Gid[]): Request | undefined {
+  const { capture, enter } = run.admission;
+  if (capture.recorded === undefined || !(enter || committed.length > 0)) return undefined;
+  const { rowsMax } = capture.recorded;
+  return injected.enterCapture(run.branch, { rowsMax, committed, checkEarlierWrites: false });
+}
+
 /** Gives back the local locks that the statement took. The server's error when it was stopped in that. */
 async function giveBack({ exchange, injected }: CaptureDeps): Promise<Buffer | undefined> {
   const restored = injected.add('rollback-to');
@@ -160,8 +194,12 @@ async function giveBack({ exchange, injected }: CaptureDeps): Promise<Buffer | u
   return restored.error ?? released.error;
 }
 
-/** What the client gets instead of the capturing statement's answer: its own rows, and the tag of its own command. */
-function answerOf(capture: Capture, execute: Request): Buffer[] {
+/**
+ * What the client gets instead of the capturing statement's answer: its own rows, and the tag of its own command. Of rows in portions
+ * a tag counts the last portion, as that of any statement with RETURNING does.
+ */
+export function answerOf(capture: Capture, execute: Request): Buffer[] {
+  if (capture.recorded !== undefined) return [...execute.frames];
   const frames: Buffer[] = [];
   let count = 0;
   if (!capture.returnsRows) count = Number(rowsOf(execute)[0]?.[0] ?? 0);
@@ -183,11 +221,14 @@ export function withoutPosition(frame: Buffer): Buffer {
   return encodeReport({ ...report, fields: report.fields.filter((field) => field.letter !== POSITION) });
 }
 
-/** The gid that holds the row lock, when that is what the error says. */
-function holderIn(report: ReportTexts): Gid | undefined {
-  return report.schema === CONFLICT.schema && report.table === CONFLICT.table
-    ? (report.constraint as Gid | undefined)
-    : undefined;
+/** The row lock that was met, and whose it is, when that is what the error says. */
+function conflictIn(
+  report: ReportTexts,
+  { keepsLocks, holdsLocks }: Pick<CaptureRun, 'keepsLocks' | 'holdsLocks'>,
+): LockConflict | undefined {
+  const { schema, table, constraint, dataType: relation = '', column: key = '' } = report;
+  if (schema !== CONFLICT.schema || table !== CONFLICT.table || constraint === undefined) return undefined;
+  return { holder: constraint as Gid, row: { relation, key }, keepsLocks, holdsLocks };
 }
 
 function lockedBy(holder: Gid, lockTimeoutMs: number): Refusal {
@@ -198,12 +239,30 @@ function lockedBy(holder: Gid, lockTimeoutMs: number): Refusal {
   };
 }
 
+/** NOWAIT. The server's own words for a row that is locked, with the holder. */
+function notNow(holder: Gid): Refusal {
+  return {
+    code: '55P03',
+    message: `could not obtain lock on row: it is held by global transaction ${holder}`,
+    hint: 'Leave NOWAIT out to wait for the end of that global transaction.',
+  };
+}
+
 /** Not a lock timeout: waiting longer would not help, and the holder waits as well. */
 function inTheWayOf(holder: Gid): Refusal {
   return {
     code: '40001',
     message: `the row is held by global transaction ${holder}, which is being rolled back and may need a row that this local transaction has locked`,
     hint: 'Roll back the local transaction and try it again; rolling back to a savepoint is not enough.',
+  };
+}
+
+/** The code of a deadlock within one database: clients know to try again what was in the transaction. */
+function waitsForUs(gid: Gid, holder: Gid): Refusal {
+  return {
+    code: '40P01',
+    message: `deadlock: global transaction ${holder} holds the row and waits for one that global transaction ${gid} holds`,
+    hint: 'Roll back and let this global transaction end; then try the work again in a new one. Taking rows in the same order everywhere avoids it.',
   };
 }
 

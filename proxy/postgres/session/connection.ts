@@ -7,19 +7,19 @@ import { markOf, newSession, ready, type SessionState } from '../../sql/session.
 import type { Refusal } from '../../sql/statement.ts';
 import { gidOf, workKey, workOf, type Work } from '../../sql/work.ts';
 import { CopyIn } from '../operation/copy-in.ts';
-import { explainInOperation } from '../operation/explain.ts';
 import { errorFrame, type Conversation } from './conversation.ts';
 import { converse } from './converse.ts';
 import { BLOCK, Exchange, reportOf, SessionEnded } from './exchange.ts';
 import { Inbox } from './inbox.ts';
 import { Injected } from './injected.ts';
 import { framesIn, isExtended, isSynchronising, PassWatch, type ClientFrame } from './pass-watch.ts';
-import { isTelling, isWorthALook, ServerFacts, type CancelKey } from '../relay/server-facts.ts';
+import { ServerFacts, type CancelKey } from '../relay/server-facts.ts';
 import { Sockets } from '../relay/sockets.ts';
 import { forgetNamed, forgetClueless, noStatements, type Statements } from './statements.ts';
 import { bareInstead, withoutTraceComments } from '../relay/bare-statement.ts';
 import type { OpenSession, SessionParts } from '../relay/open-session.ts';
 import { Twins } from './twins.ts';
+import { explainStatement } from '../xa/explain.ts';
 import { messageTooLarge, namedInPipeline, rolledBackAsAWhole, sidecarFailed } from './refusals.ts';
 import { BACKEND, createFrameReader, type FrameReader } from '../wire/frames.ts';
 
@@ -71,7 +71,7 @@ class Relay implements OpenSession {
       onDiscard: () => this.#forgetStatements(),
       onDeallocate: () => forgetClueless(this.#statements),
     });
-    this.#watch = new PassWatch(this.#statements, this.#facts.settings, deps.traces, deps.count);
+    this.#watch = new PassWatch(this.#statements, this.#facts.settings, deps.traces, deps.count, deps.planner);
     const isLoggedIn = (): boolean => this.#isLoggedIn;
     this.#fromClient = createFrameReader({
       direction: 'frontend',
@@ -83,7 +83,7 @@ class Relay implements OpenSession {
     });
     this.#fromServer = createFrameReader({
       direction: 'backend',
-      holds: (type) => this.isConversing || isTelling(type),
+      holds: (type) => this.isConversing || this.#facts.isTelling(type),
       maxBytes: FRAME_BYTES_MAX,
     });
     const toServer = (bytes: Buffer): void => this.#sockets.toServer(bytes);
@@ -173,6 +173,7 @@ class Relay implements OpenSession {
       statements: this.#statements,
       resource: deps.resource,
       operations: deps.operations,
+      preparation: deps.preparation,
       enlistment: deps.enlistment,
       holders: deps.holders,
       lockTimeoutMs: deps.lockTimeoutMs,
@@ -323,12 +324,12 @@ class Relay implements OpenSession {
         if (from >= 0) this.#toClient(chunk.subarray(from, to));
         from = -1;
         const frame = reader.bytes.subarray(reader.start, reader.end);
-        if (isTelling(type)) this.#facts.observe(type, frame);
+        if (this.#facts.isTelling(type)) this.#facts.observe(type, frame);
         this.#copyIn.answered(type);
         this.#exchange.receive(type, frame);
         continue;
       }
-      const rewritten = isWorthALook(reader)
+      const rewritten = this.#facts.isWorthALook(reader)
         ? this.#facts.observe(type, reader.bytes.subarray(reader.start, reader.end))
         : undefined;
       if (reader.bytes !== chunk || rewritten !== undefined) {
@@ -370,7 +371,7 @@ class Relay implements OpenSession {
     const { work } = this;
     if (work !== undefined && workKey(work) === this.#abandoned && reportOf(error).code === QUERY_CANCELED)
       return errorFrame(rolledBackAsAWhole(gidOf(work)));
-    return work?.kind === 'operation' ? explainInOperation(error) : error;
+    return explainStatement(error, work, this.state, this.#deps.preparation);
   }
 
   #toClient(bytes: Buffer): void {

@@ -9,6 +9,8 @@ import { badMark, bind, lockingRows, markOf, markOfSetting, succeeded, type Sess
 import type { GidSetting, Refusal, StatementPlan } from '../../sql/statement.ts';
 import { workOf, type UndoBranch, type Work } from '../../sql/work.ts';
 import type { SessionOperations } from '../relay/open-session.ts';
+import { planBound } from '../undo/text/execute.ts';
+import { escalatedPlan } from '../xa/planner.ts';
 import type { CaptureDeps } from './capture-run.ts';
 import type { Exchange } from './exchange.ts';
 import type { Injected } from './injected.ts';
@@ -76,7 +78,11 @@ export async function plansOf(
     // A failed block answers nothing but its end; the server says so by itself.
     if (c.state.block === 'failed') return [whole(text, { kind: 'pass' })];
     const rows = await ask(c, { name: 'facts', sql: planned.sql, parameters: planned.parameters, isInPipeline });
-    if (rows === undefined) return undefined;
+    if (rows === undefined) {
+      // What it was told so far was true for this statement.
+      c.planner.forget();
+      return undefined;
+    }
     c.planner.learn(rows, now());
   }
   return [whole(text, { kind: 'refuse', refusal: factsRefusal })];
@@ -194,15 +200,6 @@ export async function rollBack(c: Conversation): Promise<void> {
   await c.exchange.settled();
 }
 
-/** Ends a block of ours. The client hears why its end failed; nothing else. */
-export async function endBlock(c: Conversation): Promise<void> {
-  await c.cancelling();
-  const end = c.injected.add(c.state.block === 'failed' ? 'rollback' : 'commit');
-  c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
-  await c.exchange.settled();
-  if (end.error !== undefined) c.toClient(end.error);
-}
-
 /** The plan of a prepared statement inside a pipeline; undefined when the client has got an error instead. */
 export async function planOf(
   c: Conversation,
@@ -217,10 +214,16 @@ export async function planOf(
   if (plans === undefined) return undefined;
   // The server refuses a Parse of several statements; an empty text runs as it is.
   const [only] = plans;
-  const plan: StatementPlan = plans.length === 1 && only !== undefined ? only.plan : { kind: 'pass' };
+  const bound: StatementPlan = plans.length === 1 && only !== undefined ? planBound(only.plan) : { kind: 'pass' };
+  const plan = c.preparation === undefined ? bound : escalatedPlan(bound);
   if (isUnclear && !isClear(plan)) return { kind: 'refuse', refusal: ambiguousTrace, isAlways: true };
   // Nothing is refused outside a global transaction.
   return isBound || isUnclear || plan.kind !== 'refuse' ? plan : { kind: 'pass' };
+}
+
+/** True when changes belong to a global transaction. A failed block answers every change by itself. */
+export function isChanging({ state }: Conversation): boolean {
+  return markOf(state) !== undefined && state.block !== 'failed';
 }
 
 /** True when nothing says to what a statement belongs but a trace of which several requests are being served. */
@@ -235,8 +238,8 @@ export function isClear(plan: StatementPlan): boolean {
   return plan.kind === 'control' ? plan.verb !== 'begin' : plan.kind === 'pass' || plan.kind === 'set-gid';
 }
 
-/** SELECT … FOR UPDATE and its like, cursors over them, LOCK. To take too much for one costs the client a retry, too little a wait. */
-const LOCKING = /\bfor\s+(?:no\s+key\s+)?update\b|\bfor\s+(?:key\s+)?share\b|^\s*lock\b/i;
+/** SELECT … FOR UPDATE and its like, cursors over them, LOCK, and whatever EXECUTE runs. To take too much for one costs the client a retry, too little a wait. */
+const LOCKING = /\bfor\s+(?:no\s+key\s+)?update\b|\bfor\s+(?:key\s+)?share\b|^\s*(?:lock|execute)\b/i;
 
 /** Remembers of a statement that is passed on what its local transaction may have locked by it. */
 export function notePassed(c: Conversation, text: string): void {

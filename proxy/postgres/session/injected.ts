@@ -1,5 +1,6 @@
 /** Statements of our own, run in the client's session under reserved names, so that nothing of the client's is touched. */
-import { transTypeOf, type BarrierOperation } from '../../sql/work.ts';
+import type { Gid } from '../../../src/contract/transaction.ts';
+import { transTypeOf, type BarrierOperation, type UndoBranch } from '../../sql/work.ts';
 import type { Exchange, Request } from './exchange.ts';
 import { encodeBind } from '../wire/bind.ts';
 import { FLUSH, SYNC } from '../wire/bodiless.ts';
@@ -11,15 +12,26 @@ import { decodeDataRow } from '../wire/row.ts';
 
 const PORTAL = Buffer.from('atomesh_portal');
 const CLOSE_PORTAL = encodeClose({ kind: 'close', target: 'portal', name: PORTAL });
+const ONCE = 'atomesh_once';
+const CLOSE_ONCE = encodeClose({ kind: 'close', target: 'statement', name: Buffer.from(ONCE) });
 const FAILING = Buffer.from('atomesh_failing');
 const TEXT_TYPE = 25;
 
-const ENTER_OPERATION = 'SELECT atomesh.enter_operation($1, $2, $3, $4, $5::pg_catalog.bool, $6::pg_catalog.int8)';
+export const ENTER_OPERATION =
+  'SELECT atomesh.enter_operation($1, $2, $3, $4, $5::pg_catalog.bool, $6::pg_catalog.int8)';
+
+export const ENTER_BRANCH = `SELECT CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' THEN atomesh.enter_branch($1, $2) END,
+ CASE WHEN pg_catalog.current_setting('lock_timeout') OPERATOR(pg_catalog.=) '0' THEN pg_catalog.set_config('lock_timeout', $3, true) END`;
+
+export const BOUND_WAITS =
+  "SELECT pg_catalog.set_config('lock_timeout', $1, true) WHERE pg_catalog.current_setting('lock_timeout') OPERATOR(pg_catalog.=) '0'";
+export const ENTER_CAPTURE =
+  'SELECT atomesh.enter_capture($1, $2, $3::pg_catalog.int8, $4::pg_catalog.text[], $5::pg_catalog.bool)';
 
 const FAILURE = Buffer.from('atomesh refused a statement in this transaction');
 
 /** The fixed statements: name → text. */
-const FIXED = {
+export const FIXED = {
   begin: 'BEGIN',
   commit: 'COMMIT',
   rollback: 'ROLLBACK',
@@ -60,6 +72,43 @@ export class Injected {
   enter({ gid, branch, task }: BarrierOperation, checkEarlierWrites: boolean, row: string): Request {
     const parameters = [transTypeOf(task), gid, branch, task, String(checkEarlierWrites), row];
     return this.#add('atomesh_enter_operation', ENTER_OPERATION, parameters).execute;
+  }
+
+  /**
+   * Adds that a branch is entered, to the batch; a local transaction that only reads enters nothing. Waits for locks in it are over
+   * after that many milliseconds, unless the client has said when. Its answer has the error of any message that it takes.
+   */
+  enterBranch({ gid, resource }: UndoBranch, lockTimeoutMs: number): Request {
+    return this.#add('atomesh_enter_branch', ENTER_BRANCH, [gid, resource, `${lockTimeoutMs}ms`]).execute;
+  }
+
+  /**
+   * Adds a command that ends a block or begins one, said once, to the batch. By the extended protocol: a Query would drop the client's
+   * unnamed statement. The client gets its notices. Its answer has the error of any message that it takes.
+   */
+  once(command: string): Request {
+    // It is left there when the command fails.
+    this.#prepared.delete(ONCE);
+    this.#exchange.add({ kind: 'close', to: 'nobody' }, CLOSE_ONCE);
+    return this.#add(ONCE, command, [], true).execute;
+  }
+
+  /** Adds that waits for locks are over after that many milliseconds, unless the client has said when, up to the end of the local transaction. */
+  boundWaits(lockTimeoutMs: number): Request {
+    return this.#add('atomesh_bound_waits', BOUND_WAITS, [`${lockTimeoutMs}ms`]).execute;
+  }
+
+  /**
+   * Adds that triggers are told of the branch, to the batch. `committed`: whose row locks may be taken over; `checkEarlierWrites` as for
+   * `enter`. Its answer has the error of any message that it takes.
+   */
+  enterCapture(
+    { gid, resource }: UndoBranch,
+    how: { readonly rowsMax: number; readonly committed: readonly Gid[]; readonly checkEarlierWrites: boolean },
+  ): Request {
+    const committed = `{${how.committed.map((each) => `"${each}"`).join(',')}}`;
+    const parameters = [gid, resource, String(how.rowsMax), committed, String(how.checkEarlierWrites)];
+    return this.#add('atomesh_enter_capture', ENTER_CAPTURE, parameters).execute;
   }
 
   /**

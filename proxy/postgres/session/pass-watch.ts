@@ -2,8 +2,10 @@
 import type { Mark } from '../../../src/contract/transaction.ts';
 import { markFromSqlComment, markFromTraceparent, type ServedTraces } from '../../binding/from-sql-comment.ts';
 import { hasClue } from '../../binding/gid-clues.ts';
+import type { Planner } from '../../sql/planner.ts';
 import { LargeMessage } from '../relay/large-message.ts';
 import { Owed } from '../relay/owed.ts';
+import { PathWatch } from '../relay/path-watch.ts';
 import { forget, lose, namesGidByParameter, namesGidSetting, remember, type Statements } from './statements.ts';
 import { decodeBind } from '../wire/bind.ts';
 import { createFrameReader, FRONTEND, HEADER_BYTES, type FrameReader } from '../wire/frames.ts';
@@ -22,6 +24,7 @@ export class PassWatch {
   readonly #settings: ReadonlyMap<string, string>;
   readonly #traces: ServedTraces;
   readonly #onUnattributed: (reason: 'unknown-trace' | 'none') => void;
+  readonly #path: PathWatch;
   readonly #owed = new Owed();
   #large = new LargeMessage();
   /** Why what was looked at last concerns no gid. */
@@ -33,7 +36,9 @@ export class PassWatch {
     traces: ServedTraces,
     /** Hears of each statement that is carried out while requests of traces are served that belong to a global transaction. */
     onUnattributed: (reason: 'unknown-trace' | 'none') => void,
+    planner: Pick<Planner, 'knowsNames' | 'pathMoved'>,
   ) {
+    this.#path = new PathWatch(settings, planner);
     this.#statements = statements;
     this.#settings = settings;
     this.#traces = traces;
@@ -61,6 +66,7 @@ export class PassWatch {
         this.#owed.simple();
         forget(this.#statements, '');
         this.isUnsynced = false;
+        this.#path.passed(frame, false);
         break;
       case FRONTEND.functionCall:
         this.#owed.simple();
@@ -72,6 +78,7 @@ export class PassWatch {
       case FRONTEND.parse:
         if (frame.length === 0) this.#passedLargeParse();
         else remember(this.#statements, frame.subarray(HEADER_BYTES));
+        this.#path.passed(frame, frame[HEADER_BYTES] !== 0);
         this.#passedExtended();
         break;
       case FRONTEND.close:
@@ -118,6 +125,12 @@ export class PassWatch {
 
   /** True when a whole message names a gid, sets one, or runs a statement that does. */
   concernsGid(type: number, frame: Buffer): boolean {
+    const isConcerned = this.#concernsGid(type, frame);
+    if (isConcerned) this.#path.named();
+    return isConcerned;
+  }
+
+  #concernsGid(type: number, frame: Buffer): boolean {
     if (type === FRONTEND.query || type === FRONTEND.parse) return this.#textConcernsGid(frame.subarray(HEADER_BYTES));
     if (type === FRONTEND.bind || type === FRONTEND.functionCall) {
       if (this.ambientMark() !== undefined) return true;

@@ -1,7 +1,8 @@
 /** The extended protocol inside a global transaction: Parse, Bind, Describe, Execute, Close, Flush, Sync. */
+import type { Gid } from '../../../src/contract/transaction.ts';
 import { assert } from '../../../src/platform/assert.ts';
 import { admit, isSameMark, markOf } from '../../sql/session.ts';
-import type { Refusal, StatementPlan } from '../../sql/statement.ts';
+import type { Capture, Refusal, StatementPlan } from '../../sql/statement.ts';
 import { addRow } from '../operation/extended.ts';
 import { runCapture, type CaptureOutcome } from './capture-run.ts';
 import {
@@ -10,9 +11,9 @@ import {
   bodyOf,
   currentBranch,
   currentWork,
-  endBlock,
   errorFrame,
   fail,
+  isChanging,
   naming,
   note,
   notePassed,
@@ -26,19 +27,18 @@ import {
 import { serveDoomed, takeBlock } from './doomed.ts';
 import type { Request, RequestKind } from './exchange.ts';
 import type { ClientFrame } from './pass-watch.ts';
-import { foreignPortal, malformed, preparedTwice, rowLimit, stalePlan, hiddenGid } from './refusals.ts';
+import { foreignPortal, malformed, preparedTwice, stalePlan, hiddenGid } from './refusals.ts';
 import type { Portal, Statement } from './statements.ts';
 import { forget, lose, namesGidByParameter, remember, setPrepared, settle } from './statements.ts';
-import { addPrepared, addTwin, passError, type TwinBinding } from './twin-requests.ts';
+import { addPortion, addPrepared, addTwin, passError, twinRun, type TwinBinding } from './twin-requests.ts';
 import { decodeBind } from '../wire/bind.ts';
 import { FLUSH, NO_DATA, PARSE_COMPLETE, SYNC } from '../wire/bodiless.ts';
 import type { ProtocolFault } from '../wire/body.ts';
-import { decodeClose, decodeDescribe, encodeClose } from '../wire/describe.ts';
-import { decodeExecute, encodeExecute } from '../wire/execute.ts';
+import { decodeClose, decodeDescribe } from '../wire/describe.ts';
+import { decodeExecute, type Execute } from '../wire/execute.ts';
 import { FRONTEND } from '../wire/frames.ts';
-
-type CapturePlan = Extract<StatementPlan, { kind: 'capture' }>;
-const PASS: StatementPlan = { kind: 'pass' };
+import { COMMITTED, endBlock, prepare } from '../xa/end.ts';
+import { enterPortal, type Entry } from '../xa/enter.ts';
 
 /** One session's pipeline. */
 export class Pipeline {
@@ -113,11 +113,10 @@ export class Pipeline {
     if (refusal !== undefined) return this.#refuse(refusal);
     const plan = await this.#planOf(statement);
     if (plan === undefined) return;
-    if (statement.name === '' && plan.kind === 'capture' && this.#isCapturing()) {
+    if (statement.name === '' && plan.kind === 'capture' && isChanging(c)) {
       // The server would parse it for nothing: the capturing statement runs instead.
       setPrepared(c.statements, statement, false);
-      c.exchange.add({ kind: 'invented', to: 'client', invented: PARSE_COMPLETE });
-      return;
+      return void c.exchange.add({ kind: 'invented', to: 'client', invented: PARSE_COMPLETE });
     }
     const request = this.#send('parse', 'client', frame.bytes);
     request.onEnd = () => settle(c.statements, statement, request.state === 'done');
@@ -134,24 +133,21 @@ export class Pipeline {
     }
     const name = bind.portal.toString('latin1');
     c.statements.portals.delete(name);
-    if (statement === undefined) {
-      this.#send('bind', 'client', frame.bytes);
-      return undefined;
-    }
+    if (statement === undefined) return void this.#send('bind', 'client', frame.bytes);
     const refusal =
       markOf(c.state) === undefined ? naming(c, this.#executed > 0, () => bindByComment(c, statement)) : undefined;
     if (refusal !== undefined) return this.#refuse(refusal);
     if (namesGidByParameter(statement, bind.values)) return this.#refuse(hiddenGid);
-    if (statement.isDoubtful && this.#isCapturing()) return this.#refuse(preparedTwice);
+    if (statement.isDoubtful && isChanging(c)) return this.#refuse(preparedTwice);
     const plan = await this.#planOf(statement, true);
     if (plan === undefined) return undefined;
     const mark = markOf(c.state);
-    const portal: Portal = { statement, bind, frame: Buffer.from(frame.bytes), plan, mark };
+    const portal: Portal = { statement, bind, frame: Buffer.from(frame.bytes), plan, mark, hasRun: false };
     // With another number of values than it takes, the server refuses the client's own: if not, that is no portal that may run here.
     const isMiscounted = plan.kind === 'capture' && plan.capture.clientParameters !== bind.values.length;
     if (!isMiscounted) c.statements.portals.set(name, portal);
     const work = currentWork(c);
-    if (plan.kind === 'capture' && !isMiscounted && work?.kind === 'undo' && this.#isCapturing()) {
+    if (plan.kind === 'capture' && !isMiscounted && work?.kind === 'undo' && isChanging(c)) {
       const admission = admit(c.state, plan);
       const enter = admission.kind !== 'capture' || admission.enter;
       this.#bindTwin({ portal, capture: plan.capture, branch: work.branch, committed: [], enter, to: 'client' });
@@ -169,14 +165,12 @@ export class Pipeline {
     if (describe.target === 'statement') {
       const statement = c.statements.byName.get(name);
       if (statement !== undefined) this.#ensurePrepared(statement);
-      this.#send('describe-statement', 'client', frame.bytes);
-      return undefined;
+      return void this.#send('describe-statement', 'client', frame.bytes);
     }
     const portal = c.statements.portals.get(name);
     const plan = portal?.plan;
     if (plan?.kind === 'capture' && !plan.capture.returnsRows && portal?.mark !== undefined) {
-      c.exchange.add({ kind: 'invented', to: 'client', invented: NO_DATA });
-      return undefined;
+      return void c.exchange.add({ kind: 'invented', to: 'client', invented: NO_DATA });
     }
     this.#send('describe-portal', 'client', frame.bytes);
   }
@@ -188,7 +182,8 @@ export class Pipeline {
     const portal = c.statements.portals.get(execute.portal.toString('latin1'));
     const mark = markOf(c.state);
     // In a failed block nothing runs.
-    if (portal === undefined && (mark === undefined || c.state.block === 'failed')) return this.#forward(frame, PASS);
+    if (portal === undefined && (mark === undefined || c.state.block === 'failed'))
+      return this.#forward(frame, { kind: 'pass' });
     if (portal === undefined) return this.#refuse(foreignPortal);
     const { plan, statement } = portal;
     if (!isSameMark(portal.mark, mark) && plan.kind !== 'control' && plan.kind !== 'set-gid')
@@ -209,52 +204,44 @@ export class Pipeline {
       }
       case 'commit':
         return this.#commit(frame, plan);
+      case 'prepare':
+        return this.#prepare(frame, plan, admission.chains);
       case 'enter':
       case 'entered':
+        if (currentWork(c)?.kind === 'undo') return this.#change(frame, plan, admission);
         if (!admission.isPlain) this.#wrap();
         if (admission.kind === 'enter') addRow(c, admission);
         c.count('entered');
         return this.#run(frame, plan);
       case 'capture':
-        if (execute.maxRows > 0 && admission.capture.returnsRows) return this.#refuse(rowLimit);
-        return this.#capture(execute.portal, portal, plan as CapturePlan);
+        if (portal.hasRun && admission.capture.returnsRows) return addPortion(c, admission.capture, execute);
+        return this.#capture(execute, portal, admission.capture);
     }
   }
 
-  async #capture(name: Buffer, portal: Portal, plan: CapturePlan): Promise<void> {
+  async #capture(execute: Execute, portal: Portal, capture: Capture): Promise<void> {
     const c = this.#c;
-    const branch = currentBranch(this.#c);
-    const isAlone = c.state.block === 'idle' && this.#executed === 0 && c.peek() === FRONTEND.sync;
+    const branch = currentBranch(c);
+    const isPlain = capture.recorded?.isPlain !== false;
+    const isAlone = isPlain && c.state.block === 'idle' && this.#executed === 0 && c.peek() === FRONTEND.sync;
     if (!isAlone) this.#wrap();
-    const admission = admit(c.state, plan);
+    const admission = admit(c.state, portal.plan);
     assert(admission.kind === 'capture', 'the block has not failed');
     this.#executed += 1;
-    const outcome = await runCapture(c, {
-      branch,
-      admission,
-      isAlone,
-      keepsLocks: c.state.lockedRows,
-      isBound: true,
-      bindAgain: (committed) => {
-        // A portal that was bound before the savepoint has outlived the rollback to it.
-        const bytes = encodeClose({ kind: 'close', target: 'portal', name });
-        passError(c, c.exchange.add({ kind: 'close', to: 'nobody' }, bytes));
-        this.#bindTwin({ portal, capture: plan.capture, branch, committed, enter: admission.enter, to: 'nobody' });
-      },
-      // Without the client's row limit: that of a change without RETURNING means nothing, and our count is a row.
-      execute: () =>
-        c.exchange.add({ kind: 'execute', to: 'held' }, encodeExecute({ kind: 'execute', portal: name, maxRows: 0 })),
-    });
+    const bindAgain = (committed: readonly Gid[]): void =>
+      this.#bindTwin({ portal, capture, branch, committed, enter: admission.enter, to: 'nobody' });
+    const outcome = await runCapture(c, twinRun(c, { execute, branch, admission, isAlone, bindAgain }));
+    portal.hasRun = outcome.kind === 'done';
     // The exchange ended with a Sync of ours.
     this.#isOpen = false;
-    return this.#conclude(outcome, plan);
+    return this.#conclude(outcome, portal.plan);
   }
 
   async #conclude(outcome: CaptureOutcome, plan: StatementPlan): Promise<void> {
     const c = this.#c;
     switch (outcome.kind) {
       case 'done':
-        c.count('captured');
+        c.count(plan.kind === 'capture' && plan.capture.read !== undefined ? 'passed' : 'captured');
         for (const bytes of outcome.frames) c.toClient(bytes);
         if (c.state.block !== 'idle') note(c, plan);
         return;
@@ -269,6 +256,13 @@ export class Pipeline {
       case 'refused':
         return this.#refuse(outcome.refusal);
     }
+  }
+
+  /** Runs a change as it came: its local transaction is a block, and will be prepared unless triggers record it. */
+  async #change(frame: ClientFrame, plan: StatementPlan, admission: Entry): Promise<void> {
+    this.#wrap();
+    const obstacle = await enterPortal(this.#c, admission);
+    return obstacle === undefined ? this.#run(frame, plan) : this.#conclude(obstacle, plan);
   }
 
   /** Begins a block unless there is one: what the pipeline holds so far, and what follows up to the Sync, is one local transaction. */
@@ -288,6 +282,17 @@ export class Pipeline {
     this.#isWrapped = false;
     await rollBack(this.#c);
     return this.#refuse(refusal);
+  }
+
+  async #prepare(frame: ClientFrame, plan: StatementPlan, chains: boolean): Promise<void> {
+    if (await this.isDropping()) return undefined;
+    const result = await prepare(this.#c, chains);
+    this.#isOpen = false;
+    if (result.kind === 'committable') return this.#forward(frame, plan);
+    this.#isWrapped = false;
+    this.#executed += 1;
+    this.#isSkipping = result.kind === 'failed';
+    this.#c.toClient(result.kind === 'failed' ? result.error : COMMITTED);
   }
 
   /** The client's Sync: whatever is open ends, and it hears that the session is ready. */
@@ -330,12 +335,6 @@ export class Pipeline {
     this.#isSkipping = true;
     lose(this.#c.statements, statement);
     return undefined;
-  }
-
-  /** A failed block answers every change by itself. */
-  #isCapturing(): boolean {
-    const { state } = this.#c;
-    return markOf(state) !== undefined && state.block !== 'failed';
   }
 
   #bindTwin(binding: TwinBinding): void {

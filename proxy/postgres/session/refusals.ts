@@ -60,13 +60,6 @@ export const preparedTwice: Refusal = {
   hint: 'Close a prepared statement before its name is used again, or use another name.',
 };
 
-/** The rows of a change are there all at once. */
-export const rowLimit: Refusal = {
-  code: '0A000',
-  message: 'a change with RETURNING cannot be fetched in portions inside a global transaction',
-  hint: 'Execute it without a row limit (no fetch size).',
-};
-
 /** The catalogue changed between planning and running. */
 export const stalePlan: Refusal = {
   code: '40001',

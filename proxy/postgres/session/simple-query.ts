@@ -1,8 +1,8 @@
 /** The simple protocol inside a global transaction: one message, one text, one ReadyForQuery. */
-import { assert } from '../../../src/platform/assert.ts';
-import { admit } from '../../sql/session.ts';
-import type { Refusal, StatementPlan } from '../../sql/statement.ts';
+import { admit, holdsLocks } from '../../sql/session.ts';
+import type { Capture, Refusal, StatementPlan } from '../../sql/statement.ts';
 import type { UndoBranch } from '../../sql/work.ts';
+import { quoteText } from '../identifier.ts';
 import { serveOperationQuery } from '../operation/simple.ts';
 import { ownTypes, ownValues, runCapture, withoutPosition, type CaptureRun } from './capture-run.ts';
 import {
@@ -26,20 +26,24 @@ import {
 import type { ClientFrame } from './pass-watch.ts';
 import { ambiguousTrace, malformed, stalePlan } from './refusals.ts';
 import { serveSeveral } from './simple/several.ts';
+import { serveChange, servePrepare } from '../xa/simple.ts';
 import { hasClue } from '../../binding/gid-clues.ts';
 import { forget, type Statement } from './statements.ts';
 import { encodeBind } from '../wire/bind.ts';
 import { encodeClose, encodeDescribe } from '../wire/describe.ts';
 import { encodeExecute } from '../wire/execute.ts';
 import { encodeParse } from '../wire/parse.ts';
+import { BACKEND } from '../wire/frames.ts';
 import { decodeQuery } from '../wire/query.ts';
 import type { Request } from './exchange.ts';
 
 const UNNAMED = Buffer.alloc(0);
 /** What a capturing statement is called that runs for a simple query. */
 const OURS = Buffer.from('atomesh_simple');
+/** What runs it for a client that runs by EXECUTE what it has prepared. */
+const EXECUTING = Buffer.from('atomesh_execute');
 /** A simple query leaves no unnamed statement behind, neither an earlier one of the client's nor one of ours. */
-const CLOSE_BOTH: readonly Buffer[] = [UNNAMED, OURS].map((name) =>
+const CLOSE_ALL: readonly Buffer[] = [UNNAMED, OURS, EXECUTING].map((name) =>
   encodeClose({ kind: 'close', target: 'statement', name }),
 );
 
@@ -75,11 +79,13 @@ export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<v
   const work = currentWork(c);
   if (work?.kind === 'operation' && !(plans.length === 1 && plan.kind === 'set-gid'))
     return serveOperationQuery(c, { frame, text, statements, operation: work.operation });
-  if (plans.length > 1) {
+  // What could end a local transaction by itself gets a block around it, as several statements do.
+  const needsBlock = plan.kind === 'capture' && plan.capture.recorded?.isPlain === false && c.state.block === 'idle';
+  if (plans.length > 1 || (needsBlock && work !== undefined)) {
     if (work?.kind === 'undo' && c.state.block !== 'failed') {
       const refused = plans.find((each) => each.kind === 'refuse');
       if (refused?.kind === 'refuse') return refuseSimple(c, refused.refusal);
-      if (plans.every(({ kind }) => kind === 'pass' || kind === 'capture'))
+      if (plans.every(({ kind }) => kind === 'pass' || kind === 'capture' || kind === 'change'))
         return serveSeveral(c, { text, statements, capture: (admission, each) => capture(c, admission, each) });
     }
     const isOurs = work !== undefined || plans.some(({ kind }) => kind === 'set-gid');
@@ -105,9 +111,11 @@ async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan
     case 'capture':
       await capture(c, admission, plan);
       return sendReady(c);
+    case 'prepare':
+      return servePrepare(c, admission.chains, () => forward(c, frame, plan));
     case 'enter':
     case 'entered':
-      assert(false, 'an operation is served elsewhere');
+      return serveChange(c, frame, admission);
   }
 }
 
@@ -121,7 +129,7 @@ async function capture(c: Conversation, admission: CaptureRun['admission'], plan
   } else if (outcome.kind === 'refused') await fail(c, outcome.refusal, false);
   else if (outcome.kind === 'error') c.toClient(outcome.frame);
   else if (outcome.kind === 'done') {
-    c.count('captured');
+    c.count(admission.capture.read === undefined ? 'captured' : 'passed');
     for (const bytes of [...run.fields(), ...outcome.frames]) c.toClient(bytes);
     if (c.state.block !== 'idle') note(c, plan);
   }
@@ -162,6 +170,7 @@ function captureRun(
     admission,
     isAlone: c.state.block === 'idle',
     keepsLocks: c.state.lockedRows,
+    holdsLocks: holdsLocks(c.state),
     isBound: false,
     bindAgain(committed) {
       const text = Buffer.from(admission.enter ? capture.sql : capture.sqlWhenEntered);
@@ -170,17 +179,28 @@ function captureRun(
         timeZone: c.settings.get('TimeZone') ?? 'UTC',
         committed,
       });
-      for (const close of CLOSE_BOTH) passError(c.exchange.add({ kind: 'close', to: 'nobody' }, close));
-      passError(
-        c.exchange.add(
-          { kind: 'parse', to: 'nobody' },
-          encodeParse({ kind: 'parse', statement: OURS, text, parameterTypes: ownTypes(capture.ownParameters) }),
-        ),
-      );
+      for (const close of CLOSE_ALL) passError(c.exchange.add({ kind: 'close', to: 'nobody' }, close));
+      const { execute } = capture;
+      const parse = (statement: Buffer, sql: Buffer, parameterTypes: readonly number[]): void =>
+        passError(
+          c.exchange.add(
+            { kind: 'parse', to: 'nobody' },
+            encodeParse({ kind: 'parse', statement, text: sql, parameterTypes }),
+          ),
+        );
+      parse(OURS, text, [...(execute?.types ?? []), ...ownTypes(capture.ownParameters)]);
+      if (execute !== undefined) parse(EXECUTING, executeSql(execute, values), []);
       passError(
         c.exchange.add(
           { kind: 'bind', to: 'nobody' },
-          encodeBind({ kind: 'bind', portal: UNNAMED, statement: OURS, formats: [], values, resultFormats: [] }),
+          encodeBind({
+            kind: 'bind',
+            portal: UNNAMED,
+            statement: execute === undefined ? OURS : EXECUTING,
+            formats: [],
+            values: execute === undefined ? values : [],
+            resultFormats: [],
+          }),
         ),
       );
       if (capture.returnsRows) {
@@ -192,8 +212,16 @@ function captureRun(
     },
     execute: () =>
       c.exchange.add({ kind: 'execute', to: 'held' }, encodeExecute({ kind: 'execute', portal: UNNAMED, maxRows: 0 })),
-    fields: () => description?.frames ?? [],
+    // NoData is no answer to a simple query.
+    fields: () => (description?.frames ?? []).filter((each) => each[0] === BACKEND.rowDescription),
   };
+}
+
+/** The server computes the client's arguments and gives them their types, as it would for the statement that the client prepared. */
+function executeSql({ arguments: given }: NonNullable<Capture['execute']>, values: readonly Buffer[]): Buffer {
+  const own = values.map((value) => quoteText(value.toString('utf8')));
+  const all = given === undefined ? own : [`${given}\n`, ...own];
+  return Buffer.from(`EXECUTE ${OURS.toString()} (${all.join(', ')})`);
 }
 
 const severalStatements: Refusal = {

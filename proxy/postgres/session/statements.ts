@@ -7,6 +7,8 @@ import type { StatementPlan } from '../../sql/statement.ts';
 import { markFromSqlComment, type CommentMark, type ServedTraces } from '../../binding/from-sql-comment.ts';
 import { hasClue } from '../../binding/gid-clues.ts';
 import type { Mark } from '../../../src/contract/transaction.ts';
+import { quoteName } from '../identifier.ts';
+import { preparedStatement } from '../undo/text/prepared.ts';
 import type { Bind } from '../wire/bind.ts';
 import { decodeParse, encodeParse } from '../wire/parse.ts';
 import type { ProtocolFault } from '../wire/body.ts';
@@ -38,6 +40,8 @@ export interface Portal {
   readonly plan: StatementPlan;
   /** The mark that the session had when it was bound: what stands behind the portal is right for no other. */
   readonly mark: Mark | undefined;
+  /** A capturing statement has run in it: what is left are its rows. */
+  hasRun: boolean;
 }
 
 /** Both, by name. */
@@ -99,9 +103,9 @@ export function remember(statements: Statements, body: Buffer): Statement | Prot
   return statement;
 }
 
-/** A row of pg_prepared_statements: text, and the types of the parameters as an array. Parameter: the name. */
+/** A row of pg_prepared_statements: text, the types of the parameters as an array, prepared by SQL or not. Parameter: the name. */
 export const PREPARED_SQL =
-  'SELECT statement, parameter_types::pg_catalog.oid[]::pg_catalog.text FROM pg_catalog.pg_prepared_statements ' +
+  'SELECT statement, parameter_types::pg_catalog.oid[]::pg_catalog.text, from_sql FROM pg_catalog.pg_prepared_statements ' +
   'WHERE name OPERATOR(pg_catalog.=) $1';
 
 /** Remembers a statement as the server has it, by the rows of `PREPARED_SQL`; undefined when the server has none of that name. */
@@ -110,14 +114,24 @@ export function recall(
   name: string,
   rows: readonly (readonly (string | null)[])[],
 ): Statement | undefined {
-  const [text, types] = rows[0] ?? [];
+  const [text, types, fromSql] = rows[0] ?? [];
   if (text === undefined || text === null) {
     forget(statements, name);
     return undefined;
   }
-  const statement = new Remembered(name, Buffer.from(text), [...(types ?? '').matchAll(/\d+/g)].map(Number));
+  const own = fromSql === 't' ? textOfPrepared(name, text) : text;
+  const statement = new Remembered(name, Buffer.from(own), [...(types ?? '').matchAll(/\d+/g)].map(Number));
   keep(statements, statement);
   return statement;
+}
+
+/** What a statement runs that was prepared by SQL. One whose text does not tell is what an EXECUTE of it is. */
+function textOfPrepared(latin1: string, text: string): string {
+  const name = Buffer.from(latin1, 'latin1').toString('utf8');
+  const statement = preparedStatement(name, { statement: text, fromSql: true });
+  return statement === undefined
+    ? `EXECUTE ${quoteName(name)}`
+    : statement.source.slice(statement.start, statement.end);
 }
 
 /** Notes that a statement is used, so that others are forgotten before it. */

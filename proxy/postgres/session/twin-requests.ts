@@ -1,12 +1,15 @@
 /** The requests that put a capturing statement in the place of the client's, or the client's own back where it is needed. */
 import type { Gid } from '../../../src/contract/transaction.ts';
+import { holdsLocks } from '../../sql/session.ts';
 import type { Capture } from '../../sql/statement.ts';
 import type { UndoBranch } from '../../sql/work.ts';
-import { withoutPosition } from './capture-run.ts';
+import { answerOf, withoutPosition, type CaptureRun } from './capture-run.ts';
 import type { Conversation } from './conversation.ts';
 import type { Request } from './exchange.ts';
 import { setPrepared, type Portal, type Statement } from './statements.ts';
 import type { ProtocolFault } from '../wire/body.ts';
+import { encodeClose } from '../wire/describe.ts';
+import { encodeExecute, type Execute } from '../wire/execute.ts';
 
 /** What a portal is to be bound to. */
 export interface TwinBinding {
@@ -41,6 +44,40 @@ export function addPrepared(c: Conversation, statement: Statement): boolean {
   setPrepared(c.statements, statement, true);
   passError(c, c.exchange.add({ kind: 'parse', to: 'nobody' }, statement.frame));
   return true;
+}
+
+/** One captured statement of a portal that is bound to its capturing statement. `bindAgain` binds it once more, its answers going nowhere. */
+export function twinRun(
+  c: Conversation,
+  of: Pick<CaptureRun, 'branch' | 'admission' | 'isAlone' | 'bindAgain'> & { readonly execute: Execute },
+): CaptureRun {
+  const { execute, ...run } = of;
+  const { portal: name } = execute;
+  // That of a change without RETURNING means nothing, and our count is a row.
+  const maxRows = run.admission.capture.returnsRows ? execute.maxRows : 0;
+  return {
+    ...run,
+    keepsLocks: c.state.lockedRows,
+    holdsLocks: holdsLocks(c.state),
+    isBound: true,
+    bindAgain(committed) {
+      // A portal that was bound before the savepoint has outlived the rollback to it.
+      const bytes = encodeClose({ kind: 'close', target: 'portal', name });
+      passError(c, c.exchange.add({ kind: 'close', to: 'nobody' }, bytes));
+      run.bindAgain(committed);
+    },
+    execute: () =>
+      c.exchange.add({ kind: 'execute', to: 'held' }, encodeExecute({ kind: 'execute', portal: name, maxRows })),
+  };
+}
+
+/** Adds an Execute of a capturing statement that has run: the server has kept the rows that are left, and gives the next of them. */
+export function addPortion(c: Conversation, capture: Capture, execute: Execute): void {
+  const request = c.exchange.add({ kind: 'execute', to: 'held' }, encodeExecute(execute));
+  request.onEnd = () => {
+    if (request.error !== undefined) c.toClient(request.error);
+    else if (request.state === 'done') for (const bytes of answerOf(capture, request)) c.toClient(bytes);
+  };
 }
 
 /** The client hears nothing of the request but its error. */

@@ -3,6 +3,7 @@ import type { Gid } from '../../../src/contract/transaction.ts';
 import type { SessionSettings } from '../../sql/planner.ts';
 import type { Capture } from '../../sql/statement.ts';
 import type { UndoBranch } from '../../sql/work.ts';
+import { SegmentedCache } from '../segmented-cache.ts';
 import { ownTypes, ownValues } from './capture-run.ts';
 import type { Portal } from './statements.ts';
 import { extendBind } from '../wire/bind.ts';
@@ -29,26 +30,30 @@ interface Twin {
 }
 
 const TWINS_MAX = 500;
+/** Those of one capture, by what else makes a difference. */
+type Variants = Map<string, Twin>;
+
 const UNNAMED = Buffer.alloc(0);
 
 export class Twins {
   readonly #settings: SessionSettings;
-  readonly #close: (frame: Buffer) => void;
-  /** By the plan's own capture, whose identity is cheaper to look up than its text, then by what else makes a difference. */
-  readonly #twins = new Map<Capture, Map<string, Twin>>();
-  #count = 0;
+  /** By the plan's own capture, whose identity is cheaper to look up than its text. */
+  readonly #twins: SegmentedCache<Capture, Variants>;
   #named = 0;
 
   /** `close` sends a Close of a statement of ours that makes room for another. */
   constructor(settings: SessionSettings, close: (frame: Buffer) => void) {
     this.#settings = settings;
-    this.#close = close;
+    this.#twins = new SegmentedCache({ entries: TWINS_MAX, bytes: TWINS_MAX }, (dropped) => {
+      for (const { name } of dropped.values()) {
+        if (name !== undefined) close(encodeClose({ kind: 'close', target: 'statement', name: Buffer.from(name) }));
+      }
+    });
   }
 
   /** The server has dropped every prepared statement. */
   forget(): void {
     this.#twins.clear();
-    this.#count = 0;
   }
 
   /** The frames that bind the client's portal to the capturing statement instead of its own. */
@@ -62,7 +67,7 @@ export class Twins {
     const { capture, portal } = of;
     const sql = of.enter ? capture.sql : capture.sqlWhenEntered;
     const types = [...this.#clientTypes(portal, capture), ...ownTypes(capture.ownParameters)];
-    const key = `${of.enter ? 'enter' : 'entered'} ${types.join(',')}`;
+    const key = `${sql === capture.sqlWhenEntered ? 'entered' : 'enter'} ${types.join(',')}`;
     const twin = this.#use(capture, key);
     const isNew = twin.name === undefined;
     // The first time, an unnamed statement of the client's stays unnamed: texts with literals in them never come again.
@@ -96,33 +101,18 @@ export class Twins {
   }
 
   #use(capture: Capture, key: string): Twin {
-    const twins = this.#twins.get(capture) ?? new Map<string, Twin>();
-    let twin = twins.get(key);
+    const variants: Variants = this.#twins.get(capture, 0) ?? new Map();
+    let twin = variants.get(key);
     if (twin === undefined) {
       twin = { uses: 0, name: undefined };
-      twins.set(key, twin);
-      this.#count += 1;
+      variants.set(key, twin);
+      this.#twins.set(capture, { value: variants, bytes: variants.size, untilMs: Infinity });
     }
     twin.uses += 1;
-    // Last used, last in the map.
-    this.#twins.delete(capture);
-    this.#twins.set(capture, twins);
-    while (this.#count > TWINS_MAX && this.#twins.size > 1) this.#dropOldest();
     return twin;
   }
 
   #delete(capture: Capture, key: string): void {
-    if (this.#twins.get(capture)?.delete(key) === true) this.#count -= 1;
-  }
-
-  #dropOldest(): void {
-    const [oldest] = this.#twins;
-    if (oldest === undefined) return;
-    const [capture, twins] = oldest;
-    this.#twins.delete(capture);
-    this.#count -= twins.size;
-    for (const { name } of twins.values()) {
-      if (name !== undefined) this.#close(encodeClose({ kind: 'close', target: 'statement', name: Buffer.from(name) }));
-    }
+    this.#twins.get(capture, 0)?.delete(key);
   }
 }

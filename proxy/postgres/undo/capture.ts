@@ -3,7 +3,8 @@ import type { Capture, OwnParameter } from '../../sql/statement.ts';
 import type { RelationFacts } from '../catalog.ts';
 import { quoteName, quoteText } from '../identifier.ts';
 import type { Anatomy } from './anatomy.ts';
-import type { LockKey } from './lock-key.ts';
+import { keyIndex, type LockKey } from './lock-key.ts';
+import { changesOneRow } from './text/one-row.ts';
 
 /** A change that has been checked and may be captured. */
 export interface Change {
@@ -38,6 +39,8 @@ export interface ChangePart {
   /** Evaluated once, before the change begins. */
   readonly first: string;
   readonly keys: readonly LockKey[];
+  /** Keys of rows that the changed rows refer to, the own columns `atomesh_f1`, `atomesh_f2`, …: nobody else may hold them. */
+  readonly parents: readonly LockKey[];
 }
 
 /** A change and its changing part. */
@@ -84,6 +87,7 @@ export function assembleCapture(statement: CapturedStatement): Capture {
     returnsRows: main.kind === 'query' || main.captured.change.resultColumns !== undefined,
     clientParameters: statement.clientParameters,
     ownParameters: OWN_PARAMETERS,
+    locks: [...new Set(statement.changes.flatMap(({ part }) => part.keys.map(({ relation }) => relation)))],
   };
 }
 
@@ -159,7 +163,7 @@ function recordsSql(
   ${records.join('\n  UNION ALL ')}`;
 }
 
-/** HAVING is evaluated once, after every row has been changed. */
+/** HAVING is evaluated once, after every row has been changed. One row needs no gathering, which costs as much as the record itself. */
 function recordSql(
   { change, part }: CapturedChange,
   own: ReturnType<typeof ownParameters>,
@@ -169,14 +173,47 @@ function recordSql(
   const { oid, fingerprint, shape } = facts;
   const later = options.offset === 0 ? '' : ` OPERATOR(pg_catalog.+) ${options.offset}::pg_catalog.numeric`;
   const enter = options.enters ? 'WHEN NOT (SELECT entered FROM atomesh_e) THEN false ' : '';
-  return `SELECT ${own.gid}, ${own.resource}, pg_catalog.pg_current_wal_insert_lsn()${later}, ${oid}::pg_catalog.oid, ${quoteText(fingerprint)}::pg_catalog.text,
-    pg_catalog.array_agg(atomesh_before), pg_catalog.array_agg(atomesh_after), pg_catalog.current_setting('TimeZone')
-  FROM ${part.rows}
-  HAVING CASE ${enter}${part.checks}WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 0 THEN false
+  const record = (before: string, after: string): string =>
+    `SELECT ${own.gid}, ${own.resource}, pg_catalog.pg_current_wal_insert_lsn()${later}, ${oid}::pg_catalog.oid, ${quoteText(fingerprint)}::pg_catalog.text,
+    ${before}, ${after}, pg_catalog.current_setting('TimeZone')
+  FROM ${part.rows}`;
+  const otherShape = `WHEN COALESCE(atomesh.has_shape(${oid}::pg_catalog.oid, ${quoteText(shape)}), atomesh.table_shape(${oid}::pg_catalog.oid) OPERATOR(pg_catalog.=) ${quoteText(shape)}) IS NOT TRUE THEN atomesh.refuse_capture('stale')`;
+  if (isOneRow({ change, part })) {
+    return `${record('ARRAY[atomesh_before]', 'ARRAY[atomesh_after]')}
+  WHERE CASE ${enter}${parentChecks(part, own, (key) => `ARRAY[${key}]`)}WHEN atomesh_relation OPERATOR(pg_catalog.<>) ${oid}::pg_catalog.oid THEN atomesh.refuse_capture('stale')
+    ${otherShape}
+    ELSE true END`;
+  }
+  return `${record('pg_catalog.array_agg(atomesh_before)', 'pg_catalog.array_agg(atomesh_after)')}
+  HAVING CASE ${enter}${part.checks}${parentChecks(part, own, (key) => `pg_catalog.array_agg(${key})`)}WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 0 THEN false
     WHEN NOT ${isOfTable(facts, part)} THEN atomesh.refuse_capture('stale')
-    WHEN COALESCE(atomesh.has_shape(${oid}::pg_catalog.oid, ${quoteText(shape)}), atomesh.table_shape(${oid}::pg_catalog.oid) OPERATOR(pg_catalog.=) ${quoteText(shape)}) IS NOT TRUE THEN atomesh.refuse_capture('stale')
+    ${otherShape}
     WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>) ${maxRows} THEN atomesh.refuse_capture('${maxRows}')
     ELSE true END`;
+}
+
+/** The checks of a part are about all of its rows, and so are those of a partitioned table. */
+function isOneRow({ change, part }: CapturedChange): boolean {
+  const { anatomy, facts } = change;
+  const key = keyIndex(facts)?.columns ?? [];
+  return part.checks === '' && facts.relkind !== 'p' && changesOneRow(anatomy.statement.node, key);
+}
+
+/**
+ * Raises the conflict. Before the server looks at the foreign keys, at the end of the statement: they would call it a violation. Keys may
+ * come twice: DISTINCT would have the server sort the rows, and their order is that in which they are undone.
+ */
+function parentChecks(
+  { parents }: ChangePart,
+  own: ReturnType<typeof ownParameters>,
+  gathered: (key: string) => string,
+): string {
+  return parents
+    .map(({ relation }, index) => {
+      const keys = gathered(`atomesh_f${index + 1}`);
+      return `WHEN atomesh.meet_row_locks(${relation}::pg_catalog.oid, ${keys}, ${own.gid}, ${own.committed}) THEN false `;
+    })
+    .join('');
 }
 
 /** True when all rows lie in the table that the statement was planned for, or in partitions of it. */
@@ -190,7 +227,7 @@ function lockSql(changes: readonly CapturedChange[], own: ReturnType<typeof ownP
   return `INSERT INTO atomesh.row_lock AS l (relation, key, gid, resource)
   SELECT v.relation, v.key, ${own.gid}, ${own.resource} FROM ${lockSource(changes)}
   ON CONFLICT (relation, key) DO UPDATE SET resource = excluded.resource,
-    gid = CASE WHEN l.gid OPERATOR(pg_catalog.=) ANY (${own.committed}) THEN excluded.gid ELSE atomesh.row_lock_conflict(l.gid, excluded.gid) END
+    gid = CASE WHEN l.gid OPERATOR(pg_catalog.=) ANY (${own.committed}) THEN excluded.gid ELSE atomesh.row_lock_conflict(l.gid, excluded.gid, l.relation, l.key) END
   WHERE l.gid OPERATOR(pg_catalog.<>) excluded.gid OR l.resource OPERATOR(pg_catalog.<>) excluded.resource`;
 }
 

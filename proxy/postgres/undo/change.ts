@@ -112,8 +112,13 @@ function captureOf(
   if (facts.persistence === 'temporary') return { kind: 'pass' };
   const actions = actionsOf(statement);
   const { command, assigned } = actions;
-  if (child(child(node, 'whereClause') ?? {}, 'CurrentOfExpr') !== undefined) {
-    return refuse(`${command} … WHERE CURRENT OF is not supported`, 'Select the row by its primary key.');
+  // Before 18 the rows of an UPDATE are read first, by a query, which knows no cursor.
+  const isByCursor = child(child(node, 'whereClause') ?? {}, 'CurrentOfExpr') !== undefined;
+  if (isByCursor && command === 'UPDATE' && context.serverMajor < 18) {
+    return refuse(
+      'UPDATE … WHERE CURRENT OF before PostgreSQL 18 is not supported',
+      'Select the row by its primary key.',
+    );
   }
   if (command === 'MERGE' && context.serverMajor < 18) {
     return refuse(

@@ -22,7 +22,9 @@ export type Class =
   | { readonly kind: 'plan'; readonly plan: StatementPlan }
   /** Harmless if all that it calls and reads is. */
   | { readonly kind: 'read'; readonly references: References }
-  | { readonly kind: 'change'; readonly references: References };
+  | { readonly kind: 'change'; readonly references: References }
+  /** EXECUTE: what the name stands for decides. The references are those of its arguments. */
+  | { readonly kind: 'execute'; readonly name: string; readonly references: References };
 
 const PASS: Class = { kind: 'plan', plan: { kind: 'pass' } };
 
@@ -61,8 +63,11 @@ export function classify({ kind, node }: ParsedStatement): Class {
     case 'SelectStmt':
       return classifySelect(node);
     case 'DeclareCursorStmt':
+      return classifyInner(node, 'DECLARE');
     case 'PrepareStmt':
-      return classifyInner(node, kind === 'PrepareStmt' ? 'PREPARE' : 'DECLARE');
+      return classifyPrepare(node);
+    case 'ExecuteStmt':
+      return { kind: 'execute', name: text(node, 'name') ?? '', references: references(node) };
     case 'TransactionStmt':
       return plan(transactionPlan(node));
     case 'VariableSetStmt':
@@ -70,7 +75,7 @@ export function classify({ kind, node }: ParsedStatement): Class {
     case 'DiscardStmt':
       return plan(discardPlan(node));
     case 'ExplainStmt':
-      return isAnalyze(node) ? classifyInner(node, 'EXPLAIN ANALYZE') : PASS;
+      return classifyExplain(node);
     case 'CopyStmt':
       return classifyCopy(node);
     case 'CreateStmt':
@@ -151,6 +156,22 @@ function classifyInner(node: Tree, verb: string): Class {
     : found;
 }
 
+/** What was prepared is looked at when it is executed. Of a gid nobody would learn then. */
+function classifyPrepare(node: Tree): Class {
+  const inner = unwrap(child(node, 'query'));
+  const names = inner === undefined ? [] : references(inner.node).settings;
+  return names.some((call) => stringConstant(children(call, 'args')[0])?.toLowerCase() === 'atomesh.gid')
+    ? plan(always(refuse('PREPARE of set_config of atomesh.gid is not supported', 'Run the statement itself.')))
+    : PASS;
+}
+
+/** Nothing runs without ANALYZE but what computes the arguments of EXECUTE. */
+function classifyExplain(node: Tree): Class {
+  if (isAnalyze(node)) return classifyInner(node, 'EXPLAIN ANALYZE');
+  const inner = unwrap(child(node, 'query'));
+  return inner?.kind === 'ExecuteStmt' ? { kind: 'read', references: references(inner.node) } : PASS;
+}
+
 function transactionPlan(node: Tree): StatementPlan {
   const kind = text(node, 'kind') ?? '';
   const verb = VERBS[kind];
@@ -165,6 +186,8 @@ function transactionPlan(node: Tree): StatementPlan {
 const GUARDED: ReadonlySet<string> = new Set([
   'standard_conforming_strings',
   'session_replication_role',
+  'atomesh.branch',
+  'atomesh.committed',
   'client_encoding',
 ]);
 
@@ -276,7 +299,6 @@ const NAMED: Readonly<Record<string, string>> = {
   TruncateStmt: 'TRUNCATE',
   CallStmt: 'CALL',
   DoStmt: 'DO',
-  ExecuteStmt: 'EXECUTE',
   CreateTableAsStmt: 'CREATE TABLE AS',
   RefreshMatViewStmt: 'REFRESH MATERIALIZED VIEW',
 };
@@ -302,7 +324,6 @@ const OUTSIDE_TRANSACTIONS: ReadonlySet<string> = new Set([
 
 const WAYS_OUT: Readonly<Record<string, string>> = {
   TruncateStmt: 'Use DELETE.',
-  ExecuteStmt: 'Prepare statements through your driver, or run the statement itself.',
   CallStmt: 'Run the statements of the procedure themselves.',
   DoStmt: 'Run the statements of the block themselves.',
 };

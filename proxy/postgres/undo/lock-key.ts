@@ -38,11 +38,20 @@ export function keyIndex(facts: RelationFacts): UniqueIndexFacts | undefined {
 
 /** The key of one row for one index. `row` is the SQL name of the row. Null when a column is null: nulls are never equal. */
 export function lockKey(facts: RelationFacts, index: UniqueIndexFacts, row: string): LockKey {
-  const parts = columnsOf(facts, index).map((column) => part(column, `${row}.${quoteName(column.name)}`));
+  const values = columnsOf(facts, index).map((column) => ({ column, sql: `${row}.${quoteName(column.name)}` }));
+  return lockKeyOf(index.lockRelation, values);
+}
+
+/** The key of those values: each of the type of its column, in the order of the index. */
+export function lockKeyOf(
+  relation: number,
+  values: readonly { readonly column: ColumnFacts; readonly sql: string }[],
+): LockKey {
+  const parts = values.map(({ column, sql }) => part(column, sql));
   const [first] = parts;
   assert(first !== undefined, 'an index has a column');
   return {
-    relation: index.lockRelation,
+    relation,
     // Length before value: ('a','bc') and ('ab','c') differ whatever characters they hold.
     sql: parts.length === 1 ? first : parts.map(lengthPrefixed).join(' OPERATOR(pg_catalog.||) '),
   };

@@ -1,6 +1,6 @@
 /** The changing part of UPDATE and INSERT … DO UPDATE on PostgreSQL 14 to 17, whose RETURNING does not give the row before. */
 import { assert } from '../../../src/platform/assert.ts';
-import type { ColumnFacts, RelationFacts, UniqueIndexFacts } from '../catalog.ts';
+import type { ColumnFacts, RelationFacts } from '../catalog.ts';
 import { quoteName } from '../identifier.ts';
 import { children, child, integer, relationName } from '../tree.ts';
 import type { Anatomy } from './anatomy.ts';
@@ -56,26 +56,26 @@ export function lockingUpdatePart(change: Change): ChangePart {
   const again = isJoin && condition !== '' ? `(${condition}) AND ` : '';
   return {
     before: `${locked} (${beforeNames.join(', ')}) AS MATERIALIZED (SELECT ${before.join(', ')} FROM ${from}${targetSql(anatomy)}${condition === '' ? '' : ` WHERE ${condition}`} FOR ${locksKey ? '' : 'NO KEY '}UPDATE OF ${row}),\n`,
-    ownColumns: [...own.ownColumns.slice(0, 3), ...keys.map((_, index) => `atomesh_k${index + 1}`)],
+    ownColumns: [...own.ownColumns, ...moved.map((_, index) => `atomesh_k${own.keys.length + index + 1}`)],
     change: `${head}\nFROM ${from}${isJoin ? `(SELECT DISTINCT ON (${keyNames}) * FROM ${locked}) AS ${locked}` : locked} WHERE ${again}${join.join(' AND ')}\nRETURNING ${list}${clientList(change, row)}`,
     after: '',
     rows: changedRows(change),
     checks: `WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<>) (SELECT pg_catalog.count(*) FROM ${isJoin ? `(SELECT DISTINCT ${keyNames} FROM ${locked}) AS d` : locked}) ${RACE}`,
     first: '',
     keys,
+    parents: own.parents,
   };
 }
 
 /**
- * INSERT … DO UPDATE: the rows that the values may conflict with, `conflicting`, are locked and imaged first. A row that appears in
- * between is updated without an image: `xmax` tells it from an inserted one, and the statement fails with 40001.
+ * INSERT … DO UPDATE: the rows that the values may conflict with are locked and imaged first; `conflicting` is the condition on them,
+ * under the name `atomesh_t`. A row that appears in between is updated without an image: `xmax` tells it from an inserted one, and the statement fails with 40001.
  */
-export function lockingUpsertPart(change: Change, index: UniqueIndexFacts, conflicting: string): ChangePart {
+export function lockingUpsertPart(change: Change, conflicting: string): ChangePart {
   const { anatomy, facts } = change;
   const { source } = anatomy.statement;
   const row = quoteName(anatomy.targetName);
   const key = keyColumns(facts);
-  const conflict = `(${index.columns.map((name) => `atomesh_t.${quoteName(name)}`).join(', ')})`;
   const keyNames = key.map((_, position) => `atomesh_p${position + 1}`);
   const inserted = `${row}.xmax::pg_catalog.text OPERATOR(pg_catalog.=) '0'`;
   const own = ownList(change, { before: undefined, after: row }, `${row}.tableoid`, inserted);
@@ -100,7 +100,7 @@ export function lockingUpsertPart(change: Change, index: UniqueIndexFacts, confl
     ...movedNames.map((name, position) => `atomesh_b.${name} AS atomesh_k${own.keys.length + position + 1}`),
   ];
   return {
-    before: `atomesh_b (${['atomesh_image', ...keyNames, ...movedNames].join(', ')}) AS MATERIALIZED (SELECT ${images.join(', ')} FROM ${relationSql(anatomy)} AS atomesh_t WHERE ${conflict} IN (${conflicting}) FOR UPDATE OF atomesh_t),\n`,
+    before: `atomesh_b (${['atomesh_image', ...keyNames, ...movedNames].join(', ')}) AS MATERIALIZED (SELECT ${images.join(', ')} FROM ${relationSql(anatomy)} AS atomesh_t WHERE ${conflicting} FOR UPDATE OF atomesh_t),\n`,
     ownColumns,
     change: `${head}\nRETURNING ${list.join(', ')}${clientList(change, row)}`,
     after: `atomesh_i AS (SELECT CASE WHEN atomesh_c.atomesh_inserted THEN NULL ELSE atomesh_b.atomesh_image END AS atomesh_before, atomesh_c.atomesh_inserted, ${rest.join(', ')}
@@ -110,6 +110,7 @@ export function lockingUpsertPart(change: Change, index: UniqueIndexFacts, confl
     // Locks the rows before the first one is inserted; afterwards this statement's own changes would hide them.
     first: '(SELECT pg_catalog.count(*) FROM atomesh_b) OPERATOR(pg_catalog.>=) 0',
     keys: [...own.keys, ...moved],
+    parents: own.parents,
   };
 }
 

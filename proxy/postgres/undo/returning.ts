@@ -3,6 +3,7 @@ import { quoteName } from '../identifier.ts';
 import { mentionsRow } from './anatomy.ts';
 import { IMAGE_COLUMNS, changedRows, type Change, type ChangePart } from './capture.ts';
 import { imageSql } from './image.ts';
+import { parentKeys } from '../locks/parents.ts';
 import { lockKey, lockableIndexes, type LockKey } from './lock-key.ts';
 
 /** SQL names of the row before and after; undefined where there is none. */
@@ -74,14 +75,30 @@ export function ownList(
   rows: RowNames,
   tableoid: string,
   first?: string,
-): { readonly list: string; readonly ownColumns: readonly string[]; readonly keys: readonly LockKey[] } {
+): {
+  readonly list: string;
+  readonly ownColumns: readonly string[];
+  readonly keys: readonly LockKey[];
+  readonly parents: readonly LockKey[];
+} {
   const keys = keysOf(change, rows);
+  const parents = parentKeys(change, rows.after);
   const image = (row: string | undefined): string =>
     row === undefined ? 'NULL::pg_catalog.text' : imageSql(change.facts, row);
   return {
-    list: [first ?? image(rows.before), image(rows.after), tableoid, ...keys.map((key) => key.sql)].join(', '),
-    ownColumns: [...IMAGE_COLUMNS, ...keys.map((_, index) => `atomesh_k${index + 1}`)],
+    list: [
+      first ?? image(rows.before),
+      image(rows.after),
+      tableoid,
+      ...[...keys, ...parents].map((key) => key.sql),
+    ].join(', '),
+    ownColumns: [
+      ...IMAGE_COLUMNS,
+      ...keys.map((_, index) => `atomesh_k${index + 1}`),
+      ...parents.map((_, index) => `atomesh_f${index + 1}`),
+    ],
     keys,
+    parents,
   };
 }
 

@@ -3,6 +3,7 @@ import type { StatementPlan } from '../../sql/statement.ts';
 import type { RelationFacts } from '../catalog.ts';
 import type { ParsedStatement } from '../parse.ts';
 import { child, children, ofKind, text } from '../tree.ts';
+import { ALL_TRIGGER_NAMES } from '../triggers/generate.ts';
 import { keyIndex, unlockableUniques } from './lock-key.ts';
 import { refuse, refuseHard } from './refusal.ts';
 
@@ -91,7 +92,7 @@ export function refuseTarget(facts: RelationFacts, actions: Actions, isOnly: boo
   return (
     refuseTriggers(facts, actions, name) ??
     refuseFunctions(facts, actions, name) ??
-    refuseCascades(facts, actions, name) ??
+    refuseReferences(facts, actions, name) ??
     refuseColumns(facts, actions, name)
   );
 }
@@ -102,7 +103,9 @@ function refuseTriggers(
   { command, inserts, updates, deletes }: Actions,
   name: string,
 ): StatementPlan | undefined {
-  const firing = triggers.filter(
+  // Those that record changes do nothing unless they are told of a branch, which this statement does not do.
+  const others = triggers.filter(({ name: trigger }) => !ALL_TRIGGER_NAMES.includes(trigger));
+  const firing = others.filter(
     (trigger) => (updates && trigger.onUpdate) || ((inserts || deletes) && (trigger.onInsert || trigger.onDelete)),
   );
   if (firing.length === 0) return undefined;
@@ -113,10 +116,18 @@ function refuseTriggers(
 }
 
 function refuseFunctions(
-  { unsafeFunctions }: RelationFacts,
-  { command }: Actions,
+  { unsafeFunctions, seekingChecks }: RelationFacts,
+  { command, updates, deletes }: Actions,
   name: string,
 ): StatementPlan | undefined {
+  const [seeking] = seekingChecks;
+  // What writes the row back has a search path of its own.
+  if (seeking !== undefined && (updates || deletes)) {
+    return refuse(
+      `${command} of ${name}, of which a check calls ${seeking}, which reads tables, is not supported`,
+      `Give the function a search path: ALTER FUNCTION ${seeking} SET search_path = ….`,
+    );
+  }
   if (unsafeFunctions.length === 0) return undefined;
   return refuse(
     `${command} of ${name} calls ${unsafeFunctions.join(', ')}, which may change rows, and is not supported`,
@@ -124,11 +135,21 @@ function refuseFunctions(
   );
 }
 
-function refuseCascades(
+function refuseReferences(
   facts: RelationFacts,
-  { command, deletes, assigned }: Actions,
+  { command, inserts, deletes, assigned }: Actions,
   name: string,
 ): StatementPlan | undefined {
+  // Written ahead of the row that it refers to, it would have to go ahead of that too, and the order of a rollback is the reverse.
+  const late = facts.foreignKeys.some(
+    ({ restrictsLate, columns }) => restrictsLate && (inserts || columns.some((column) => assigned.has(column))),
+  );
+  if (late) {
+    return refuse(
+      `${command} of ${name}, which has a foreign key that is DEFERRABLE and RESTRICT, is not supported`,
+      'Declare it NO ACTION, which looks at the references at the end as well.',
+    );
+  }
   if (deletes && facts.cascadesOnDelete) {
     return refuse(
       `${command} of ${name}, to which a foreign key with ON DELETE CASCADE or SET NULL refers, is not supported`,

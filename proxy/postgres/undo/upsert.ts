@@ -32,41 +32,58 @@ export function upsertPart(change: Change, conflict: Tree): ChangePart | Stateme
   if (conflicting === undefined) {
     return refuse('INSERT … ON CONFLICT DO UPDATE of rows that are computed like this is not supported', hint);
   }
-  return lockingUpsertPart(change, index, conflicting);
+  return lockingUpsertPart(change, conflicting);
 }
 
-/** The values of the conflict columns as the inside of an IN list; undefined when they cannot be told ahead. */
+/** The condition on rows of the target, called `atomesh_t`, that the values may conflict with; undefined when it cannot be told ahead. */
 function conflictingSql(change: Change, index: UniqueIndexFacts): string | undefined {
   const { node } = change.anatomy.statement;
   const select = child(child(node, 'selectStmt') ?? {}, 'SelectStmt');
   const listed = children(node, 'cols').map((item) => text(child(item, 'ResTarget') ?? {}, 'name') ?? '');
   const columns = listed.length > 0 ? listed : change.facts.columns.map((column) => column.name);
   const positions = index.columns.map((column) => columns.indexOf(column));
-  if (select === undefined || positions.includes(-1)) return undefined;
-  const types = index.columns.map((name) => {
+  if (select === undefined || positions.includes(-1) || index.equals.includes(null)) return undefined;
+  const targets = index.columns.map((name, place): Target => {
     const column = change.facts.columns.find((candidate) => candidate.name === name);
-    assert(column !== undefined, 'an index is over columns of its table');
-    return `${quoteName(column.typeSchema)}.${quoteName(column.typeName)}`;
+    const position = positions[place];
+    assert(column !== undefined && position !== undefined, 'an index is over columns of its table');
+    return {
+      position,
+      sql: `atomesh_t.${quoteName(name)}`,
+      type: `${quoteName(column.typeSchema)}.${quoteName(column.typeName)}`,
+      equals: index.equals[place] ?? '',
+    };
   });
   const rows = children(select, 'valuesLists');
-  return rows.length > 0
-    ? valuesSql(rows, positions, types, change)
-    : selectSql(select, positions, types, change.anatomy);
+  return rows.length > 0 ? valuesSql(rows, targets, change) : selectSql(select, targets, change.anatomy);
+}
+
+/** A column of the conflict target. */
+interface Target {
+  /** Of its values in the rows that are inserted. */
+  readonly position: number;
+  readonly sql: string;
+  readonly type: string;
+  /** The operator of the index: any other may take other values for equal, and one that the session lends any. */
+  readonly equals: string;
 }
 
 /** From the client's own constants and parameters, row by row. */
-function valuesSql(
-  rows: readonly Tree[],
-  positions: readonly number[],
-  types: readonly string[],
-  { anatomy }: Change,
-): string | undefined {
+function valuesSql(rows: readonly Tree[], targets: readonly Target[], { anatomy }: Change): string | undefined {
   const values = rows.map((row) => {
     const items = children(child(row, 'List') ?? {}, 'items');
-    return positions.map((position) => constantSql(items[position], anatomy.statement.source));
+    return targets.map(({ position }) => constantSql(items[position], anatomy.statement.source));
   });
   if (values.some((row) => row.includes(undefined))) return undefined;
-  return values.map((row) => `(${row.map((value, index) => `(${value})::${types[index]}`).join(', ')})`).join(', ');
+  const [only] = targets;
+  if (only !== undefined && targets.length === 1 && rows.length > 1) {
+    const list = values.map(([value]) => `(${value})::${only.type}`);
+    return `${only.sql} ${only.equals} ANY (ARRAY[${list.join(', ')}])`;
+  }
+  const alternatives = values.map((row) =>
+    targets.map(({ sql, equals, type }, index) => `${sql} ${equals} (${row[index]})::${type}`).join(' AND '),
+  );
+  return alternatives.map((condition) => `(${condition})`).join(' OR ');
 }
 
 const COMBINING: ReadonlySet<string> = new Set(['union', 'intersect', 'except', 'all', 'distinct']);
@@ -76,12 +93,11 @@ const COMBINING: ReadonlySet<string> = new Set(['union', 'intersect', 'except', 
  * was not locked, and the statement fails. A bare parameter or constant is given its type by the column that it goes to, which it
  * would not be here.
  */
-function selectSql(
-  select: Tree,
-  positions: readonly number[],
-  types: readonly string[],
-  { statement, body }: Anatomy,
-): string | undefined {
+function selectSql(select: Tree, columns: readonly Target[], { statement, body }: Anatomy): string | undefined {
+  const [first] = columns;
+  assert(first !== undefined, 'an index has a column');
+  // One operator stands for all the columns of a row.
+  if (columns.some(({ equals }) => equals !== first.equals)) return undefined;
   const untyped = ofKind(children(select, 'targetList'), 'ResTarget').some((target) =>
     ['ParamRef', 'A_Const'].includes(unwrap(child(target, 'val'))?.kind ?? ''),
   );
@@ -89,14 +105,18 @@ function selectSql(
   const tokens = statement.source.tokensWithin(body.start, body.end);
   const end = tokens.findLastIndex(({ text: word }, index) => word === 'on' && tokens[index + 1]?.text === 'conflict');
   const start = tokens.findIndex(({ text: word, isKeyword }) => isKeyword && (word === 'select' || word === 'with'));
-  const [first, last] = [tokens[start], tokens[end - 1]];
-  if (first === undefined || last === undefined || start > end) return undefined;
+  const [begin, last] = [tokens[start], tokens[end - 1]];
+  if (begin === undefined || last === undefined || start > end) return undefined;
   const before = tokens[start - 1]?.text ?? '';
   // In parentheses, or a part of a larger query: what begins here is not all of it.
   if (COMBINING.has(before) || before === '(') return undefined;
-  const names = Array.from({ length: Math.max(...positions) + 1 }, (_, index) => `a${index + 1}`);
-  const list = positions.map((position, index) => `s.a${position + 1}::${types[index]}`);
-  return `SELECT ${list.join(', ')} FROM (${statement.source.slice(first.start, last.end)}\n) AS s (${names.join(', ')})`;
+  const names = Array.from(
+    { length: Math.max(...columns.map(({ position }) => position)) + 1 },
+    (_, index) => `a${index + 1}`,
+  );
+  const list = columns.map(({ position, type }) => `s.a${position + 1}::${type}`);
+  const row = `(${columns.map(({ sql }) => sql).join(', ')})`;
+  return `${row} ${first.equals} ANY (SELECT ${list.join(', ')} FROM (${statement.source.slice(begin.start, last.end)}\n) AS s (${names.join(', ')}))`;
 }
 
 function conflictIndex(facts: RelationFacts, infer: Tree | undefined): UniqueIndexFacts | undefined {

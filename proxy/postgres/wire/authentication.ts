@@ -100,9 +100,9 @@ export function writeAuthentication(out: FrameWriter, message: Authentication): 
 export const encodeAuthentication: (message: Authentication) => Buffer = encoder(writeAuthentication);
 
 /**
- * The request without `SCRAM-SHA-256-PLUS`, for a client whose connection has no TLS while the server's has: such a client
- * gives up when it sees channel binding offered (libpq: "server offered SCRAM-SHA-256-PLUS authentication over a non-SSL
- * connection"). Any other request comes back as it is.
+ * The request without `SCRAM-SHA-256-PLUS`, for a client that was shown another certificate than the server's, or none. Without TLS it
+ * would give up when it sees channel binding offered (libpq: "server offered SCRAM-SHA-256-PLUS authentication over a non-SSL
+ * connection"), with TLS it would prove the wrong certificate. Any other request comes back as it is.
  */
 export function withoutChannelBinding(message: Authentication): Authentication {
   if (message.method !== 'sasl') return message;

@@ -54,8 +54,12 @@ export const STARTUP_BYTES_MAX = 10_000;
 export const SECRET_BYTES_MAX = 256;
 export const SECRET_BYTES_MIN = 4;
 
+/** The protocol's version as PostgreSQL 18 has it; minor version 2 brought longer cancel keys. */
+export const PROTOCOL = { major: 3, minor: 2 } as const;
+/** What the names of protocol options begin with; they are negotiated, other parameters are settings of the session. */
+const OPTION_PREFIX = Buffer.from('_pq_.');
+
 const CODE = { cancelRequest: 80_877_102, sslRequest: 80_877_103, gssencRequest: 80_877_104 } as const;
-const MAJOR = 3;
 const TLS_HANDSHAKE = 0x16;
 const LENGTH_BYTES = 4;
 const CODE_BYTES = 4;
@@ -94,7 +98,7 @@ export function decodeStartupPacket(body: Buffer): StartupPacket | ProtocolFault
   if (code === CODE.sslRequest) return from.end({ kind: 'ssl-request' });
   if (code === CODE.gssencRequest) return from.end({ kind: 'gssenc-request' });
   if (code === CODE.cancelRequest) return decodeCancelRequest(from);
-  if (code >> 16 !== MAJOR) {
+  if (code >> 16 !== PROTOCOL.major) {
     from.fail(`unsupported frontend protocol ${code >> 16}.${code & 0xffff}`);
     return from.end({ kind: 'startup', protocol: code, parameters: [] });
   }
@@ -135,6 +139,27 @@ function writeStartupPacket(out: FrameWriter, packet: StartupPacket): void {
 /** The value of the last parameter called `name`, read as UTF-8. */
 export function startupParameter(message: StartupMessage, name: string): string | undefined {
   return message.parameters.findLast(([each]) => each.equals(Buffer.from(name)))?.[1].toString();
+}
+
+/**
+ * What a server that speaks up to 3.2 and knows no protocol option has to say to a start-up message, ahead of anything else; undefined
+ * when it can be had as it is. PG source: ProcessStartupPacket, SendNegotiateProtocolVersion.
+ */
+export function negotiationFor(message: StartupMessage): NegotiateProtocolVersion | undefined {
+  const newest = protocolFor(message);
+  const unknownOptions = message.parameters.map(([name]) => name).filter(isProtocolOption);
+  if (newest === message.protocol && unknownOptions.length === 0) return undefined;
+  return { kind: 'negotiate-protocol-version', newest, unknownOptions };
+}
+
+/** The version that a start-up message comes to with such a server. */
+export function protocolFor(message: StartupMessage): number {
+  return Math.min(message.protocol, (PROTOCOL.major << 16) | PROTOCOL.minor);
+}
+
+/** True for the name of a protocol option, which is not a setting. */
+export function isProtocolOption(name: Buffer): boolean {
+  return name.subarray(0, OPTION_PREFIX.length).equals(OPTION_PREFIX);
 }
 
 export function decodeNegotiateProtocolVersion(body: Buffer): NegotiateProtocolVersion | ProtocolFault {

@@ -1,5 +1,5 @@
 /** Calls to branches, the same for every mode: which are due, and what a branch is after one that was no success. */
-import type { Instant, Operation } from '../../contract/transaction.ts';
+import type { Instant, Operation, Resolution } from '../../contract/transaction.ts';
 import type { Effect } from '../effect.ts';
 import type { Event } from '../event.ts';
 import type { Branch, GlobalTransaction } from '../global-transaction.ts';
@@ -45,6 +45,19 @@ export function triedInVain(state: GlobalTransaction, branch: Branch, reply: Rep
   const firstMs = branch.retryIntervalMs ?? state.retryIntervalMs;
   const pauseMs = reply.result === 'ongoing' ? firstMs : backoffMs(state.gid, branch.id, next.attempts, firstMs);
   return { ...next, notBefore: (now + pauseMs) as Instant };
+}
+
+/** What the branch is to be called with, beside its operation; undefined when nothing was decided that a call carries out. */
+export function resolutionOf({ resolutions }: Branch): Resolution | undefined {
+  const last = resolutions?.at(-1);
+  return last === undefined || last.outcome !== undefined || last.how === 'retry' ? undefined : last.how;
+}
+
+/** The branch once the call that carries the last decision out has been answered. */
+export function withOutcome(branch: Branch, outcome: 'done' | 'refused'): Branch {
+  const last = branch.resolutions?.at(-1);
+  if (branch.resolutions === undefined || last === undefined || last.outcome !== undefined) return branch;
+  return { ...branch, resolutions: [...branch.resolutions.slice(0, -1), { ...last, outcome }] };
 }
 
 /** What an answer said, for people; of bounded length. */

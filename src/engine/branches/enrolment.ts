@@ -9,6 +9,7 @@ import { termsOf, type Branch, type GlobalTransaction } from '../global-transact
 import { reasonText } from '../reason.ts';
 import { requiredOperations } from '../operations.ts';
 import { answered, decided, dueEffects, type Ordering } from './phase-two.ts';
+import { resolve } from './resolve.ts';
 import { STATUS_RULES } from '../status.ts';
 
 /** Replicas of one participant that are remembered per operation, and enlistments that were replaced; the oldest makes room. */
@@ -42,6 +43,8 @@ export function takeEnrolled(state: GlobalTransaction, event: Event, now: Instan
       return { next: answered(state, event, now) };
     case 'retry':
       return { next: askedAgain(state) };
+    case 'resolve':
+      return resolve(state, event, now);
     case 'woken':
       return { next: state };
     default:

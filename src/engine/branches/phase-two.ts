@@ -1,6 +1,6 @@
 /** The second phase of modes whose branches are finished by one call each. */
 import { isFinal, type Instant } from '../../contract/transaction.ts';
-import { callEffects, errorText, tried, triedInVain, type Reply } from './calls.ts';
+import { callEffects, errorText, tried, triedInVain, withOutcome, type Reply } from './calls.ts';
 import type { Effect } from '../effect.ts';
 import type { Branch, GlobalTransaction } from '../global-transaction.ts';
 import { operationFor } from '../operations.ts';
@@ -33,10 +33,17 @@ export function answered(state: GlobalTransaction, reply: Reply, now: Instant): 
 }
 
 function afterAnswer(state: GlobalTransaction, branch: Branch, reply: Reply, now: Instant): Branch {
-  if (reply.result === 'success') return { ...tried(branch), status: 'succeed' };
+  if (reply.result === 'success') return { ...withOutcome(tried(branch), 'done'), status: 'succeed' };
   // Only a rollback finds rows that somebody else has changed: a commit has nothing to compare.
   if (reply.result === 'dirty' && state.status === 'aborting') {
-    return { ...tried(branch), lastError: errorText(reply), status: 'dirty' };
+    const { diagnosis: _, ...rest } = withOutcome(tried(branch), 'refused');
+    const { diagnosis } = reply;
+    return {
+      ...rest,
+      lastError: errorText(reply),
+      status: 'dirty',
+      ...(diagnosis === undefined ? {} : { diagnosis }),
+    };
   }
   if (branch.attemptsMax !== undefined && branch.attempts + 1 >= branch.attemptsMax) {
     return { ...tried(branch), lastError: errorText(reply), status: 'abandoned' };

@@ -16,7 +16,7 @@ export interface Scene {
 }
 
 /** The participant of a branch: of a mesh it is the resource, else the host of its URLs. */
-export function participantOf(participants: readonly Participant[], branch: Branch): Participant | undefined {
+function participantOf(participants: readonly Participant[], branch: Branch): Participant | undefined {
   const [url = branch.resource] = Object.values(branch.operations).flat();
   const [, host = branch.resource] = /^http:\/\/([^./]+)/.exec(url) ?? [];
   return participants.find(({ name }) => name === host);

@@ -13,8 +13,15 @@ export function makeAuthority(name: string): Certificate {
   return make({ name, extensions: [extension(BASIC_CONSTRAINTS, der(SEQUENCE, der(BOOLEAN, Buffer.from([0xff]))))] });
 }
 
+/** The hash functions that a signature may have. */
+type SignatureHash = 'sha1' | 'sha256' | 'sha384' | 'sha512';
+
 /** A server's certificate for `host`: a DNS name, or an IPv4 address. */
-export function makeServerCertificate(host: string, authority: Certificate): Certificate {
+export function makeServerCertificate(
+  host: string,
+  authority: Certificate,
+  hash: SignatureHash = 'sha256',
+): Certificate {
   const isAddress = /^[\d.]+$/.test(host);
   const alternative = isAddress
     ? der(CONTEXT | 7, Buffer.from(host.split('.').map(Number)))
@@ -22,6 +29,7 @@ export function makeServerCertificate(host: string, authority: Certificate): Cer
   return make({
     name: host,
     issuer: authority,
+    hash,
     extensions: [extension(SUBJECT_ALTERNATIVE_NAME, der(SEQUENCE, alternative))],
   });
 }
@@ -42,15 +50,22 @@ const CONSTRUCTED = 0x20;
 const COMMON_NAME = Buffer.from('550403', 'hex');
 const BASIC_CONSTRAINTS = Buffer.from('551d13', 'hex');
 const SUBJECT_ALTERNATIVE_NAME = Buffer.from('551d11', 'hex');
-const ECDSA_WITH_SHA256 = Buffer.from('2a8648ce3d040302', 'hex');
+const ECDSA_WITH: Readonly<Record<SignatureHash, Buffer>> = {
+  sha1: Buffer.from('2a8648ce3d0401', 'hex'),
+  sha256: Buffer.from('2a8648ce3d040302', 'hex'),
+  sha384: Buffer.from('2a8648ce3d040303', 'hex'),
+  sha512: Buffer.from('2a8648ce3d040304', 'hex'),
+};
 
 function make(options: {
   readonly name: string;
   readonly issuer?: Certificate;
+  readonly hash?: SignatureHash;
   readonly extensions: readonly Buffer[];
 }): Certificate {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const algorithm = der(SEQUENCE, der(OBJECT_IDENTIFIER, ECDSA_WITH_SHA256));
+  const hash = options.hash ?? 'sha256';
+  const algorithm = der(SEQUENCE, der(OBJECT_IDENTIFIER, ECDSA_WITH[hash]));
   const toBeSigned = der(
     SEQUENCE,
     der(CONTEXT | CONSTRUCTED, der(INTEGER, Buffer.from([2]))),
@@ -66,7 +81,7 @@ function make(options: {
     publicKey.export({ type: 'spki', format: 'der' }),
     der(CONTEXT | CONSTRUCTED | 3, der(SEQUENCE, ...options.extensions)),
   );
-  const signature = sign('sha256', toBeSigned, options.issuer?.key ?? privateKey);
+  const signature = sign(hash, toBeSigned, options.issuer?.key ?? privateKey);
   const certificate = der(SEQUENCE, toBeSigned, algorithm, der(BIT_STRING, Buffer.from([0]), signature));
   return {
     name: options.name,
@@ -91,6 +106,7 @@ function extension(identifier: Buffer, value: Buffer): Buffer {
 function der(tag: number, ...contents: readonly Buffer[]): Buffer {
   const content = Buffer.concat(contents);
   if (content.length < 0x80) return Buffer.concat([Buffer.from([tag, content.length]), content]);
+  if (content.length < 0x100) return Buffer.concat([Buffer.from([tag, 0x81, content.length]), content]);
   const length = Buffer.alloc(2);
   length.writeUInt16BE(content.length);
   return Buffer.concat([Buffer.from([tag, 0x82]), length, content]);

@@ -5,7 +5,7 @@ import { startPostgresListener, type PostgresListener } from '../../../proxy/pos
 import { loadParser } from '../../../proxy/postgres/parse.ts';
 import { createPlanner } from '../../../proxy/postgres/plan.ts';
 import type { ServedTraces } from '../../../proxy/binding/from-sql-comment.ts';
-import { openLog } from '../../../src/platform/log.ts';
+import { openLog, type Log } from '../../../src/platform/log.ts';
 
 export interface ListeningOptions {
   /** The port of the server on 127.0.0.1. */
@@ -14,6 +14,10 @@ export interface ListeningOptions {
   readonly host?: string;
   readonly sessionsMax?: number;
   readonly tls?: { readonly mode: 'disable' | 'require' | 'verify-full'; readonly ca?: string };
+  /** Further options of the database, as a configuration has them: `auth`, `listenTls`, `tls`. */
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** Default: one that is silent. */
+  readonly log?: Log;
   readonly traces?: ServedTraces;
   /** Default 64 MiB. */
   readonly statementBytesMax?: number;
@@ -38,6 +42,7 @@ export async function startListening(options: ListeningOptions): Promise<Listeni
         upstream: `postgres://${options.host ?? '127.0.0.1'}:${options.to}/postgres`,
         credentials: { user: 'postgres' },
         ...(options.tls === undefined ? {} : { tls: options.tls }),
+        ...options.options,
       },
     ],
   });
@@ -55,14 +60,21 @@ export async function startListening(options: ListeningOptions): Promise<Listeni
       forget: () => undefined,
       opened: async () => undefined,
     },
-    holders: { wait: async () => 'timeout', released: () => undefined },
+    holders: {
+      waiter: () => ({ wait: async () => 'timeout', end: () => undefined }),
+      turn: () => undefined,
+      releasing: () => undefined,
+      released: () => undefined,
+      waiting: () => [],
+    },
     createPlanner: () => createPlanner({ mode: 'undo', maxRows: 1000, carriesBarrier: true }),
     operations: { isOff: false, rows: openOperationRows(), halve: async () => undefined },
+    preparation: undefined,
     traces: options.traces ?? { markOf: () => undefined, size: 0 },
     count: (what) => {
       counts[what] = (counts[what] ?? 0) + 1;
     },
-    log: openLog('test', 'silent'),
+    log: options.log ?? openLog('test', 'silent'),
   });
   return {
     listener,

@@ -4,18 +4,11 @@ import { admit, type Admission } from '../../../sql/session.ts';
 import type { StatementPlan } from '../../../sql/statement.ts';
 import { SYNC } from '../../wire/bodiless.ts';
 import { encodeQuery } from '../../wire/query.ts';
-import {
-  endBlock,
-  errorFrame,
-  note,
-  notePassed,
-  refuseCommit,
-  rollBack,
-  sendReady,
-  type Conversation,
-} from '../conversation.ts';
+import { errorFrame, note, notePassed, refuseCommit, rollBack, sendReady, type Conversation } from '../conversation.ts';
+import { endBlock } from '../../xa/end.ts';
+import { runChange } from '../../xa/simple.ts';
 
-/** A text of several statements, all of which pass or are captured. */
+/** A text of several statements, all of which pass, are captured, or run in a local transaction that will be prepared. */
 export interface SeveralStatements {
   readonly text: string;
   readonly statements: readonly PlannedStatement[];
@@ -34,8 +27,11 @@ export async function serveSeveral(c: Conversation, several: SeveralStatements):
   let goesOn = true;
   for (const { plan, start, length } of several.statements) {
     const admission = admit(c.state, plan);
+    const range = { start, length };
     if (admission.kind === 'capture') goesOn = await several.capture(admission, plan);
-    else goesOn = await pass(c, several.text, { start, length });
+    else if (admission.kind === 'enter' || admission.kind === 'entered')
+      goesOn = await runChange(c, { frame: padded(several.text, range), admission, begins: false });
+    else goesOn = await pass(c, several.text, range);
     if (!goesOn) break;
   }
   if (wraps) await end(c, goesOn);
@@ -50,21 +46,21 @@ async function begin(c: Conversation): Promise<boolean> {
   return begun.error === undefined;
 }
 
-/** What comes before it becomes blanks, so that positions in the server's errors stay those of the whole text. */
-async function pass(
-  c: Conversation,
-  text: string,
-  range: { readonly start: number; readonly length: number },
-): Promise<boolean> {
+interface Range {
+  readonly start: number;
+  readonly length: number;
+}
+
+/** The Query message of one statement. What comes before it becomes blanks, so that positions in the server's errors stay those of the whole text. */
+function padded(text: string, { start, length }: Range): Buffer {
   const bytes = Buffer.from(text);
-  const head = bytes.toString('utf8', 0, range.start);
-  const own = bytes.toString('utf8', range.start, range.start + range.length);
-  notePassed(c, own);
-  const padded = Buffer.from(head.replaceAll(/./gsu, ' ') + own);
-  const request = c.exchange.add(
-    { kind: 'query', to: 'client', keepsReady: true },
-    encodeQuery({ kind: 'query', text: padded }),
-  );
+  const head = bytes.toString('utf8', 0, start).replaceAll(/./gsu, ' ');
+  return encodeQuery({ kind: 'query', text: Buffer.from(head + bytes.toString('utf8', start, start + length)) });
+}
+
+async function pass(c: Conversation, text: string, range: Range): Promise<boolean> {
+  notePassed(c, Buffer.from(text).toString('utf8', range.start, range.start + range.length));
+  const request = c.exchange.add({ kind: 'query', to: 'client', keepsReady: true }, padded(text, range));
   await c.exchange.settled();
   if (request.state === 'done') note(c, { kind: 'pass' });
   return request.state === 'done';
@@ -73,7 +69,7 @@ async function pass(
 /** Ends the block of ours; the client hears why when that fails. */
 async function end(c: Conversation, isGood: boolean): Promise<void> {
   const refusal = isGood && c.state.changed ? await refuseCommit(c) : undefined;
-  if (refusal === undefined) return endBlock(c);
+  if (refusal === undefined) return isGood ? endBlock(c) : rollBack(c);
   await rollBack(c);
   c.toClient(errorFrame(refusal));
 }

@@ -1,0 +1,106 @@
+/** Reads atomesh.row_lock for people: which rows of which tables are locked, by key. */
+import pg from 'pg';
+import { CodedError } from '../../../src/contract/errors.ts';
+import type { Gid } from '../../../src/contract/transaction.ts';
+import type { Log } from '../../../src/platform/log.ts';
+import type { HeldLock, LockQuery } from '../../branch/lock-view.ts';
+import { KEY_INDEX_SQL } from '../catalog-sql.ts';
+
+export interface LockList {
+  /** @throws CodedError UPSTREAM_UNREACHABLE (retry safe) when the database cannot be asked. */
+  read(query: LockQuery): Promise<readonly HeldLock[]>;
+  close(): Promise<void>;
+}
+
+/** One connection is enough for people, and is let go when nobody looks. */
+export function createLockList(connection: pg.PoolConfig, log: Log): LockList {
+  const pool = new pg.Pool({
+    max: 1,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 10_000,
+    statement_timeout: 5_000,
+    query_timeout: 8_000,
+    application_name: 'atomesh lock view',
+    ...connection,
+  });
+  pool.on('error', (error) => log.warn({ err: error.message }, 'the connection of the lock view was lost'));
+  // A loss that nobody hears of would end the process; the query that runs rejects.
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return {
+    async read({ gid, after, limit }) {
+      try {
+        const parameters = [gid ?? null, after?.relation ?? null, after?.key ?? null, limit];
+        const { rows } = await pool.query<LockRow>(LOCKS_SQL, parameters);
+        return rows.map(lockOf);
+      } catch (error) {
+        throw new CodedError('UPSTREAM_UNREACHABLE', `the row locks cannot be read: ${(error as Error).message}`, {
+          retry: 'safe',
+          hint: 'Check upstream, tls and credentials of this database.',
+          cause: error,
+        });
+      }
+    },
+    close: () => pool.end(),
+  };
+}
+
+interface LockRow {
+  readonly relation: string;
+  readonly key: string;
+  readonly gid: Gid;
+  readonly resource: string;
+  readonly table: string | null;
+  readonly columns: readonly string[] | null;
+  readonly since: string | null;
+}
+
+/** The relation of a lock is the table for its key, and the index for another unique value. */
+const LOCKS_SQL = `WITH page AS MATERIALIZED (
+  SELECT l.relation, l.key, l.gid, l.resource FROM atomesh.row_lock l
+  WHERE ($1::pg_catalog.text IS NULL OR l.gid = $1)
+    AND ($2::pg_catalog.oid IS NULL OR (l.relation, l.key) > ($2::pg_catalog.oid, $3::pg_catalog.text))
+  ORDER BY l.relation, l.key LIMIT $4
+), branch AS (
+  SELECT r.gid, r.resource, pg_catalog.min(r.created_at) AS since FROM atomesh.undo_record r
+  WHERE r.gid IN (SELECT page.gid FROM page) GROUP BY 1, 2
+), relation AS (
+  SELECT c.oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.relname) AS "table",
+    (SELECT pg_catalog.json_agg(a.attname ORDER BY k.n) FROM pg_catalog.pg_index i
+       CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k (attnum, n)
+       JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+     WHERE i.indexrelid = (CASE WHEN c.relkind IN ('r', 'p') THEN ${KEY_INDEX_SQL} ELSE c.oid END) AND k.n <= i.indnkeyatts) AS columns
+  FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid
+    JOIN pg_catalog.pg_class t ON t.oid = COALESCE(x.indrelid, c.oid) JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+  WHERE c.oid IN (SELECT page.relation FROM page)
+)
+SELECT page.relation::pg_catalog.text, page.key, page.gid, page.resource, relation."table", relation.columns,
+  pg_catalog.floor(EXTRACT(epoch FROM branch.since) * 1000)::pg_catalog.int8::pg_catalog.text AS since
+FROM page LEFT JOIN relation ON relation.oid = page.relation LEFT JOIN branch ON branch.gid = page.gid AND branch.resource = page.resource
+ORDER BY page.relation, page.key`;
+
+function lockOf({ relation, key, gid, resource, table, columns, since }: LockRow): HeldLock {
+  return {
+    row: { relation, key },
+    gid,
+    resource,
+    table: table ?? `oid ${relation}`,
+    columns: columns ?? [],
+    values: valuesOf(key, columns?.length ?? 1),
+    ...(since === null ? {} : { since: Number(since) }),
+  };
+}
+
+/** The inverse of what `undo/lock-key.ts` writes: one value as it is, several each behind its length in bytes. */
+function valuesOf(key: string, count: number): readonly string[] {
+  if (count === 1) return [key];
+  const bytes = Buffer.from(key);
+  const values: string[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const colon = bytes.indexOf(':', at);
+    const length = Number(bytes.toString('latin1', at, colon));
+    if (colon < 0 || !Number.isInteger(length) || colon + 1 + length > bytes.length) return [key];
+    values.push(bytes.toString('utf8', colon + 1, colon + 1 + length));
+    at = colon + 1 + length;
+  }
+  return values.length === count ? values : [key];
+}

@@ -1,0 +1,98 @@
+/**
+ * Prepared transactions that nobody ends: their sidecar died, or the coordinator cannot reach the one that took its place. At the start
+ * and then periodically the coordinator is asked what has become of them.
+ */
+import type { CoordinatorClient } from '../../../src/client/coordinator-client.ts';
+import type { GlobalStatus, Instant } from '../../../src/contract/transaction.ts';
+import { at, now } from '../../../src/platform/clock.ts';
+import type { Log } from '../../../src/platform/log.ts';
+import type { Finisher } from '../../branch/finish.ts';
+import type { Prepared, PreparedTransactions } from './prepared.ts';
+
+export interface RecoveryOptions {
+  readonly transactions: PreparedTransactions;
+  readonly finisher: Pick<Finisher, 'commit'>;
+  readonly coordinator: Pick<CoordinatorClient, 'read'>;
+  readonly everyMs: number;
+  /** Younger ones are left to the coordinator's calls. Default 5,000. */
+  readonly ageMsMin?: number;
+  readonly log: Log;
+}
+
+export interface Recovery {
+  /** How many were prepared when it looked last. */
+  readonly inDoubt: number;
+  /** Looks no more; resolves when a look that is under way has ended. */
+  stop(): Promise<void>;
+}
+
+const AGE_MS_MIN = 5_000;
+/** So many are looked after at a time; the next time it is the turn of the others. */
+const ROUND_MAX = 1_000;
+
+/** Looks at once, and then every so often. */
+export function startRecovery(options: RecoveryOptions): Recovery {
+  const { transactions, log, everyMs } = options;
+  let inDoubt = 0;
+  let isStopped = false;
+  let cancel = (): void => undefined;
+
+  async function look(): Promise<void> {
+    const prepared = await transactions.list();
+    inDoubt = prepared.length;
+    const old = prepared.filter(({ ageMs }) => ageMs >= (options.ageMsMin ?? AGE_MS_MIN)).slice(0, ROUND_MAX);
+    for (const each of old) {
+      if (isStopped) return;
+      await settle(options, each).catch((error: unknown) => {
+        log.warn(
+          { name: each.name, gid: each.gid, err: error },
+          'a prepared transaction could not be ended; trying again later',
+        );
+      });
+    }
+  }
+
+  const turn = (): Promise<void> =>
+    look()
+      .catch((error: unknown) =>
+        log.warn({ err: error }, 'prepared transactions could not be listed; trying again later'),
+      )
+      .finally(() => {
+        if (!isStopped) cancel = at((now() + everyMs) as Instant, () => void (looking = turn()));
+      });
+  let looking = turn();
+
+  return {
+    get inDoubt() {
+      return inDoubt;
+    },
+    async stop() {
+      isStopped = true;
+      cancel();
+      await looking;
+    },
+  };
+}
+
+/**
+ * Ends one according to its global transaction. That the coordinator does not know it means that it was rolled back: a branch is
+ * enlisted, durably, before anything of it is prepared, and a committed transaction is forgotten only when all its branches have
+ * committed.
+ */
+async function settle(
+  { transactions, finisher, coordinator, log }: RecoveryOptions,
+  prepared: Prepared,
+): Promise<void> {
+  const { gid, resource, name } = prepared;
+  const status: GlobalStatus | undefined = (await coordinator.read(gid))?.status;
+  if (status === 'prepared') return;
+  if (status === 'submitted' || status === 'succeed') {
+    const { result, detail, ended } = await finisher.commit(gid, resource);
+    if (result === 'success') return log.info({ gid, resource, name, status }, 'a prepared transaction was committed');
+    // An interrupted run of a workflow was undone, though the workflow itself has committed.
+    if (ended !== 'rolled back')
+      return log.warn({ gid, resource, name, detail }, 'a prepared transaction waits for its commit');
+  }
+  const ended = await transactions.end('ROLLBACK', prepared);
+  log.info({ gid, resource, name, status: status ?? 'unknown', ended }, 'a prepared transaction was rolled back');
+}

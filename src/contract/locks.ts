@@ -1,0 +1,28 @@
+/** What `GET /locks` of a sidecar's admin listener answers: the row locks that unfinished global transactions hold. */
+import type { Gid } from './transaction.ts';
+
+/** One row lock. */
+export interface LockView {
+  readonly database: string;
+  /** Who holds it. */
+  readonly gid: Gid;
+  /** The holder's branch. */
+  readonly resource: string;
+  /** The table, with its schema; an object id where it is gone. */
+  readonly table: string;
+  /** The columns whose values are locked: of the primary key, or of another unique index. Empty where that is gone. */
+  readonly columns: readonly string[];
+  /** Their values in the form that locks are compared in; long ones are hashes. */
+  readonly values: readonly string[];
+  /** Since when the branch has changed rows; milliseconds since the epoch. Absent once that is not recorded any more. */
+  readonly since?: number;
+  /** Who waits for it in this sidecar, those who have waited longest first. */
+  readonly waiting: readonly { readonly gid: Gid; readonly since: number }[];
+}
+
+/** The locks of one page. */
+export interface LockPage {
+  readonly locks: readonly LockView[];
+  /** Pass as `after` for the next page; absent at the end. */
+  readonly next?: string;
+}
