@@ -9,11 +9,15 @@ import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { abortsPart } from './aborts/aborts.ts';
 import { coordinatorPart } from './coordinator.ts';
+import { copyPart } from './copy/copy.ts';
 import { grpcPart } from './grpc.ts';
 import { httpPart } from './http/http.ts';
 import { latencyPart } from './http/latency.ts';
+import { locksPart } from './locks/locks.ts';
 import type { Part, Result, Wishes } from './measure.ts';
 import { modesPart } from './modes/modes.ts';
+import { pgbouncerPart } from './pgbouncer/pgbouncer.ts';
+import { plansPart } from './plans/plans.ts';
 import { restartPart } from './restart.ts';
 import { sqlPart } from './sql.ts';
 import { tccPart } from './tcc/tcc.ts';
@@ -28,6 +32,10 @@ const PARTS: readonly Part[] = [
   tccPart,
   grpcPart,
   sqlPart,
+  plansPart,
+  locksPart,
+  copyPart,
+  pgbouncerPart,
 ];
 
 const { only, json, transactions } = parseArgs({

@@ -1,7 +1,7 @@
 /**
  * A process with a whole sidecar, as `atomesh sidecar` starts it. Its argument: the options, as in the YAML, as JSON. Asked for `cpu`, it
  * says how many microseconds of processor time it has used; for `memory`, how many bytes it and its live objects take after a
- * collection, as two numbers; for `ports`, where it listens.
+ * collection, as two numbers; for `size`, how many bytes it takes as it is; for `ports`, where it listens.
  */
 import { sidecarOptions } from '../proxy/options.ts';
 import { startSidecar } from '../proxy/proxy.ts';
@@ -19,6 +19,7 @@ const [database] = Object.values(ports.databases);
 process.send?.({ port: ports.inbound ?? ports.outbound ?? database });
 process.on('message', (question) => {
   if (question === 'ports') return process.send?.(ports);
+  if (question === 'size') return process.send?.(process.memoryUsage.rss());
   return process.send?.(question === 'cpu' ? cpuMicroseconds() : heldBytes());
 });
 process.on('disconnect', () => process.exit(0));

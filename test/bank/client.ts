@@ -1,0 +1,125 @@
+/** An application of both services: it begins global transactions, works in their databases, and decides. It stops at nothing. */
+import pg from 'pg';
+import type { Gid } from '../../src/contract/transaction.ts';
+import { commented } from '../sql-e2e/prove.ts';
+import type { Random } from '../simulation/random.ts';
+import type { Attempt, Operation, Told } from './history.ts';
+import { SERVICES, type Service, type Stage } from './stage.ts';
+
+/** What a client does in one local transaction of a service. */
+export type Work = (run: Run, note: (operation: Operation) => void) => Promise<void>;
+/** Runs a statement of the local transaction. */
+export type Run = <Row extends pg.QueryResultRow>(
+  text: string,
+  ...values: readonly unknown[]
+) => Promise<readonly Row[]>;
+
+/** What a client does in one global transaction: the services in the order in which their local transactions begin and commit. */
+export interface Plan {
+  readonly parts: readonly { readonly service: Service; readonly work: Work }[];
+  /** Local transactions stay open until the last has been worked in. */
+  readonly isHeld: boolean;
+  /** The client aborts at the end, as if something had not been as it liked. */
+  readonly isRefused: boolean;
+}
+
+const GID_MS_MAX = 8_000;
+const QUERY_MS_MAX = 4_000;
+/** Two databases cannot see that their clients wait for each other. */
+const LOCK_MS_MAX = 1_000;
+
+/** A client with a connection for each service, which it opens again when it is lost. */
+export class Client implements AsyncDisposable {
+  readonly attempts: Attempt[] = [];
+  readonly #stage: Stage;
+  readonly #connections = new Map<Service, pg.Client>();
+
+  constructor(stage: Stage) {
+    this.#stage = stage;
+  }
+
+  /** Carries a plan out; whatever goes wrong is written down and done with. */
+  async carryOut(planOf: (gid: string) => Plan): Promise<void> {
+    const { coordinator } = this.#stage;
+    const begun = await coordinator.begin({ timeoutMs: GID_MS_MAX, retryIntervalMs: 50 }).catch(() => undefined);
+    if (begun === undefined) return;
+    const { gid } = begun;
+    const plan = planOf(gid);
+    const operations: Operation[] = [];
+    const isDone = await this.#work(gid, plan, (operation) => void operations.push(operation));
+    let told: Told = 'unknown';
+    try {
+      if (isDone && !plan.isRefused) {
+        await coordinator.submit(gid);
+        told = 'committed';
+      } else {
+        await coordinator.abort(gid, {});
+        told = 'rolled back';
+      }
+    } catch {
+      // Nobody has answered, or the deadline has decided otherwise.
+    }
+    this.attempts.push({ gid, told, operations });
+  }
+
+  /** True when every local transaction has committed. */
+  async #work(gid: Gid, plan: Plan, note: (operation: Operation) => void): Promise<boolean> {
+    const open: Service[] = [];
+    try {
+      for (const { service, work } of plan.parts) {
+        const connection = await this.#connection(service);
+        open.push(service);
+        await connection.query(commented('BEGIN', gid));
+        await work(async (text, ...values) => (await connection.query({ text, values: [...values] })).rows, note);
+        if (!plan.isHeld) await this.#commit(service, open);
+      }
+      for (const service of open.slice()) await this.#commit(service, open);
+      return true;
+    } catch {
+      // A connection may be in a local transaction, or lost; the next attempt opens another.
+      for (const service of open) this.#drop(service);
+      return false;
+    }
+  }
+
+  async #commit(service: Service, open: Service[]): Promise<void> {
+    const { command } = (await this.#connections.get(service)?.query('COMMIT')) ?? {};
+    if (command !== 'COMMIT') throw new Error('the local transaction was rolled back');
+    open.splice(open.indexOf(service), 1);
+  }
+
+  async #connection(service: Service): Promise<pg.Client> {
+    const known = this.#connections.get(service);
+    if (known !== undefined) return known;
+    const client = new pg.Client({
+      ...this.#stage.through(service),
+      connectionTimeoutMillis: QUERY_MS_MAX,
+      query_timeout: QUERY_MS_MAX,
+      lock_timeout: LOCK_MS_MAX,
+    });
+    client.on('error', () => this.#drop(service));
+    try {
+      await client.connect();
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw error;
+    }
+    this.#connections.set(service, client);
+    return client;
+  }
+
+  #drop(service: Service): void {
+    const client = this.#connections.get(service);
+    this.#connections.delete(service);
+    (client as unknown as { connection: { stream: { destroy(): void } } } | undefined)?.connection.stream.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const service of SERVICES) this.#drop(service);
+  }
+}
+
+/** Both services, in either order; mostly in the same, for the others wait for each other. */
+export function bothServices(random: Random): readonly Service[] {
+  return random.chance(0.2) ? SERVICES.toReversed() : SERVICES;
+}

@@ -1,0 +1,4 @@
+import { SPECS } from './specs.ts';
+import { declareSpecs } from './suite.ts';
+
+declareSpecs({ major: 18, mode: 'xa', specs: SPECS });

@@ -1,0 +1,103 @@
+/** Plays specs as tests, each in every order. */
+import anyTest, { type TestFn } from 'ava';
+import pg from 'pg';
+import type { PostgresMajor } from '../../examples/support/postgres-server.ts';
+import { LOCKS_OFF } from '../bank/locks-off.ts';
+import { startMesh, type Mesh } from '../sql-e2e/mesh.ts';
+import { playOrder, type Lane } from './player.ts';
+import { ordersOf, type Spec } from './spec.ts';
+import { DATA, SCHEMA } from './specs.ts';
+
+const test = anyTest as TestFn<{ mesh: Mesh; lanes: readonly Lane[] }>;
+
+const LANES = 4;
+/** Longer than anything here waits, but for what waits for itself. */
+const LOCK_TIMEOUT_MS = 2_000;
+
+/** What came of all orders: each outcome with the orders that led to it. */
+async function playAll(lanes: readonly Lane[], spec: Spec): Promise<ReadonlyMap<string, readonly string[]>> {
+  const orders = [...ordersOf(spec)];
+  const seen = new Map<string, string[]>();
+  const play = async (lane: Lane): Promise<void> => {
+    for (let order = orders.pop(); order !== undefined; order = orders.pop()) {
+      await lane.owner.query(DATA);
+      const { outcome, left } = await playOrder(lane, spec, order);
+      const told = left === 0 ? outcome : `${outcome} | ${left} left behind`;
+      seen.set(told, [...(seen.get(told) ?? []), order.join(' ')]);
+    }
+  };
+  await Promise.all(lanes.map(play));
+  return seen;
+}
+
+/** Outcomes that are not permitted, and the orders that led to them. */
+function others(
+  spec: Spec,
+  seen: ReadonlyMap<string, readonly string[]>,
+): readonly (readonly [string, readonly string[]])[] {
+  return [...seen].filter(([outcome]) => !(outcome in spec.permitted));
+}
+
+/** What only row locks can keep. */
+const KEPT_BY_LOCKS: readonly RegExp[] = [
+  /^a statement waits for the rollback/,
+  /^a rollback takes nothing back/,
+  /^the key of a deleted row/,
+  /^a locking read/,
+];
+
+export interface Suite {
+  /** Of the server. */
+  readonly major: PostgresMajor;
+  /** Of the database. In XA local locks are held until the end, so that not everything that is permitted comes to pass. */
+  readonly mode: 'undo' | 'xa';
+  readonly specs: readonly Spec[];
+}
+
+/** Declares a test for each of the specs; and in undo mode, that every outcome is seen, and one test that breaks some of the rules. */
+export function declareSpecs({ major, mode, specs }: Suite): void {
+  test.before(async (t) => {
+    t.timeout(60_000);
+    const schemas = Array.from({ length: LANES }, (_, index) => `lane_${index}`);
+    const mesh = await startMesh({
+      major,
+      schema: schemas.map((name) => `CREATE SCHEMA ${name}; SET search_path = ${name}; ${SCHEMA}`).join(' '),
+      tables: [],
+      lockTimeoutMs: LOCK_TIMEOUT_MS,
+      database: { mode },
+    });
+    const lanes: Lane[] = [];
+    t.context = { mesh, lanes };
+    for (const schema of schemas) {
+      const owner = new pg.Client({ ...mesh.through, port: mesh.server.port, options: `-c search_path=${schema}` });
+      await owner.connect();
+      lanes.push({ mesh, schema, owner });
+    }
+  });
+  test.after.always(async (t) => {
+    for (const { owner } of t.context.lanes ?? []) await owner.end();
+    await t.context.mesh?.[Symbol.asyncDispose]();
+  });
+
+  for (const spec of specs) {
+    test.serial(spec.rule, async (t) => {
+      const seen = await playAll(t.context.lanes, spec);
+      t.deepEqual(others(spec, seen), [], 'outcomes that are not permitted, and the orders that led to them');
+      if (mode === 'xa') return;
+      const missing = Object.entries(spec.permitted).filter(
+        ([outcome, why]) => !why.startsWith('maybe') && !seen.has(outcome),
+      );
+      t.deepEqual(missing, [], 'outcomes that no order led to');
+    });
+  }
+
+  if (mode === 'xa') return;
+  test.serial('without row locks these rules are broken, and it is seen', async (t) => {
+    await t.context.mesh.owner.query(LOCKS_OFF);
+    for (const kept of KEPT_BY_LOCKS) {
+      const spec = specs.find(({ rule }) => kept.test(rule));
+      if (spec === undefined) return t.fail(`there is no rule ${kept.source}`);
+      t.not(others(spec, await playAll(t.context.lanes, spec)).length, 0, spec.rule);
+    }
+  });
+}
