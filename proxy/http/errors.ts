@@ -2,6 +2,8 @@
 import type { Duplex } from 'node:stream';
 import { CodedError, errorBody, httpStatusOf } from '../../src/contract/errors.ts';
 import { ERROR_SOURCE_HEADER } from '../../src/contract/propagation.ts';
+import type { Instant } from '../../src/contract/transaction.ts';
+import { at, now } from '../../src/platform/clock.ts';
 import type { OwnAnswer, Replacement } from './admission.ts';
 import type { AnswerMessage } from './message.ts';
 
@@ -52,6 +54,9 @@ export function ownHeaders({ status, headers, body, isOfHead = false }: OwnAnswe
   return status === 204 || status === 304 ? own : [...own, 'content-length', String(body.byteLength)];
 }
 
+/** How long a client may leave its end open after it has been sent a raw error and our end, in milliseconds. */
+const RAW_END_MS = 1_000;
+
 /** Answers with `error` on a socket that no HTTP server watches any more, and closes it. */
 export function sendRawError(socket: Duplex, error: CodedError): void {
   socket.on('error', () => socket.destroy()); // node has taken its own listener off
@@ -60,7 +65,12 @@ export function sendRawError(socket: Duplex, error: CodedError): void {
   const headers = [...errorHeaders(body), 'connection', 'close'];
   let head = `HTTP/1.1 ${statusOf(error)} Atomesh\r\n`;
   for (let index = 0; index + 1 < headers.length; index += 2) head += `${headers[index]}: ${headers[index + 1]}\r\n`;
-  socket.end(Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), body]));
+  socket.end(Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), body]), () => {
+    // A client that keeps its end open would keep the connection for ever.
+    const cancel = at((now() + RAW_END_MS) as Instant, () => socket.destroy());
+    socket.once('close', cancel);
+  });
+  socket.resume(); // what is not read would make the end a reset, which swallows the error
 }
 
 /** The error for a message that node's parser refused; `code` is the parser's. */
@@ -124,6 +134,11 @@ export function replacementOf(error: CodedError, said: readonly string[] | Repla
 /** A gate never rejects; if one does, that must not end the process, and the answer must not pass it. */
 export function notJudged(cause: unknown): CodedError {
   return new CodedError('INTERNAL', 'It could not be decided about the answer', { retry: 'ask', cause });
+}
+
+/** What the client is told when a defect ended the serving of its request. */
+export function notServed(cause: unknown): CodedError {
+  return new CodedError('INTERNAL', 'The request could not be served', { retry: 'ask', cause });
 }
 
 /** True when there was no connection to send anything over. */

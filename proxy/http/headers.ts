@@ -85,14 +85,24 @@ export function withHeaders(headers: readonly string[], added: readonly string[]
   return [...without(headers, names), ...added];
 }
 
+/**
+ * One link of a hint (RFC 8288 §3). Each part begins with a character that no part before it takes, so that it is read in one go;
+ * the one that node's server reads hints by takes exponential time for some links that it refuses, and no longer than this for those it takes.
+ */
+const LINK = /^<[^>]*>(?:\s*;\s*[^;"\s=]+(?:=(")?[^;"\s]*\1)?)*$/;
+/** A client that has so much to read yet, in bytes, gets no further hints: an origin can send them without end. */
+const UNREAD_BYTES_MAX = 16_384;
+
 /** 100 lets the client send its body; of the others, only 103 says something that a client of ours may use. */
 export function sendInterim(request: RequestMessage, response: AnswerMessage, status: number, raw: RawHead): void {
   if (request.httpVersionMinor === 0 || response.destroyed) return;
   if (status === 100 && request.headers.expect !== undefined) response.writeContinue();
-  if (status !== 103) return;
-  const links = trailerFields(raw).filter(([name]) => name.toLowerCase() === 'link');
+  if (status !== 103 || response.writableLength > UNREAD_BYTES_MAX) return;
+  const fields = trailerFields(raw).filter(([name]) => name.toLowerCase() === 'link');
+  const link = fields.map(([, value]) => value);
+  if (!link.every((one) => LINK.test(one))) return;
   try {
-    response.writeEarlyHints({ link: links.map(([, value]) => value) });
+    response.writeEarlyHints({ link });
   } catch {
     // A hint that node does not accept is left out: hints are optional (RFC 8297 §2).
   }

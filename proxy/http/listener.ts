@@ -7,7 +7,7 @@ import type { Instant } from '../../src/contract/transaction.ts';
 import { at, monotonicSeconds, now } from '../../src/platform/clock.ts';
 import type { Log } from '../../src/platform/log.ts';
 import type { Address } from '../../src/platform/option-types.ts';
-import { messageRefused, sendError, sendRawError } from './errors.ts';
+import { messageRefused, notServed, sendError, sendRawError } from './errors.ts';
 import { hasBody } from './headers.ts';
 import type { AnswerMessage, RequestMessage } from './message.ts';
 import type { Direction, HttpMetrics } from './metrics.ts';
@@ -79,7 +79,7 @@ export interface ListenerLimits {
   readonly bodyIdleMs?: number;
 }
 
-/** Serves a request that came by HTTP/1. `keeper`: whom its exchange tells. */
+/** Serves a request that came by HTTP/1. `keeper`: whom its exchange tells. What it throws is a defect, after the request was counted in and before it is carried. */
 export type RequestHandler = (request: RequestMessage, response: AnswerMessage, keeper: ExchangeKeeper) => void;
 
 /** Reads connections that speak HTTP/1, and ends those that are left. */
@@ -125,10 +125,14 @@ const REQUESTS_MAX = 10_000;
 /** The server, not listening yet. */
 export function openListener(options: ListenerOptions): Listener {
   const { direction, metrics } = options;
-  const { server, readHttp1 } = openServer(options, (request, response) =>
-    options.onRequest(request, response, listener),
-  );
+  const { server, readHttp1 } = openServer(options, () => listener);
+  /** By connection of node's server. */
   const exchanges = new Map<Socket, Set<Exchange>>();
+  const closeIdle = server.closeIdleConnections.bind(server);
+  // Node's own, which the end of the server calls too, cuts off answers that a slow client has not read to their end.
+  server.closeIdleConnections = () => {
+    if (![...exchanges.keys()].some(hasUnreadAnswer)) closeIdle();
+  };
   const kept = new Set<Duplex>();
   /** Connections that have not said yet what they speak. */
   const unknown = new Set<Socket>();
@@ -188,6 +192,7 @@ export function openListener(options: ListenerOptions): Listener {
     },
     readByNode(socket, first) {
       socket.unshift(first);
+      exchanges.set(socket, new Set());
       socket.once('close', () => {
         const held = exchanges.get(socket);
         exchanges.delete(socket);
@@ -262,7 +267,7 @@ export async function bind(server: Server, address: Address): Promise<{ readonly
 /** `readHttp1`: node's own reader of connections, which gets those that speak no other protocol. */
 function openServer(
   options: ListenerOptions,
-  serve: (request: IncomingMessage, response: ServerResponse) => void,
+  listener: () => Listener,
 ): { readonly server: Server; readonly readHttp1: (socket: Socket) => void } {
   const { limits, log } = options;
   const headMs = limits.headMs ?? HEAD_MS;
@@ -285,12 +290,14 @@ function openServer(
   server.maxHeadersCount = 0; // node would drop further lines silently; requestHeaders refuses them
   server.maxConnections = CONNECTIONS_MAX;
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    const { socket } = request;
     if (hasBody(request)) watchBody(request, limits.bodyIdleMs ?? BODY_IDLE_MS);
     try {
-      serve(request, response);
+      options.onRequest(request, response, listener());
     } catch (cause) {
       log.error({ err: cause }, 'a defect: a request could not be served');
-      sendError(response, new CodedError('INTERNAL', 'The request could not be served', { retry: 'ask', cause }));
+      listener().refuse(request, response, monotonicSeconds(), notServed(cause));
+      if (!response.writableEnded) socket.destroy();
     }
   };
   server.on('request', onRequest);
@@ -356,6 +363,11 @@ function pause(ms: number): Promise<false> {
  */
 function owesAnswer(socket: Duplex): boolean {
   return pendingAnswer(socket) !== undefined;
+}
+
+/** True when the answers on a connection have been written to their end, and some of that waits for the client to read. */
+function hasUnreadAnswer(socket: Socket): boolean {
+  return !socket.destroyed && socket.writableLength > 0 && pendingAnswer(socket)?.writableEnded !== false;
 }
 
 /** Node's answer to the oldest request of the connection that has not been answered to its end. */

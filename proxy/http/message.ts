@@ -42,6 +42,8 @@ export interface AnswerMessage {
   readonly destroyed: boolean;
   /** True when the body goes out in chunks, and trailers can follow it. */
   readonly chunkedEncoding: boolean;
+  /** Bytes that have been written and not been handed to the operating system yet. */
+  readonly writableLength: number;
   /** True once everything has been handed to the operating system. */
   readonly writableFinished: boolean;
   /** Throws when the head cannot be written as HTTP/1.1; then nothing has gone out. `headers` is flat. */
@@ -55,7 +57,7 @@ export interface AnswerMessage {
   end(text: string, encoding: 'latin1'): unknown;
   addTrailers(trailers: [string, string][]): void;
   writeContinue(): void;
-  /** Throws when a link is not well formed. */
+  /** Throws when a link cannot be written. */
   writeEarlyHints(hints: { readonly link: string[] }): void;
   /** `drain`: there is room again. `close`: all of it is written, or the connection is gone. */
   once(event: 'drain' | 'close', heard: () => void): unknown;

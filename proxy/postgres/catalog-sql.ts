@@ -3,6 +3,7 @@
  * function, type and operator says that it is the server's own, or somebody's schema before pg_catalog could lend another. Plain
  * `IN`, `CASE x WHEN`, `NULLIF` and `IS DISTINCT FROM` look their operator up along the path as well, and do not stand here.
  */
+import { UNSAFE_OF_NAME, UNSAFE_OF_RELATION } from './hidden-calls.ts';
 
 const operator = (name: string): string => `operator(pg_catalog.${name})`;
 const EQ = operator('=');
@@ -16,22 +17,6 @@ const AT = operator('->>');
 const BITS = operator('&');
 /** A regular expression matches. These operators all bind alike, weaker than arithmetic and stronger than AND. */
 const MATCHES = operator('~');
-
-/** Functions of pg_catalog that write, or run a text as SQL, whatever they are declared as. */
-const UNSAFE_BUILTINS =
-  "'^(lo_.*|lowrite|lo_put|.*_to_xml.*|ts_stat|ts_rewrite|pg_logical_emit_message|pg_restore_.*|pg_clear_.*|binary_upgrade_.*|pg_file_.*|brin_.*|gin_clean_pending_list|pg_import_.*|pg_replication_.*|pg_create_.*|pg_drop_.*|pg_export_snapshot|pg_extension_config_dump|dblink.*)$'";
-
-/** Extensions whose volatile functions only make values. */
-const VALUE_EXTENSIONS = "'{uuid-ossp,pgcrypto,pg_uuidv7}'";
-
-/** True for a function (pg_proc row `p`) that might change rows: volatile ones of the user, and the built-in ones named above. */
-const IS_UNSAFE = `(case when p.pronamespace ${EQ} 'pg_catalog'::pg_catalog.regnamespace and not exists (
-      select from pg_catalog.pg_depend d where d.classid ${EQ} 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid ${EQ} p.oid and d.deptype ${EQ} 'e')
-    then p.proname ${MATCHES} ${UNSAFE_BUILTINS}
-    else p.provolatile ${EQ} 'v' and not exists (
-      select from pg_catalog.pg_depend d join pg_catalog.pg_extension e on e.oid ${EQ} d.refobjid
-      where d.classid ${EQ} 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid ${EQ} p.oid and d.deptype ${EQ} 'e'
-        and d.refclassid ${EQ} 'pg_catalog.pg_extension'::pg_catalog.regclass and e.extname ${EQ} any (${VALUE_EXTENSIONS}::pg_catalog.name[])) end)`;
 
 const COLUMNS = `(select pg_catalog.json_agg(pg_catalog.json_build_object(
     'name', a.attname, 'typeSchema', tn.nspname, 'typeName', t.typname,
@@ -143,16 +128,6 @@ const PARTITION_TROUBLE = `(select pg_catalog.min(w.trouble ${CAT} ' (' ${CAT} l
 /** Foreign keys to the relation whose action (columns confdeltype, confupdtype) changes rows of the other table. */
 const CASCADES = `from pg_catalog.pg_constraint k where k.confrelid ${EQ} c.oid and k.contype ${EQ} 'f'`;
 
-const UNSAFE_OF_RELATION = `(with recursive part(classid, objid) as (
-    select 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid, r.oid from pg_catalog.pg_rewrite r where r.ev_class ${EQ} c.oid
-    union select 'pg_catalog.pg_attrdef'::pg_catalog.regclass, f.oid from pg_catalog.pg_attrdef f where f.adrelid ${EQ} c.oid
-    union select 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid from pg_catalog.pg_constraint k where k.conrelid ${EQ} c.oid
-    union select 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid from part join pg_catalog.pg_depend d on d.classid ${EQ} part.classid and d.objid ${EQ} part.objid
-        and d.refclassid ${EQ} 'pg_catalog.pg_class'::pg_catalog.regclass join pg_catalog.pg_rewrite r on r.ev_class ${EQ} d.refobjid)
-  select pg_catalog.json_agg(distinct p.proname) from part
-  join pg_catalog.pg_depend d on d.classid ${EQ} part.classid and d.objid ${EQ} part.objid and d.refclassid ${EQ} 'pg_catalog.pg_proc'::pg_catalog.regclass
-  join pg_catalog.pg_proc p on p.oid ${EQ} d.refobjid where ${IS_UNSAFE})`;
-
 /**
  * Functions that a check calls and that may look up names along the search path as they run: those that read tables, by their
  * declaration, with neither a path of their own nor a body whose names were looked up when they were made.
@@ -164,7 +139,7 @@ const SEEKING_CHECKS = `(select pg_catalog.json_agg(distinct p.proname) from pg_
     and not exists (select from pg_catalog.unnest(p.proconfig) s(setting) where s.setting ${MATCHES} '^search_path='))`;
 
 /**
- * One row, one text column: everything about the relations ($1) and functions ($2), both JSON arrays of [schema or null, name],
+ * One row, one text column: everything about the relations ($1) and what is called ($2), both JSON arrays of [schema or null, name],
  * and what was prepared under the names of a third ($3), mostly of none. Independent of search_path apart from the names that
  * the client itself leaves unqualified.
  */
@@ -178,15 +153,13 @@ export const FACTS_SQL: string = `select pg_catalog.json_build_object(
       'cascadesOnDelete', exists (select ${CASCADES} and k.confdeltype ${EQ} any ('{c,n,d}'::pg_catalog."char"[])),
       'cascadesOnUpdateOf', (select pg_catalog.json_agg(distinct a.attname) from pg_catalog.pg_attribute a where a.attrelid ${EQ} c.oid
          and exists (select ${CASCADES} and k.confupdtype ${EQ} any ('{c,n,d}'::pg_catalog."char"[]) and a.attnum ${EQ} any (k.confkey))),
-      'columns', ${COLUMNS}, 'uniqueIndexes', ${INDEXES}, 'otherUniques', ${OTHER_UNIQUES}, 'unsafeFunctions', ${UNSAFE_OF_RELATION}, 'seekingChecks', ${SEEKING_CHECKS}, 'fingerprint', ${FINGERPRINT_SQL}, 'shape', ${SHAPE_SQL}) end))
+      'columns', ${COLUMNS}, 'uniqueIndexes', ${INDEXES}, 'otherUniques', ${OTHER_UNIQUES}, 'unsafe', ${UNSAFE_OF_RELATION}, 'seekingChecks', ${SEEKING_CHECKS}, 'fingerprint', ${FINGERPRINT_SQL}, 'shape', ${SHAPE_SQL}) end))
     from pg_catalog.json_array_elements($1::pg_catalog.text::pg_catalog.json) q(name)
     left join pg_catalog.pg_class c on c.oid ${EQ} pg_catalog.to_regclass(case when q.name ${AT} 0 is null then pg_catalog.quote_ident(q.name ${AT} 1)
       else pg_catalog.quote_ident(q.name ${AT} 0) ${CAT} '.' ${CAT} pg_catalog.quote_ident(q.name ${AT} 1) end)
     left join pg_catalog.pg_namespace n on n.oid ${EQ} c.relnamespace),
   'functions', (select pg_catalog.json_agg(pg_catalog.json_build_object('asked', q.name, 'unsafe',
-      (select pg_catalog.json_agg(distinct p.proname) from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid ${EQ} p.pronamespace
-       where p.proname ${EQ} (q.name ${AT} 1) and case when q.name ${AT} 0 is null then pg_catalog.pg_function_is_visible(p.oid) else n.nspname ${EQ} (q.name ${AT} 0) end
-         and ${IS_UNSAFE})))
+      ${UNSAFE_OF_NAME}))
     from pg_catalog.json_array_elements($2::pg_catalog.text::pg_catalog.json) q(name)),
   'prepared', case when $3::pg_catalog.text ${NE} '[]' then (select pg_catalog.json_agg(pg_catalog.json_build_object('asked', q.name, 'facts',
       (select pg_catalog.json_build_object('statement', s.statement, 'fromSql', s.from_sql, 'types', pg_catalog.array_to_json(s.parameter_types::pg_catalog.oid[]::pg_catalog.int8[]))

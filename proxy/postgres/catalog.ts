@@ -1,6 +1,6 @@
 /** What the planner must know about relations and functions, read from the answer to the one catalogue query that tells it. */
 import { assert } from '../../src/platform/assert.ts';
-import type { QualifiedName } from './tree.ts';
+import type { CalledName, QualifiedName } from './tree.ts';
 import type { PreparedFacts } from './undo/text/prepared.ts';
 
 /** How the text form of a column's type depends on settings of the session. */
@@ -94,8 +94,10 @@ export interface RelationFacts {
   /** Unique indexes over plain columns; the primary key is one of them. */
   readonly uniqueIndexes: readonly UniqueIndexFacts[];
   readonly otherUniques: readonly OtherUniqueFacts[];
-  /** Functions that might write and that a view, a default or a check of the relation calls. */
+  /** Functions that might write and that a view, a rule, a policy, a default, a check or the type of a column of the relation calls. */
   readonly unsafeFunctions: readonly string[];
+  /** Those of them that are called where the relation is only read. */
+  readonly unsafeOnRead: readonly string[];
   /** Functions that a check of the relation calls and that may look up names along the search path as they run. */
   readonly seekingChecks: readonly string[];
   /** Hash of columns, types and primary key: an undo record is applied only to a table of the same fingerprint. */
@@ -104,7 +106,7 @@ export interface RelationFacts {
   readonly shape: string;
 }
 
-/** `unsafe`: the overloads that a call might reach and that might write. */
+/** `unsafe`: the functions that a call, an operator or a cast might reach and that might write. */
 export interface FunctionFacts {
   readonly kind: 'function';
   readonly unsafe: readonly string[];
@@ -120,14 +122,15 @@ export interface Facts {
 }
 
 /** The key of a name in the maps of `Facts`. */
-export function factKey(name: QualifiedName): string {
-  return JSON.stringify([name.schema ?? null, name.name]);
+export function factKey(name: CalledName): string {
+  const key = [name.schema ?? null, name.name];
+  return JSON.stringify(name.isAttribute === true ? [...key, 'attribute'] : key);
 }
 
 /** The three parameters of `FACTS_SQL`. */
 export function factsParameters(
   relations: readonly QualifiedName[],
-  functions: readonly QualifiedName[],
+  functions: readonly CalledName[],
   prepared: readonly string[],
 ): string[] {
   return [`[${relations.map(factKey).join(',')}]`, `[${functions.map(factKey).join(',')}]`, JSON.stringify(prepared)];
@@ -149,7 +152,7 @@ interface RawColumn {
 
 interface RawFacts {
   readonly relations: readonly { readonly asked: [string | null, string]; readonly facts: RawRelation | null }[] | null;
-  readonly functions: readonly { readonly asked: [string | null, string]; readonly unsafe: string[] | null }[] | null;
+  readonly functions: readonly { readonly asked: string[]; readonly unsafe: string[] | null }[] | null;
   readonly prepared: readonly { readonly asked: string; readonly facts: PreparedFacts | null }[] | null;
 }
 
@@ -163,7 +166,11 @@ interface RawForeignKey extends Omit<ForeignKeyFacts, 'parent'> {
   readonly lockRelation: number | null;
 }
 
-interface RawRelation extends Omit<RelationFacts, 'kind' | 'persistence' | 'columns' | 'foreignKeys'> {
+interface RawRelation extends Omit<
+  RelationFacts,
+  'kind' | 'persistence' | 'columns' | 'foreignKeys' | 'unsafeFunctions' | 'unsafeOnRead'
+> {
+  readonly unsafe: { readonly written: string[] | null; readonly always: string[] | null };
   readonly foreignKeys: readonly RawForeignKey[] | null;
   readonly persistence: string;
   readonly columns: readonly RawColumn[] | null;
@@ -203,7 +210,8 @@ function readRelation(raw: RawRelation | null): RelationFacts | 'missing' {
     foreignKeys: (raw.foreignKeys ?? []).map(readForeignKey),
     uniqueIndexes: raw.uniqueIndexes ?? [],
     otherUniques: raw.otherUniques ?? [],
-    unsafeFunctions: raw.unsafeFunctions ?? [],
+    unsafeFunctions: raw.unsafe.written ?? [],
+    unsafeOnRead: raw.unsafe.always ?? [],
     seekingChecks: raw.seekingChecks ?? [],
     columns: (raw.columns ?? []).map(readColumn),
   };

@@ -17,6 +17,7 @@ import { isBindingCut } from './login/channel-binding.ts';
 import { warnOfOpenKey } from './login/listen-tls.ts';
 import { createManager, type ManagedLogin } from './login/manager.ts';
 import { hangUp } from './relay/hang-up.ts';
+import { foreignDatabase } from './relay/home-database.ts';
 import { relay } from './session/connection.ts';
 import type { OpenSession, SessionOperations } from './relay/open-session.ts';
 import { gidAtStartup, sidecarFailed } from './session/refusals.ts';
@@ -122,6 +123,7 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
     if (login === undefined) upstream.write(bytes);
     else client.write(login.welcome);
     const connection = relay(client, upstream, login === undefined ? rest : NOTHING, {
+      foreign: foreignDatabase(message, options.database),
       resource: options.resource,
       planner: options.createPlanner(),
       enlistment: options.enlistment,

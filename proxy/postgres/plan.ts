@@ -21,7 +21,15 @@ import { executedStatement, planExecute, type Executed } from './undo/text/execu
 import { classifyRecorded, planRecorded, recordedClass } from './triggers/plan.ts';
 import { refuse, refuseAs, refuseHard } from './undo/refusal.ts';
 import { SegmentedCache } from './segmented-cache.ts';
-import { children, references, stringConstant, text, type QualifiedName, type References } from './tree.ts';
+import {
+  children,
+  references,
+  stringConstant,
+  text,
+  type CalledName,
+  type QualifiedName,
+  type References,
+} from './tree.ts';
 
 export interface PlannerOptions {
   /** `none`: every change that would have to be captured is refused. Inside an operation nothing is captured. */
@@ -44,6 +52,10 @@ const LEAVES_THE_TRANSACTION =
   /^(?:dblink|pg_file_|pg_create_|pg_drop_|pg_replication_|pg_logical_emit_message|pg_import_|pg_export_snapshot|pg_restore_|pg_clear_|binary_upgrade_)/;
 /** Unsafe functions that change what has no triggers. */
 const LARGE_OBJECTS = /^lo(?:_|write)/;
+/** Asked with whatever else is, so that a statement that has only these beside known tables waits for no question of its own. */
+const COMMON_OPERATORS: readonly CalledName[] = ['=', '<>', '<', '<=', '>', '>=', '+', '-', '*', '/', '||', '~~'].map(
+  (name) => ({ schema: undefined, name }),
+);
 const FACTS_MAX = 5_000;
 const PLANS = { entries: 1_000, bytes: 8 * 1024 * 1024 };
 /** In front of a text in the cache: its plans are those inside an operation. No text has this character. */
@@ -181,10 +193,7 @@ class SessionPlanner implements Planner {
   }
 
   #needed(classes: readonly Class[], nowMs: number): Planned | undefined {
-    const unknown = <T>(
-      names: readonly QualifiedName[],
-      facts: ReadonlyMap<string, Known<T>>,
-    ): readonly QualifiedName[] => {
+    const unknown = <T>(names: readonly CalledName[], facts: ReadonlyMap<string, Known<T>>): readonly CalledName[] => {
       const byKey = new Map(names.map((name) => [factKey(name), name]));
       return [...byKey].filter(([key]) => (facts.get(key)?.until ?? -Infinity) <= nowMs).map(([, name]) => name);
     };
@@ -193,7 +202,8 @@ class SessionPlanner implements Planner {
     const names = new Set(classes.flatMap((found) => (found.kind === 'execute' ? found.name : [])));
     const prepared = [...names].filter((name) => !this.#prepared.has(name));
     if (relations.length === 0 && functions.length === 0 && prepared.length === 0) return undefined;
-    return { kind: 'facts-needed', sql: FACTS_SQL, parameters: factsParameters(relations, functions, prepared) };
+    const asked = [...functions, ...unknown(COMMON_OPERATORS, this.#functions)];
+    return { kind: 'facts-needed', sql: FACTS_SQL, parameters: factsParameters(relations, asked, prepared) };
   }
 
   /** What an EXECUTE runs; undefined when that is not known yet, or when there is no such statement. */
@@ -276,7 +286,8 @@ class SessionPlanner implements Planner {
     const called = functionsOf(found).flatMap((name) => this.#functions.get(factKey(name))?.fact.unsafe ?? []);
     const behind = relationsOf(found).flatMap((name) => {
       const facts = this.#relations.get(factKey(name))?.fact;
-      return facts === undefined || facts === 'missing' || 'rp'.includes(facts.relkind) ? [] : facts.unsafeFunctions;
+      if (facts === undefined || facts === 'missing') return [];
+      return 'rp'.includes(facts.relkind) ? facts.unsafeOnRead : facts.unsafeFunctions;
     });
     const [unsafe] = [...called, ...behind];
     if (unsafe === undefined) return undefined;
@@ -366,7 +377,7 @@ function relationsOf(found: Class): readonly QualifiedName[] {
   return found.kind === 'plan' ? [] : found.references.relations;
 }
 
-function functionsOf(found: Class): readonly QualifiedName[] {
+function functionsOf(found: Class): readonly CalledName[] {
   return found.kind === 'plan' ? [] : found.references.functions;
 }
 

@@ -7,11 +7,17 @@ export interface QualifiedName {
   readonly name: string;
 }
 
+/** A name that may call functions. `isAttribute`: it stands behind a dot, like a column. */
+export interface CalledName extends QualifiedName {
+  readonly isAttribute?: true;
+}
+
 /** What a statement refers to, at any depth. */
 export interface References {
   /** Relations that are read or written; names of common table expressions are left out where they are in scope. */
   readonly relations: readonly QualifiedName[];
-  readonly functions: readonly QualifiedName[];
+  /** Functions, and what may call some without a call: operators, types that values are cast to, and what looks like a column. */
+  readonly functions: readonly CalledName[];
   /** Kinds of the statements below the top that change rows or make a table: `InsertStmt`, `SELECT INTO`, … */
   readonly nestedWrites: readonly string[];
   /** The highest `$n`. */
@@ -95,11 +101,12 @@ export function references(root: Tree): References {
 
 class Collector implements References {
   readonly relations: QualifiedName[] = [];
-  readonly functions: QualifiedName[] = [];
+  readonly functions: CalledName[] = [];
   readonly nestedWrites: string[] = [];
   readonly settings: Tree[] = [];
   readonly tableExpressions: string[] = [];
   parameters = 0;
+  readonly #called = new Set<string>();
 
   /** A node that may carry a WITH clause: its names are in scope for it and all below it. */
   visitStatement(node: Tree, scope: ReadonlySet<string>): void {
@@ -134,7 +141,16 @@ class Collector implements References {
     const node = wrapped?.node ?? value;
     const kind = wrapped?.kind ?? (field === 'relation' && 'relname' in value ? 'RangeVar' : '');
     this.#note(kind, node, scope);
+    for (const name of calledBy(kind === '' && field === 'typeName' ? 'TypeName' : kind, node)) this.#call(name);
     this.visitStatement(node, scope);
+  }
+
+  /** Once each: a long list of rows has the same few names in every row. */
+  #call(name: CalledName): void {
+    const key = JSON.stringify([name.schema, name.name, name.isAttribute]);
+    if (this.#called.has(key)) return;
+    this.#called.add(key);
+    this.functions.push(name);
   }
 
   #note(kind: string, node: Tree, scope: ReadonlySet<string>): void {
@@ -143,12 +159,49 @@ class Collector implements References {
       const name = relationName(node);
       if (name.schema !== undefined || !scope.has(name.name)) this.relations.push(name);
     }
-    if (kind === 'FuncCall') {
-      const name = qualifiedName(strings(children(node, 'funcname')));
-      this.functions.push(name);
-      if (name.name === 'set_config') this.settings.push(node);
-    }
+    if (kind === 'FuncCall' && strings(children(node, 'funcname')).at(-1) === 'set_config') this.settings.push(node);
     if (kind === 'ParamRef') this.parameters = Math.max(this.parameters, integer(node, 'number') ?? 0);
     if (child(node, 'intoClause') !== undefined) this.nestedWrites.push('SELECT INTO');
   }
+}
+
+const EQUALS: CalledName = { schema: undefined, name: '=' };
+const BETWEEN: readonly CalledName[] = ['<=', '>=', '<', '>'].map((name) => ({ schema: undefined, name }));
+
+/** The names by which a node calls functions. Source: PostgreSQL, src/backend/parser/gram.y and parse_expr.c. */
+function calledBy(kind: string, node: Tree): readonly CalledName[] {
+  const named = (field: string): readonly CalledName[] => {
+    const parts = strings(children(node, field));
+    return parts.length === 0 ? [] : [qualifiedName(parts)];
+  };
+  switch (kind) {
+    case 'FuncCall':
+      return named('funcname');
+    case 'A_Expr':
+      return (text(node, 'kind') ?? '').includes('BETWEEN') ? BETWEEN : named('name');
+    case 'SubLink':
+      // IN has no name, and its operator is that of equality; EXISTS has no operand either.
+      return child(node, 'testexpr') === undefined
+        ? []
+        : named('operName').concat(children(node, 'operName').length > 0 ? [] : EQUALS);
+    case 'SortBy':
+      return named('useOp');
+    case 'CaseExpr':
+      return child(node, 'arg') === undefined ? [] : [EQUALS];
+    case 'JoinExpr':
+      return node['isNatural'] === true || children(node, 'usingClause').length > 0 ? [EQUALS] : [];
+    case 'TypeName':
+      return named('names');
+    case 'ColumnRef':
+      return attribute(children(node, 'fields'), 1);
+    case 'A_Indirection':
+      return attribute(children(node, 'indirection'), 0);
+    default:
+      return [];
+  }
+}
+
+/** What may be a function of the row in front of the dot. `from`: the first part with something in front of it. */
+function attribute(fields: readonly Tree[], from: number): readonly CalledName[] {
+  return strings(fields.slice(from)).map((name) => ({ schema: undefined, name, isAttribute: true }));
 }

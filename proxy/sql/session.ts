@@ -169,11 +169,12 @@ export type Admission =
   | {
       readonly kind: 'enter';
       readonly isPlain: boolean;
+      readonly runsCode?: true;
       readonly checkEarlierWrites: boolean;
       readonly recorded?: Recorded;
     }
   /** The row stands, or the branch is entered: it runs as it came. */
-  | { readonly kind: 'entered'; readonly isPlain: boolean; readonly recorded?: Recorded };
+  | { readonly kind: 'entered'; readonly isPlain: boolean; readonly recorded?: Recorded; readonly runsCode?: true };
 
 /** Decides about one statement of a session that has a mark. */
 export function admit(state: SessionState, plan: StatementPlan): Admission {
@@ -201,8 +202,12 @@ export function admit(state: SessionState, plan: StatementPlan): Admission {
           state.block === 'open' && state.boundLate && !state.changed && plan.capture.read === undefined,
       };
     case 'change': {
-      const { isPlain, recorded } = plan;
-      const how = { isPlain, ...(recorded === undefined ? {} : { recorded }) };
+      const { isPlain, recorded, runsCode } = plan;
+      const how = {
+        isPlain,
+        ...(recorded === undefined ? {} : { recorded }),
+        ...(runsCode === undefined ? {} : { runsCode }),
+      };
       if (state.block === 'failed') return { kind: 'forward' };
       // Not by the block alone: a pipeline without one is a local transaction up to its Sync.
       if (state.entered) return { kind: 'entered', ...how };

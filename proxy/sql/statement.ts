@@ -58,6 +58,8 @@ export interface Recorded {
   readonly rowsMax: number;
   /** The statement can neither end a local transaction by itself nor ask for one of its own. */
   readonly isPlain: boolean;
+  /** As in the plan of a change. */
+  readonly runsCode?: true;
 }
 
 export type TransactionVerb =
@@ -93,8 +95,9 @@ export type StatementPlan =
    * May change rows, and runs as it came: inside an operation once the row of the barrier is in, elsewhere once the branch is entered,
    * in a local transaction that is then prepared. `isPlain`: it can neither end a local transaction by itself nor ask for one of its
    * own, as procedures, DO blocks and VACUUM can. `recorded`: triggers write the images, so the local transaction is not prepared.
+   * `runsCode`: it may run functions and blocks of the user's, behind which names may mean something else.
    */
-  | { readonly kind: 'change'; readonly isPlain: boolean; readonly recorded?: Recorded }
+  | { readonly kind: 'change'; readonly isPlain: boolean; readonly recorded?: Recorded; readonly runsCode?: true }
   /**
    * `isAlways`: it is refused for what it does to the session, and not for want of images.
    * `escalates`: it is refused for want of images alone. A local transaction that will be prepared, and not undone, could run it.

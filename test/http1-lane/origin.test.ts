@@ -1,10 +1,12 @@
 import { once } from 'node:events';
-import { createServer, type AddressInfo, type LookupFunction, type Socket } from 'node:net';
+import { createServer, Socket, type AddressInfo, type LookupFunction } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { openLaneOrigin, type LaneOrigin, type LaneOriginOptions } from '../../proxy/http1/lane/lane-origin.ts';
 import type { LaneOriginRequest } from '../../proxy/http1/lane/request-text.ts';
+import { LaneBody } from '../../proxy/http1/lane/request.ts';
 import { codeOf } from '../../proxy/http/errors.ts';
+import { CodedError } from '../../src/contract/errors.ts';
 import { until } from '../proxy-http/support.ts';
 
 interface Server {
@@ -247,6 +249,9 @@ const LAST: Readonly<Record<string, { readonly answer: string; readonly method?:
   },
   'bytes behind the answer': { answer: `${OK}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n` },
   'bytes behind the last chunk': { answer: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nx' },
+  '204 that says a length': { answer: 'HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n' },
+  '204 that says chunks': { answer: 'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n' },
+  '304 that says chunks': { answer: 'HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n' },
   HEAD: { answer: 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n', method: 'HEAD' },
 };
 
@@ -282,6 +287,29 @@ test('a server that answers nothing, or whose name is not resolved, is given up 
   const lookup: LookupFunction = () => undefined;
   const unresolved = await ask(originTo(t, 9, { url: 'http://nowhere.example', lookup, connectTimeoutMs: 300 }));
   t.is(unresolved.error === undefined ? undefined : codeOf(unresolved.error), 'UND_ERR_CONNECT_TIMEOUT');
+});
+
+test('a client may be late with its body; the time of the server begins when it has all of it', async (t) => {
+  const server = await serverOf(t, (socket, piece) => void (piece.endsWith('dy') && socket.write(OK)));
+  const silent = await serverOf(t, () => undefined);
+  const asked = [server, silent].map(async ({ port }) => {
+    const body = new LaneBody(4, new Socket());
+    const told = ask(originTo(t, port, { timeoutMs: 300 }), { ...GET, method: 'POST', body });
+    body.receive(Buffer.from('bo'));
+    await new Promise((resolve) => setTimeout(resolve, 900));
+    body.receive(Buffer.from('dy'));
+    return told;
+  });
+  const [answered, unanswered] = await Promise.all(asked);
+  t.is(answered?.body, 'ok');
+  t.is(unanswered?.error === undefined ? undefined : codeOf(unanswered.error), 'UND_ERR_HEADERS_TIMEOUT');
+});
+
+test('after its end, an origin connects no more, and says so', async (t) => {
+  const server = await serverOf(t, (socket) => void socket.write(OK));
+  const origin = originTo(t, server.port);
+  origin.destroy();
+  t.true((await ask(origin)).error instanceof CodedError && server.sockets.length === 0);
 });
 
 test('a body that stands still is waited for: it may be a stream of events', async (t) => {
@@ -354,18 +382,14 @@ test('a request goes out as one head, whatever is in its parts, or not at all', 
     fc.asyncProperty(request, async ({ headers, ...rest }) => {
       received = '';
       const { error } = await ask(origin, { ...rest, headers: headers.flat() });
-      if (error !== undefined) {
-        t.is(received, '');
-        return;
-      }
+      if (error !== undefined) return void t.is(received, '');
       sent += 1;
       const [head = '', ...others] = received.split('\r\n\r\n');
       t.deepEqual(others, [rest.body?.toString() ?? '']);
       const lines = head.split('\r\n');
       t.is(lines[0], `${rest.method} ${rest.path} HTTP/1.1`);
-      const own = headers
-        .filter(([name]) => !/^(?:host|content-length)$/i.test(name))
-        .map(([name, value]) => `${name}: ${value}`);
+      const kept = headers.filter(([name]) => !/^(?:host|content-length)$/i.test(name));
+      const own = kept.map(([name, value]) => `${name}: ${value}`);
       t.deepEqual(lines.slice(3, 3 + own.length), own);
       t.is(lines.filter((line) => /^(?:host|connection):/i.test(line)).length, 2);
       t.true(lines.slice(3 + own.length).every((line) => /^content-length: [04]$/.test(line)));

@@ -190,6 +190,9 @@ export const SPECS: readonly Spec[] = [
       'a: ok 3 40001 rollback failed | b: ok 3 ok ok succeed | 1a1 2b0': 'b is first',
       'a: ok 3 ok 40001 failed | b: ok 3 ok ok succeed | 1a1 2b0': 'b is first',
       'a: ok 3 ok ok succeed | b: ok 2 ok ok succeed | 1a0 2b0': 'one after the other',
+      'a: ok 3 ok 40001 failed | b: ok 3 ok 40001 failed | 1a1 2b2': 'maybe: a server may refuse more than it must',
+      'a: ok 3 40001 rollback failed | b: ok 3 ok 40001 failed | 1a1 2b2': 'maybe: likewise',
+      'a: ok 3 ok 40001 failed | b: ok 3 40001 rollback failed | 1a1 2b2': 'maybe: likewise',
     },
   },
   {

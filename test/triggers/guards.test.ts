@@ -116,6 +116,13 @@ for (const major of [14, 18] as const) {
     t.is(await stage.leftovers(), NOTHING_LEFT);
   });
 
+  test(`a session whose triggers are silent does not enter, on PostgreSQL ${major}`, async (t) => {
+    await using stage = await openStage(major, SCHEMA);
+    await stage.client.query('SET session_replication_role = replica');
+    t.is(await codeOf(change(stage.client, newGid(), 'UPDATE account SET v = 9')), '55000');
+    t.is(await stage.leftovers(), NOTHING_LEFT);
+  });
+
   test(`a branch that has ended, or only reads so far, is noticed by the trigger, on PostgreSQL ${major}`, async (t) => {
     await using stage = await openStage(major, SCHEMA);
     const gid = newGid();

@@ -37,7 +37,12 @@ export interface CapturedSession extends AsyncDisposable {
 
 export async function openCapturedSession(
   url: string,
-  options: { readonly resource?: string; readonly maxRows?: number; readonly mode?: 'undo' | 'none' } = {},
+  options: {
+    readonly resource?: string;
+    readonly maxRows?: number;
+    readonly mode?: 'undo' | 'none';
+    readonly capture?: 'statements' | 'triggers';
+  } = {},
 ): Promise<CapturedSession> {
   await loadParser();
   const client = new pg.Client({ connectionString: url });
@@ -53,6 +58,7 @@ export async function openCapturedSession(
     mode: options.mode ?? 'undo',
     maxRows: options.maxRows ?? 1000,
     carriesBarrier: true,
+    capture: options.capture ?? 'statements',
   });
   let gid = '';
   let committedGids: readonly string[] = [];

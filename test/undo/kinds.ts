@@ -53,6 +53,17 @@ CREATE TABLE seeking (id int PRIMARY KEY, p int CHECK (known(p)));
 CREATE TABLE finding (id int PRIMARY KEY, p int CHECK (known_here(p)));
 CREATE TABLE strict (id int PRIMARY KEY, p int REFERENCES parent ON DELETE RESTRICT DEFERRABLE, v int);
 CREATE VIEW trap AS SELECT writes() AS w;
+CREATE FUNCTION adds(int, int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN $1 + $2 + writes(); END';
+CREATE FUNCTION sane(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN writes() > 0; END';
+CREATE FUNCTION later(int, int DEFAULT writes()) RETURNS int LANGUAGE sql STABLE AS 'SELECT $1';
+CREATE OPERATOR @+ (LEFTARG = int, RIGHTARG = int, FUNCTION = adds);
+CREATE AGGREGATE heap (int) (SFUNC = adds, STYPE = int, INITCOND = '0');
+CREATE DOMAIN sound AS int CHECK (sane(VALUE));
+CREATE TABLE sounds (id int PRIMARY KEY, v sound);
+CREATE FUNCTION worth(stock) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN writes(); END';
+CREATE TABLE secret (id int PRIMARY KEY);
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+CREATE POLICY seen ON secret USING (sane(id));
 CREATE PROCEDURE change() LANGUAGE sql AS 'UPDATE stock SET qty = 0';
 CREATE FOREIGN DATA WRAPPER elsewhere;
 CREATE SERVER elsewhere FOREIGN DATA WRAPPER elsewhere;
@@ -61,6 +72,7 @@ CREATE FOREIGN TABLE far (id int) SERVER elsewhere;
 
 /** Run in the session that plans. */
 export const KINDS_SESSION = `CREATE TEMP TABLE scratch (id int PRIMARY KEY);
+CREATE TEMP TABLE noisy (id int DEFAULT writes());
 PREPARE counts AS SELECT count(*) FROM stock;
 PREPARE sells (int, int) AS UPDATE stock SET qty = qty - $1 WHERE id = $2`;
 /** Prepared in a text of its own: what it means, nobody can tell any more. */
@@ -273,6 +285,11 @@ export const KINDS: readonly KindGroup[] = [
         'passes',
       ),
       kind(
+        'the same, with triggers, rules, or functions behind defaults and checks',
+        'INSERT INTO noisy DEFAULT VALUES',
+        'escalates',
+      ),
+      kind(
         'a temporary one and another in one statement',
         'WITH d AS (DELETE FROM stock RETURNING id) INSERT INTO scratch SELECT id FROM d',
         'escalates',
@@ -287,6 +304,18 @@ export const KINDS: readonly KindGroup[] = [
     kinds: [
       kind('functions that are `STABLE` or `IMMUTABLE`', 'SELECT reads()', 'passes'),
       kind('volatile functions of your own, called directly or by a view', 'SELECT * FROM trap', 'escalates'),
+      kind('the same behind an operator of your own', 'SELECT 1 @+ 2', 'escalates'),
+      kind('the same as a part of an aggregate', 'SELECT heap(qty) FROM stock', 'escalates'),
+      kind('the same as the default of an argument', 'SELECT later(1)', 'escalates'),
+      kind('the same behind a cast, or the check of a domain', 'SELECT 1::sound', 'escalates'),
+      kind('the same behind the type of a column that is written', 'INSERT INTO sounds VALUES (1, 1)', 'escalates'),
+      kind('the same in a policy, when a table is read', 'SELECT * FROM secret', 'escalates'),
+      kind('the same in the place of a column', 'SELECT s.worth FROM stock s', 'escalates'),
+      kind(
+        'operators, casts and aggregates without such functions',
+        'SELECT 1 + 2, sum(s.qty)::text FROM stock s',
+        'passes',
+      ),
       kind('large objects', 'SELECT lo_create(0)', 'escalates'),
       kind(
         'functions whose effect outlives the transaction',

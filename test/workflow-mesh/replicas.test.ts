@@ -96,7 +96,13 @@ test.serial(
     });
     const asking = fetch(`${a.door}/trips`, { method: 'POST', body: '{}' });
     await stuck.promise;
-    await Promise.all([a.kill(), t.throwsAsync(asking)]);
+    // Where the other one has taken over already, the client had its answer before the death.
+    const heard = asking.then(
+      ({ status }) => status,
+      () => 'nothing',
+    );
+    await a.kill();
+    t.true(['nothing', 503].includes(await heard));
     const [gid = ''] = marks[0]?.split('/') ?? [];
     t.is(await end(t, gid as Gid), 'succeed 1 POST /out, POST /in');
     // On a slow machine a run may be taken over once more; what has taken effect is the same.

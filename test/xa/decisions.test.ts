@@ -10,6 +10,8 @@ import type { Gid, GlobalStatus } from '../../src/contract/transaction.ts';
 
 const GID = 'gid-1' as Gid;
 const CHANGE: StatementPlan = { kind: 'change', isPlain: false };
+/** What has no images may run anything. */
+const CODE: StatementPlan = { kind: 'change', isPlain: false, runsCode: true };
 const CAPTURE: StatementPlan = {
   kind: 'capture',
   capture: {
@@ -47,14 +49,14 @@ function planned(
 }
 
 test('what has no images runs where its local transaction can be prepared, and what nothing takes back never does', (t) => {
-  t.deepEqual(planned(ESCALATES, 'escalated'), CHANGE);
+  t.deepEqual(planned(ESCALATES, 'escalated'), CODE);
   t.is(planned(REFUSED, 'escalated'), REFUSED);
   t.is(planned(CAPTURE, 'escalated'), CAPTURE);
   t.is(planned(REFUSED, 'all'), REFUSED);
-  t.deepEqual(planned(ESCALATES, 'all'), CHANGE);
+  t.deepEqual(planned(ESCALATES, 'all'), CODE);
   t.deepEqual(planned(CAPTURE, 'all'), CHANGE);
   t.deepEqual(planned(LOCKING, 'all'), { kind: 'pass' });
-  t.deepEqual(escalatedPlan(ESCALATES), CHANGE);
+  t.deepEqual(escalatedPlan(ESCALATES), CODE);
   t.is(escalatedPlan(CAPTURE), CAPTURE);
 });
 

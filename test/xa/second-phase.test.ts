@@ -7,7 +7,7 @@ import { preparedName, preparedPrefix, readPreparedName } from '../../proxy/post
 import { openPreparedTransactions } from '../../proxy/postgres/xa/prepared.ts';
 import { startRecovery } from '../../proxy/postgres/xa/recovery.ts';
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
-import type { Gid, GlobalStatus } from '../../src/contract/transaction.ts';
+import type { BranchStatus, Gid, GlobalStatus } from '../../src/contract/transaction.ts';
 import { openLog } from '../../src/platform/log.ts';
 import { newId } from '../../src/platform/random.ts';
 import { openWorld, stopServers, type World } from '../branch/branch-world.ts';
@@ -221,7 +221,7 @@ test.serial('what nobody ends, the coordinator is asked about: at the start, and
   const read = async (gid: Gid) => {
     if (isSilent) throw new Error('silent');
     const status = statuses.get(gid);
-    return status === undefined ? undefined : ({ status } as Awaited<ReturnType<CoordinatorClient['read']>>);
+    return status === undefined ? undefined : view(status);
   };
   const recovery = startRecovery({ transactions, finisher, coordinator: { read }, everyMs: 50, ageMsMin: 0, log });
   await until('it has looked', () => Promise.resolve(recovery.inDoubt === 4 ? true : undefined));
@@ -235,3 +235,26 @@ test.serial('what nobody ends, the coordinator is asked about: at the start, and
   await recovery.stop();
   t.deepEqual(await names(world), ['somebody_else']);
 });
+
+test.serial('what an operator has stopped is left for a person, except where its branch was over', async (t) => {
+  await using stage = await openStage();
+  const { world, finisher, transactions } = stage;
+  await Promise.all(['open', 'over', 'never'].map((gid, index) => prepare(world, gid, index + 1)));
+  const read = async (gid: Gid) => {
+    if (gid === 'never') return view('failed');
+    return view('failed', [{ resource: DATABASE, status: gid === 'open' ? 'prepared' : 'succeed' }]);
+  };
+  const recovery = startRecovery({ transactions, finisher, coordinator: { read }, everyMs: 50, ageMsMin: 0, log });
+  await until('the others have ended', () => Promise.resolve(recovery.inDoubt === 1 ? true : undefined));
+  await recovery.stop();
+  const left = await names(world);
+  t.is(left.length, 1);
+  t.true(left[0]?.endsWith('open'));
+});
+
+/** A global transaction as far as it is looked at. */
+function view(status: GlobalStatus, branches: readonly { resource: string; status: BranchStatus }[] = []): View {
+  return { status, branches } as unknown as View;
+}
+
+type View = NonNullable<Awaited<ReturnType<CoordinatorClient['read']>>>;

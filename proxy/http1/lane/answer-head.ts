@@ -33,7 +33,9 @@ export function readAnswerHead(head: string, method: string): OriginHead | strin
   const { headers, length, isChunked, closes, keepSeconds } = fields;
   const isBodyless = method === 'HEAD' || status < 200 || status === 204 || status === 304;
   const framing = isBodyless || length !== undefined ? 'length' : isChunked ? 'chunked' : 'close';
-  const isKept = minor === '1' && !closes && framing !== 'close';
+  // What a server sends behind an answer that has no body would be taken for the answer to the next request.
+  const isFollowed = (status === 204 && (isChunked || (length ?? 0) > 0)) || (status === 304 && isChunked);
+  const isKept = minor === '1' && !closes && framing !== 'close' && !isFollowed;
   return { status, statusText, headers, framing, length: isBodyless ? 0 : (length ?? 0), isKept, keepSeconds };
 }
 

@@ -19,8 +19,6 @@ const KEPT = 'Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n';
 const HEAD =
   /^HTTP\/1\.1 [1-9][0-9]{2} [\t\x20-\x7e\x80-\xff]*\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*\r\n)*$/;
 const HEADER_LINE = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*\r\n$/;
-/** The links that node's `writeEarlyHints` takes. */
-const LINK = /^<[^>]*>(?:\s*;\s*[^;"\s]+(?:=(")?[^;"\s]*\1)?)*$/;
 
 /** The answer to one request. */
 export class LaneAnswer implements AnswerMessage {
@@ -49,6 +47,10 @@ export class LaneAnswer implements AnswerMessage {
 
   get destroyed(): boolean {
     return this.socket.destroyed;
+  }
+
+  get writableLength(): number {
+    return this.socket.writableLength + this.waiting.length;
   }
 
   writeHead(status: number, textOrHeaders: string | readonly string[], named?: readonly string[]): void {
@@ -124,8 +126,10 @@ export class LaneAnswer implements AnswerMessage {
   }
 
   writeEarlyHints({ link }: { readonly link: string[] }): void {
-    if (!link.every((one) => LINK.test(one))) throw new TypeError('a link of the hints is not well formed');
-    if (link.length > 0) this.socket.write(`HTTP/1.1 103 Early Hints\r\nLink: ${link.join(', ')}\r\n\r\n`, 'latin1');
+    if (link.length === 0) return;
+    const line = `Link: ${link.join(', ')}\r\n`;
+    if (!HEADER_LINE.test(line)) throw new TypeError('the links of the hints are not a valid header');
+    this.socket.write(`HTTP/1.1 103 Early Hints\r\n${line}\r\n`, 'latin1');
   }
 
   once(event: 'drain' | 'close', heard: () => void): void {

@@ -3,9 +3,10 @@
  * everything behind it and before anything is decided about it, to node's server, where the connection stays.
  */
 import type { Socket } from 'node:net';
-import { CodedError } from '../../../src/contract/errors.ts';
+import type { CodedError } from '../../../src/contract/errors.ts';
+import { monotonicSeconds } from '../../../src/platform/clock.ts';
 import type { Log } from '../../../src/platform/log.ts';
-import { messageRefused, sendError, sendRawError } from '../../http/errors.ts';
+import { messageRefused, notServed, sendRawError } from '../../http/errors.ts';
 import type { Exchange, ExchangeKeeper, Listener, RequestHandler } from '../../http/listener.ts';
 import type { AnswerMessage, RequestMessage } from '../../http/message.ts';
 import { LaneAnswer, type AnswerLine } from './answer.ts';
@@ -62,16 +63,19 @@ export class LaneConnection implements AnswerLine, ExchangeKeeper {
     this.read(first);
   }
 
-  /** Ends a connection on which nothing is being answered; after an answer, it ends by itself. */
+  /** Ends a connection on which nothing is being answered, once its client has read what it was sent; after an answer, it ends by itself. */
   drain(): void {
-    if (this.state === 'reading') this.socket.destroy();
+    if (this.state !== 'reading') return;
+    this.state = 'over';
+    this.end();
   }
 
   /** Called at regular intervals. After `headLooks` an unfinished head has had its time, after `idleLooks` an idle connection. */
   look(headLooks: number, idleLooks: number): void {
     if (this.state !== 'reading') return;
     this.looks += 1;
-    if (this.rest !== undefined && this.looks > headLooks) this.giveUp('ERR_HTTP_REQUEST_TIMEOUT');
+    const isHeadAwaited = this.rest !== undefined && !this.socket.writableNeedDrain;
+    if (isHeadAwaited && this.looks > headLooks) this.giveUp('ERR_HTTP_REQUEST_TIMEOUT');
     else if (this.looks > idleLooks) this.socket.destroy();
   }
 
@@ -99,10 +103,24 @@ export class LaneConnection implements AnswerLine, ExchangeKeeper {
   answered(isLast: boolean): void {
     const isOver = isLast || this.state === 'over' || this.listener.isDraining();
     this.state = isOver ? 'over' : 'reading';
+    this.answer = undefined;
     this.looks = 0;
-    if (isOver) this.socket.destroySoon();
+    if (isOver) this.end();
+    else if (this.socket.writableNeedDrain) this.awaitReader();
     // The exchange that was answered is not over before this returns.
     else if (this.rest !== undefined) process.nextTick(this.readOn);
+  }
+
+  /** Ends a connection that is over, once what was written has gone out. What still comes is dropped: left unread, it would make the end a reset. */
+  private end(): void {
+    this.socket.resume();
+    this.socket.destroySoon();
+  }
+
+  /** As behind node's server: a client that does not read its answers gets no further ones. */
+  private awaitReader(): void {
+    this.socket.pause();
+    this.socket.once('drain', this.readOn);
   }
 
   private readonly onData = (chunk: Buffer): void => {
@@ -127,8 +145,9 @@ export class LaneConnection implements AnswerLine, ExchangeKeeper {
 
   /** A client that closes its end has left, as it has for node's server, which says so to one that has not sent all of a request. */
   private readonly onEnd = (): void => {
-    const isCut = this.state === 'reading' ? this.rest !== undefined : this.body !== undefined;
-    if (isCut && this.answer?.headersSent !== true) return this.giveUp('HPE_INVALID_EOF_STATE');
+    const isHeadCut = this.state === 'reading' && this.rest !== undefined;
+    const isBodyCut = this.state === 'answering' && this.body !== undefined && this.answer?.headersSent !== true;
+    if (isHeadCut || isBodyCut) return this.giveUp('HPE_INVALID_EOF_STATE');
     this.state = 'over';
     this.socket.end();
   };
@@ -145,11 +164,11 @@ export class LaneConnection implements AnswerLine, ExchangeKeeper {
   };
 
   private readonly readOn = (): void => {
-    const { rest } = this;
-    if (rest === undefined || this.state !== 'reading' || this.socket.destroyed) return;
+    const { rest, socket } = this;
+    if (this.state !== 'reading' || socket.destroyed) return;
     this.rest = undefined;
-    this.read(rest);
-    this.socket.resume();
+    socket.resume();
+    if (rest !== undefined) this.read(rest);
   };
 
   /** Serves the request that `bytes` begin with, while none is being answered. */
@@ -173,8 +192,9 @@ export class LaneConnection implements AnswerLine, ExchangeKeeper {
     let body: Buffer | LaneBody | undefined;
     if (behind < length) body = this.awaitBody(length, bytes.subarray(headBytes));
     else if (length > 0) body = bytes.subarray(headBytes);
-    this.answer = new LaneAnswer(this, request.method);
-    this.serve(new LaneRequest(request, body, this.socket), this.answer);
+    const answer = new LaneAnswer(this, request.method);
+    this.answer = answer;
+    this.serve(new LaneRequest(request, body, this.socket), answer);
   }
 
   private awaitBody(length: number, first: Buffer): LaneBody {
@@ -190,7 +210,9 @@ export class LaneConnection implements AnswerLine, ExchangeKeeper {
       this.parts.onRequest(request, answer, this);
     } catch (cause) {
       this.parts.log.error({ err: cause }, 'a defect: a request could not be served');
-      sendError(answer, new CodedError('INTERNAL', 'The request could not be served', { retry: 'ask', cause }));
+      this.refuse(request, answer, monotonicSeconds(), notServed(cause));
+      // An answer that has begun, and that nobody goes on with, is not to be taken for a whole one.
+      if (this.answer === answer) this.socket.destroy();
     }
   }
 

@@ -1,4 +1,5 @@
 /** An origin over plain TCP, for requests of the lane and all whose bodies are there: connections of our own, the last used first. */
+import { CodedError } from '../../../src/contract/errors.ts';
 import type { Instant } from '../../../src/contract/transaction.ts';
 import { at, monotonicSeconds, now } from '../../../src/platform/clock.ts';
 import type { AnswerHandler, OriginOptions } from '../origin.ts';
@@ -7,7 +8,7 @@ import type { LaneOriginRequest } from './request-text.ts';
 
 /** What its users may ask of it. */
 export interface LaneOrigin {
-  /** Everything that goes wrong is told to the handler. */
+  /** Everything that goes wrong is told to the handler, also that the origin was destroyed before. */
   dispatch(request: LaneOriginRequest, handler: AnswerHandler): void;
   /** Ends the connections that carry nothing, and each of the others with its request. */
   close(): void;
@@ -31,6 +32,7 @@ export function openLaneOrigin(options: LaneOriginOptions): LaneOrigin {
   let resting: OriginConnection[] = [];
   let isLooking = false;
   let isClosed = false;
+  let isDestroyed = false;
 
   const rested = (): void => {
     for (const connection of resting) {
@@ -73,6 +75,7 @@ export function openLaneOrigin(options: LaneOriginOptions): LaneOrigin {
 
   return {
     dispatch(request, handler) {
+      if (isDestroyed) return handler.onError(destroyedError());
       let connection = idle.pop();
       while (connection !== undefined && !connection.isUsable()) connection = idle.pop();
       (connection ?? open()).carry(request, handler);
@@ -84,7 +87,15 @@ export function openLaneOrigin(options: LaneOriginOptions): LaneOrigin {
     },
     destroy() {
       isClosed = true;
+      isDestroyed = true;
       for (const connection of all) connection.destroy();
     },
   };
+}
+
+function destroyedError(): CodedError {
+  return new CodedError('UPSTREAM_UNREACHABLE', 'No connection is made any more: the sidecar ends', {
+    retry: 'safe',
+    hint: 'The request was not delivered. Send it to another replica, or again when the sidecar is back',
+  });
 }

@@ -16,7 +16,7 @@ export interface OriginParts {
   readonly defaultHost: string;
   readonly lookup: LookupFunction | undefined;
   readonly connectTimeoutMs: number;
-  /** How long an answer may take to begin once the request is sent. */
+  /** How long an answer may take to begin once the request is sent, and how long a server may read nothing of it. */
   readonly headTimeoutMs: number;
   /** How long an unused connection is kept whose server does not say how long it keeps it. */
   readonly keepAliveMs: number;
@@ -116,7 +116,13 @@ export class OriginConnection {
     if (seconds < this.deadline) return;
     if (this.turn === undefined) this.socket.destroy();
     else if (this.socket.connecting) this.fail(timeoutError('UND_ERR_CONNECT_TIMEOUT', 'no connection in time'));
-    else if (this.turn.head === undefined) this.fail(timeoutError('UND_ERR_HEADERS_TIMEOUT', 'no answer in time'));
+    else if (this.turn.head === undefined && this.isServersTurn(this.turn))
+      this.fail(timeoutError('UND_ERR_HEADERS_TIMEOUT', 'no answer in time'));
+  }
+
+  /** False while the client is late with its body, which is the client's fault and has a limit of its own. */
+  private isServersTurn(turn: Turn): boolean {
+    return turn.upload === undefined || this.socket.writableNeedDrain;
   }
 
   /** Ends the connection; a request that it carries hears of it. */
@@ -151,7 +157,11 @@ export class OriginConnection {
       body.pause();
       socket.once('drain', () => body.resume());
     });
-    body.once('end', () => (turn.upload = undefined));
+    body.once('end', () => {
+      if (turn.upload === undefined) return;
+      turn.upload = undefined;
+      if (turn.head === undefined && !socket.connecting) this.awaitHead();
+    });
     body.once('close', () => {
       if (turn.upload !== undefined) this.abort(turn, new Error('the body of the request was cut'));
     });

@@ -23,6 +23,8 @@ export interface SessionOperations {
 }
 
 export interface SessionParts {
+  /** Why the session can belong to no global transaction: it works in another database than the second phase. Undefined where it can. */
+  readonly foreign: Refusal | undefined;
   readonly resource: string;
   readonly operations: SessionOperations;
   /** Undefined where no local transaction is prepared. */

@@ -124,8 +124,9 @@ async function untilTaken(deps: CaptureDeps, run: CaptureRun, waiter: LockWaiter
   for (let attempt = 1; ; attempt += 1) {
     if (deps.isAbandoned(branch)) return { kind: 'refused', refusal: rolledBackAsAWhole(gid) };
     const earlier = admission.checkEarlierWrites && attempt === 1 ? injected.add('has-written') : undefined;
-    // Of a row that its own global transaction has prepared, there is no end to be waited for.
-    const waitsForOwn = attempt === 1 && deps.preparation?.hasPrepared(branch) === true;
+    // Of a row that its own global transaction has prepared, there is no end to be waited for. Without a block the error of the last
+    // try has ended the local transaction, and the setting with it.
+    const waitsForOwn = (attempt === 1 || run.isAlone) && deps.preparation?.hasPrepared(branch) === true;
     const bounds = waitsForOwn ? injected.boundWaits(deps.lockTimeoutMs) : undefined;
     const savepoint = admission.savepoint ? injected.add('savepoint') : undefined;
     const entry = addEntry(deps, run, committed);

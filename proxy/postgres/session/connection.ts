@@ -162,22 +162,14 @@ class Relay implements OpenSession {
   }
 
   #createConversation(): Conversation {
-    const deps = this.#deps;
     return {
+      ...this.#deps,
       state: newSession,
       exchange: this.#exchange,
       injected: this.#injected,
       twins: this.#twins,
-      planner: deps.planner,
       settings: this.#facts.settings,
       statements: this.#statements,
-      resource: deps.resource,
-      operations: deps.operations,
-      preparation: deps.preparation,
-      enlistment: deps.enlistment,
-      holders: deps.holders,
-      lockTimeoutMs: deps.lockTimeoutMs,
-      traces: deps.traces,
       ambientMark: () => this.#watch.ambientMark(),
       nextOrDoom: () => this.#inbox.nextOrDoom(),
       next: () => this.#inbox.next(),
@@ -186,7 +178,6 @@ class Relay implements OpenSession {
       peek: () => this.#inbox.head?.type,
       toClient: (bytes) => this.#toClient(bytes),
       holdClient: (until) => this.#sockets.holdClient(until),
-      count: deps.count,
     };
   }
 

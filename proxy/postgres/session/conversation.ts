@@ -6,7 +6,7 @@ import type { ServedTraces } from '../../binding/from-sql-comment.ts';
 import type { SqlEvent } from '../../sql/event.ts';
 import type { PlannedStatement, Planner, SessionSettings } from '../../sql/planner.ts';
 import { badMark, bind, lockingRows, markOf, markOfSetting, succeeded, type SessionState } from '../../sql/session.ts';
-import type { GidSetting, Refusal, StatementPlan } from '../../sql/statement.ts';
+import type { Capture, GidSetting, Refusal, StatementPlan } from '../../sql/statement.ts';
 import { workOf, type UndoBranch, type Work } from '../../sql/work.ts';
 import type { SessionOperations } from '../relay/open-session.ts';
 import { planBound } from '../undo/text/execute.ts';
@@ -33,6 +33,8 @@ export interface Conversation extends CaptureDeps {
   readonly statements: Statements;
   readonly twins: Twins;
   readonly resource: string;
+  /** Why the session can belong to no global transaction; undefined where it can. */
+  readonly foreign: Refusal | undefined;
   readonly traces: ServedTraces;
   /** The mark that the session's application_name stands for, when it is the traceparent of a known trace. */
   readonly ambientMark: () => Mark | 'ambiguous' | undefined;
@@ -170,6 +172,7 @@ export function bindBySetting(
 
 function bindTo(c: Conversation, mark: Mark | undefined, scope: 'local' | 'session'): Refusal | undefined {
   const isOff = c.operations.isOff && mark !== undefined && workOf(mark, c.resource).kind === 'operation';
+  if (mark !== undefined && !isOff && c.foreign !== undefined) return c.foreign;
   const bound = bind(c.state, isOff ? undefined : mark, scope);
   if (bound.kind === 'refused') return bound.refusal;
   c.state = bound.state;
@@ -239,12 +242,33 @@ export function isClear(plan: StatementPlan): boolean {
 }
 
 /** SELECT … FOR UPDATE and its like, cursors over them, LOCK, and whatever EXECUTE runs. To take too much for one costs the client a retry, too little a wait. */
-const LOCKING = /\bfor\s+(?:no\s+key\s+)?update\b|\bfor\s+(?:key\s+)?share\b|^\s*(?:lock|execute)\b/i;
+const LOCKING =
+  /\bfor\s+(?:no\s+key\s+)?update\b|\bfor\s+(?:key\s+)?share\b|^(?:\s|\/\*(?:[^*]|\*(?!\/))*\*\/|--.*\n)*(?:lock|execute)\b/i;
+
+/** True for a text that may lock rows, or tables, without changing them. */
+export function mayLockRows(text: string): boolean {
+  return LOCKING.test(text);
+}
 
 /** Remembers of a statement that is passed on what its local transaction may have locked by it. */
 export function notePassed(c: Conversation, text: string): void {
   c.count('passed');
-  if (LOCKING.test(text)) c.state = lockingRows(c.state);
+  if (mayLockRows(text)) c.state = lockingRows(c.state);
+}
+
+/**
+ * Code of the user's runs that may set the search path: names are looked up again behind it. `isReported`: nothing is planned before the
+ * server is ready again, when it says by itself what the path is, from PostgreSQL 18 on.
+ */
+export function noteCode(c: Conversation, isReported: boolean): void {
+  if (!isReported || !c.settings.has('search_path')) c.planner.pathMoved();
+}
+
+/** A captured statement went well. Behind it the server was ready. */
+export function noteCaptured(c: Conversation, capture: Capture, plan: StatementPlan): void {
+  c.count(capture.read === undefined ? 'captured' : 'passed');
+  if (capture.recorded?.runsCode === true) noteCode(c, true);
+  if (c.state.block !== 'idle') note(c, plan);
 }
 
 /** The state after a statement went well. */

@@ -16,6 +16,7 @@ import {
   isChanging,
   naming,
   note,
+  noteCaptured,
   notePassed,
   planOf,
   refuseCommit,
@@ -28,8 +29,8 @@ import { serveDoomed, takeBlock } from './doomed.ts';
 import type { Request, RequestKind } from './exchange.ts';
 import type { ClientFrame } from './pass-watch.ts';
 import { foreignPortal, malformed, preparedTwice, stalePlan, hiddenGid } from './refusals.ts';
-import type { Portal, Statement } from './statements.ts';
 import { forget, lose, namesGidByParameter, remember, setPrepared, settle } from './statements.ts';
+import type { Portal, Statement } from './statements.ts';
 import { addPortion, addPrepared, addTwin, passError, twinRun, type TwinBinding } from './twin-requests.ts';
 import { decodeBind } from '../wire/bind.ts';
 import { FLUSH, NO_DATA, PARSE_COMPLETE, SYNC } from '../wire/bodiless.ts';
@@ -39,6 +40,7 @@ import { decodeExecute, type Execute } from '../wire/execute.ts';
 import { FRONTEND } from '../wire/frames.ts';
 import { COMMITTED, endBlock, prepare } from '../xa/end.ts';
 import { enterPortal, type Entry } from '../xa/enter.ts';
+import { boundOwnWaits } from '../xa/own-waits.ts';
 
 /** One session's pipeline. */
 export class Pipeline {
@@ -241,10 +243,8 @@ export class Pipeline {
     const c = this.#c;
     switch (outcome.kind) {
       case 'done':
-        c.count(plan.kind === 'capture' && plan.capture.read !== undefined ? 'passed' : 'captured');
         for (const bytes of outcome.frames) c.toClient(bytes);
-        if (c.state.block !== 'idle') note(c, plan);
-        return;
+        return plan.kind === 'capture' ? noteCaptured(c, plan.capture, plan) : undefined;
       case 'error':
       case 'skipped':
         if (outcome.kind === 'error') c.toClient(outcome.frame);
@@ -356,6 +356,7 @@ export class Pipeline {
 
   async #forward(frame: ClientFrame, plan: StatementPlan, text = ''): Promise<void> {
     notePassed(this.#c, text);
+    if ((await boundOwnWaits(this.#c, text)) === false) return void (this.#isSkipping = true);
     return this.#run(frame, plan);
   }
 

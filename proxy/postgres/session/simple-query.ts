@@ -15,6 +15,7 @@ import {
   isAmbiguous,
   isClear,
   note,
+  noteCaptured,
   notePassed,
   plansOf,
   refuseCommit,
@@ -26,10 +27,12 @@ import {
 import type { ClientFrame } from './pass-watch.ts';
 import { ambiguousTrace, malformed, stalePlan } from './refusals.ts';
 import { serveSeveral } from './simple/several.ts';
+import { boundOwnWaits } from '../xa/own-waits.ts';
 import { serveChange, servePrepare } from '../xa/simple.ts';
 import { hasClue } from '../../binding/gid-clues.ts';
 import { forget, type Statement } from './statements.ts';
 import { encodeBind } from '../wire/bind.ts';
+import { SYNC } from '../wire/bodiless.ts';
 import { encodeClose, encodeDescribe } from '../wire/describe.ts';
 import { encodeExecute } from '../wire/execute.ts';
 import { encodeParse } from '../wire/parse.ts';
@@ -129,9 +132,8 @@ async function capture(c: Conversation, admission: CaptureRun['admission'], plan
   } else if (outcome.kind === 'refused') await fail(c, outcome.refusal, false);
   else if (outcome.kind === 'error') c.toClient(outcome.frame);
   else if (outcome.kind === 'done') {
-    c.count(admission.capture.read === undefined ? 'captured' : 'passed');
     for (const bytes of [...run.fields(), ...outcome.frames]) c.toClient(bytes);
-    if (c.state.block !== 'idle') note(c, plan);
+    noteCaptured(c, admission.capture, plan);
   }
   return outcome.kind === 'done';
 }
@@ -139,9 +141,16 @@ async function capture(c: Conversation, admission: CaptureRun['admission'], plan
 /** `text`: of a statement that may lock rows. */
 async function forward(c: Conversation, frame: ClientFrame, plan: StatementPlan, text = ''): Promise<void> {
   notePassed(c, text);
+  if ((await boundOwnWaits(c, text)) === false) return synchronised(c);
   const request = c.exchange.add({ kind: 'query', to: 'client', isDecisive: plan.kind === 'control' }, frame.bytes);
   await c.exchange.settled();
   if (request.state === 'done') note(c, plan);
+}
+
+/** What went ahead of the client's text has failed, and the client has the error. */
+async function synchronised(c: Conversation): Promise<void> {
+  c.exchange.add({ kind: 'sync', to: 'client' }, SYNC);
+  await c.exchange.settled();
 }
 
 /** The local transaction ends: what it changed must be known to the coordinator first. */

@@ -39,6 +39,11 @@ BEGIN
       MESSAGE = pg_catalog.format('the local transaction had changed rows before it was told that it belongs to global transaction %s', branch_gid),
       HINT = 'Name the global transaction first: right after BEGIN, or in a comment on BEGIN.';
   END IF;
+  IF pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) 'replica' THEN
+    RAISE EXCEPTION USING ERRCODE = '55000', SCHEMA = 'atomesh', TABLE = 'trigger',
+      MESSAGE = 'session_replication_role = replica keeps the triggers silent that record changes inside a global transaction',
+      HINT = 'SET session_replication_role = origin ahead of the global transaction.';
+  END IF;
   word := pg_catalog.concat_ws(' ', pg_catalog.pg_current_xact_id(), branch_gid, branch_resource, rows_max);
   IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN
     word := word OPERATOR(pg_catalog.||) ' read';

@@ -8,6 +8,7 @@ import type { ParsedStatement, Tree } from '../parse.ts';
 import { child, children, references, relationName, type QualifiedName } from '../tree.ts';
 import { classify, type Class } from '../undo/classify.ts';
 import { refuse, refuseHard } from '../undo/refusal.ts';
+import { runsCode } from '../undo/target.ts';
 import { triggerNames } from './generate.ts';
 
 /** Statements whose changes fire triggers, wherever in them a row is changed. */
@@ -57,9 +58,15 @@ export function planRecorded(statement: ParsedStatement, parameters: number, con
     if (refusal !== undefined) return refusal;
   }
   const isTemporary =
-    targets.length > 0 && targets.every((facts) => facts !== 'missing' && facts.persistence === 'temporary');
+    targets.length > 0 &&
+    targets.every((facts) => facts !== 'missing' && facts.persistence === 'temporary' && !runsCode(facts));
   if (isTemporary && !context.calls) return { kind: 'pass' };
-  const recorded: Recorded = { rowsMax: context.maxRows, isPlain: !PROCEDURAL.has(statement.kind) };
+  const isPlain = !PROCEDURAL.has(statement.kind);
+  const recorded: Recorded = {
+    rowsMax: context.maxRows,
+    isPlain,
+    ...(isPlain && !context.calls ? {} : { runsCode: true }),
+  };
   // Data pass by whoever serves the statement: it can be run once.
   if (statement.kind === 'CopyStmt') return { kind: 'change', isPlain: true, recorded };
   const sql = statement.source.slice(statement.start, statement.end);

@@ -11,7 +11,7 @@ import { refuse, refuseAs } from './refusal.ts';
 import { resultColumnNames } from './text/result-columns.ts';
 import { plainReturningPart, returningPart } from './returning.ts';
 import { namesWithin, sourcesOf, type FactsOf, type Source } from './text/sources.ts';
-import { actionsOf, isChange, refuseTarget } from './target.ts';
+import { actionsOf, isChange, refuseTarget, runsCode } from './target.ts';
 import { undoOrder } from './undo-order.ts';
 import { upsertPart } from './upsert.ts';
 import { takeApart } from './text/with-clause.ts';
@@ -109,7 +109,13 @@ function captureOf(
       'Check the name and the search_path.',
     );
   }
-  if (facts.persistence === 'temporary') return { kind: 'pass' };
+  if (facts.persistence === 'temporary') {
+    if (!runsCode(facts)) return { kind: 'pass' };
+    return refuse(
+      `a change of the temporary table ${facts.name}, which calls functions or has triggers or rules, is not supported`,
+      'What they do elsewhere cannot be seen. Make the table without them.',
+    );
+  }
   const actions = actionsOf(statement);
   const { command, assigned } = actions;
   // Before 18 the rows of an UPDATE are read first, by a query, which knows no cursor.

@@ -97,6 +97,11 @@ export function refuseTarget(facts: RelationFacts, actions: Actions, isOnly: boo
   );
 }
 
+/** True when a change of the relation may run code that changes other rows: of a temporary table, that alone concerns a rollback. */
+export function runsCode({ rules, triggers, unsafeFunctions }: RelationFacts): boolean {
+  return rules || triggers.length > 0 || unsafeFunctions.length > 0;
+}
+
 /** Undoing an insertion deletes, and the other way round: a trigger on either counts for both. */
 function refuseTriggers(
   { triggers }: RelationFacts,

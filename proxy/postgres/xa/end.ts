@@ -1,7 +1,14 @@
 /** How a local transaction ends inside a global one: by COMMIT, or by PREPARE TRANSACTION where it holds changes without images. */
 import { assert } from '../../../src/platform/assert.ts';
 import type { Refusal } from '../../sql/statement.ts';
-import { currentBranch, errorFrame, refuseCommit, rollBack, type Conversation } from '../session/conversation.ts';
+import {
+  currentBranch,
+  errorFrame,
+  refuseCommit,
+  rollBack,
+  type Conversation,
+  currentWork,
+} from '../session/conversation.ts';
 import type { Request } from '../session/exchange.ts';
 import { SYNC } from '../wire/bodiless.ts';
 import { encodeCommandComplete } from '../wire/execute.ts';
@@ -82,6 +89,13 @@ export async function endBlock(c: Conversation): Promise<void> {
     const result = await prepare(c, false);
     if (result.kind === 'failed') c.toClient(result.error);
     if (result.kind !== 'committable') return;
+  }
+  // What triggers have recorded is committed as it is, and its branch must be known before.
+  const records = c.state.block === 'open' && c.state.changed && currentWork(c)?.kind === 'undo';
+  const refusal = records ? await refuseCommit(c) : undefined;
+  if (refusal !== undefined) {
+    await rollBack(c);
+    return c.toClient(errorFrame(refusal));
   }
   await c.cancelling();
   const end = c.injected.add(c.state.block === 'failed' ? 'rollback' : 'commit');

@@ -2,11 +2,12 @@
 import type { SqlEvent } from '../../sql/event.ts';
 import { enteredOperation, escalated, type Admission } from '../../sql/session.ts';
 import { withoutPosition, type CaptureOutcome } from '../session/capture-run.ts';
-import { currentBranch, type Conversation } from '../session/conversation.ts';
+import { currentBranch, noteCode, type Conversation } from '../session/conversation.ts';
 import type { Request } from '../session/exchange.ts';
 import { rowsOf } from '../session/injected.ts';
 import { rolledBackAsAWhole } from '../session/refusals.ts';
 import { SYNC } from '../wire/bodiless.ts';
+import { FRONTEND } from '../wire/frames.ts';
 
 /** Why the statement cannot run. */
 export type Obstacle = Extract<CaptureOutcome, { kind: 'refused' | 'error' | 'skipped' }>;
@@ -14,8 +15,12 @@ export type Obstacle = Extract<CaptureOutcome, { kind: 'refused' | 'error' | 'sk
 /** A change that runs as it came, and whether its branch is entered ahead of it. */
 export type Entry = Extract<Admission, { kind: 'enter' | 'entered' }>;
 
-/** Remembers that such a change is on its way: what triggers record is committed, everything else is prepared. */
-export function noteChange(c: Conversation, { recorded }: Entry): void {
+/**
+ * Remembers that such a change is on its way: what triggers record is committed, everything else is prepared. `isLast`: the server is
+ * ready behind it.
+ */
+export function noteChange(c: Conversation, { recorded, runsCode }: Entry, isLast: boolean): void {
+  if (runsCode === true || recorded?.runsCode === true) noteCode(c, isLast);
   c.state = recorded === undefined ? escalated(c.state) : enteredOperation(c.state);
 }
 
@@ -73,7 +78,7 @@ export async function enterPortal(c: Conversation, admission: Entry): Promise<Ob
   const obstacle = enters ? await openBranch(c) : undefined;
   if (obstacle !== undefined) return obstacle;
   if (enters) addEntry(c, admission, { told: true });
-  noteChange(c, admission);
+  noteChange(c, admission, c.peek() === FRONTEND.sync);
   c.count(eventOf(admission));
   return undefined;
 }

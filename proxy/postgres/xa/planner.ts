@@ -36,7 +36,7 @@ function planFor(plan: StatementPlan, preparing: Preparing): StatementPlan {
   if (plan.kind === 'capture') {
     if (preparing !== 'all') return plan;
     // Local locks are the whole of what a prepared transaction holds.
-    return plan.capture.read === undefined ? CHANGE : PASS;
+    return plan.capture.read === undefined ? CAPTURABLE : PASS;
   }
   if (plan.kind === 'change') return preparing === 'all' ? CHANGE : plan;
   if (preparing !== 'unavailable') return escalatedPlan(plan);
@@ -50,7 +50,9 @@ export function escalatedPlan(plan: StatementPlan): StatementPlan {
 }
 
 /** Whatever it is, it gets a block: what ends a local transaction by itself must not end the one that is going to be prepared. */
-const CHANGE: StatementPlan = { kind: 'change', isPlain: false };
+const CHANGE: StatementPlan = { kind: 'change', isPlain: false, runsCode: true };
+/** What undo mode would capture does nothing but change rows. */
+const CAPTURABLE: StatementPlan = { kind: 'change', isPlain: false };
 const PASS: StatementPlan = { kind: 'pass' };
 
 const WOULD_ESCALATE =

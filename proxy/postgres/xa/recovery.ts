@@ -3,7 +3,7 @@
  * and then periodically the coordinator is asked what has become of them.
  */
 import type { CoordinatorClient } from '../../../src/client/coordinator-client.ts';
-import type { GlobalStatus, Instant } from '../../../src/contract/transaction.ts';
+import type { BranchStatus, Instant } from '../../../src/contract/transaction.ts';
 import { at, now } from '../../../src/platform/clock.ts';
 import type { Log } from '../../../src/platform/log.ts';
 import type { Finisher } from '../../branch/finish.ts';
@@ -29,6 +29,8 @@ export interface Recovery {
 const AGE_MS_MIN = 5_000;
 /** So many are looked after at a time; the next time it is the turn of the others. */
 const ROUND_MAX = 1_000;
+/** The second phase of a branch that is over. */
+const OVER: BranchStatus = 'succeed';
 
 /** Looks at once, and then every so often. */
 export function startRecovery(options: RecoveryOptions): Recovery {
@@ -77,15 +79,27 @@ export function startRecovery(options: RecoveryOptions): Recovery {
 /**
  * Ends one according to its global transaction. That the coordinator does not know it means that it was rolled back: a branch is
  * enlisted, durably, before anything of it is prepared, and a committed transaction is forgotten only when all its branches have
- * committed.
+ * committed. One that an operator has stopped says nothing of its branches: what is prepared for those that are not over waits for a
+ * person, until the coordinator forgets it.
  */
 async function settle(
   { transactions, finisher, coordinator, log }: RecoveryOptions,
   prepared: Prepared,
 ): Promise<void> {
   const { gid, resource, name } = prepared;
-  const status: GlobalStatus | undefined = (await coordinator.read(gid))?.status;
+  const transaction = await coordinator.read(gid);
+  const status = transaction?.status;
   if (status === 'prepared') return;
+  const branch = transaction?.branches.find((each) => each.resource === resource);
+  // Rolled back is a global transaction when all its branches are: an operator has given this one up, whatever was decided.
+  if (status === 'failed' && branch !== undefined && branch.status !== OVER) {
+    const { reason } = transaction ?? {};
+    log.warn(
+      { gid, resource, name, reason },
+      'a prepared transaction of a stopped global transaction is left: end it by hand',
+    );
+    return;
+  }
   if (status === 'submitted' || status === 'succeed') {
     const { result, detail, ended } = await finisher.commit(gid, resource);
     if (result === 'success') return log.info({ gid, resource, name, status }, 'a prepared transaction was committed');

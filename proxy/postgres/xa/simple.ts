@@ -35,7 +35,7 @@ export async function runChange(c: Conversation, run: ChangeRun): Promise<boolea
   const ahead: Request[] = [];
   if (run.begins) ahead.push(c.injected.add('begin'));
   if (enters) ahead.push(addEntry(c, run.admission, { told: false }));
-  noteChange(c, run.admission);
+  noteChange(c, run.admission, true);
   const request = c.exchange.add({ kind: 'query', to: 'client', keepsReady: true }, run.frame);
   // While it takes COPY data a server ignores Sync: that goes out when the text is done, and only where the server may be skipping.
   await c.exchange.settled();

@@ -4,8 +4,19 @@ import { admit, type Admission } from '../../../sql/session.ts';
 import type { StatementPlan } from '../../../sql/statement.ts';
 import { SYNC } from '../../wire/bodiless.ts';
 import { encodeQuery } from '../../wire/query.ts';
-import { errorFrame, note, notePassed, refuseCommit, rollBack, sendReady, type Conversation } from '../conversation.ts';
+import {
+  errorFrame,
+  fail,
+  note,
+  notePassed,
+  plansOf,
+  refuseCommit,
+  rollBack,
+  sendReady,
+  type Conversation,
+} from '../conversation.ts';
 import { endBlock } from '../../xa/end.ts';
+import { boundOwnWaits } from '../../xa/own-waits.ts';
 import { runChange } from '../../xa/simple.ts';
 
 /** A text of several statements, all of which pass, are captured, or run in a local transaction that will be prepared. */
@@ -25,7 +36,12 @@ export async function serveSeveral(c: Conversation, several: SeveralStatements):
   const wraps = c.state.block === 'idle';
   if (wraps && !(await begin(c))) return sendReady(c);
   let goesOn = true;
-  for (const { plan, start, length } of several.statements) {
+  let isMoved = false;
+  for (const [index, { plan: planned, start, length }] of several.statements.entries()) {
+    const plan = isMoved ? await planAnew(c, several, index) : planned;
+    goesOn = plan !== undefined;
+    if (plan === undefined) break;
+    isMoved ||= runsCode(plan);
     const admission = admit(c.state, plan);
     const range = { start, length };
     if (admission.kind === 'capture') goesOn = await several.capture(admission, plan);
@@ -36,6 +52,23 @@ export async function serveSeveral(c: Conversation, several: SeveralStatements):
   }
   if (wraps) await end(c, goesOn);
   sendReady(c);
+}
+
+function runsCode(plan: StatementPlan): boolean {
+  if (plan.kind === 'change') return (plan.runsCode ?? plan.recorded?.runsCode) === true;
+  return plan.kind === 'capture' && plan.capture.recorded?.runsCode === true;
+}
+
+/** The plan of one behind code of the user's, which may have changed what its names mean; undefined when the client has got an error. */
+async function planAnew(
+  c: Conversation,
+  { text }: SeveralStatements,
+  index: number,
+): Promise<StatementPlan | undefined> {
+  const plan = (await plansOf(c, text, false))?.[index]?.plan;
+  if (plan?.kind !== 'refuse') return plan;
+  await fail(c, plan.refusal, false);
+  return undefined;
 }
 
 async function begin(c: Conversation): Promise<boolean> {
@@ -59,7 +92,13 @@ function padded(text: string, { start, length }: Range): Buffer {
 }
 
 async function pass(c: Conversation, text: string, range: Range): Promise<boolean> {
-  notePassed(c, Buffer.from(text).toString('utf8', range.start, range.start + range.length));
+  const statement = Buffer.from(text).toString('utf8', range.start, range.start + range.length);
+  notePassed(c, statement);
+  if ((await boundOwnWaits(c, statement)) === false) {
+    c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+    await c.exchange.settled();
+    return false;
+  }
   const request = c.exchange.add({ kind: 'query', to: 'client', keepsReady: true }, padded(text, range));
   await c.exchange.settled();
   if (request.state === 'done') note(c, { kind: 'pass' });

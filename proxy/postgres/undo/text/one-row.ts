@@ -3,17 +3,23 @@ import type { Tree } from '../../parse.ts';
 import { child, children, strings, unwrap } from '../../tree.ts';
 
 /**
- * True for INSERT of one row of VALUES, and for UPDATE and DELETE of one table whose WHERE compares every column of `key`
+ * True for INSERT of one row of values that are given, and for UPDATE and DELETE of one table whose WHERE compares every column of `key`
  * with a value. Where an operator of the user's own called `=` finds several rows all the same, each gets a record of its own.
  */
 export function changesOneRow(node: Tree, key: readonly string[]): boolean {
   const source = child(child(node, 'selectStmt') ?? {}, 'SelectStmt');
-  if (source !== undefined) return children(source, 'valuesLists').length === 1;
+  if (source !== undefined) return isOneRow(children(source, 'valuesLists'));
   if (children(node, 'fromClause').length + children(node, 'usingClause').length > 0) return false;
   const where = child(node, 'whereClause');
   if (where === undefined) return false;
   const compared = new Set(comparedColumns(where));
   return key.length > 0 && key.every((column) => compared.has(column));
+}
+
+/** A function in it could give many: `VALUES (generate_series(1, 9))`. */
+function isOneRow([first, ...others]: readonly Tree[]): boolean {
+  const items = children(child(first ?? {}, 'List') ?? {}, 'items');
+  return others.length === 0 && items.length > 0 && items.every((item) => isValue(item) || 'SetToDefault' in item);
 }
 
 /** Columns that must equal a value: those of `column = value`, alone or joined by AND. */
