@@ -42,6 +42,7 @@ function start({ to = plain, listenTls, tls, isManaged = true }: Standing = {}):
   const { server: certificate, serverKey: key } = certificates;
   return startListening({
     to: to.port,
+    database: 'orders',
     options: {
       listenTls: { certificate, key, ...listenTls },
       ...(tls === undefined ? {} : { tls }),

@@ -93,14 +93,15 @@ function atOnce({ name, steps }: Script, from: number): Script {
 test('a gid that is named behind anything at all, before it is answered, finds the session in step', async (t) => {
   await using server = await startPostgres();
   await copies(server, ['direct', 'whole', 'by_seven']);
-  await using sidecar = await startListening({ to: server.port });
+  await using whole = await startListening({ to: server.port, database: 'whole' });
+  await using bySeven = await startListening({ to: server.port, database: 'by_seven' });
   for (const script of [...SIMPLE, ...EXTENDED, ...COPY].filter(({ name }) => name !== 'messages out of place')) {
     for (let from = 0; from < script.steps.length; from += 1) {
       const one = atOnce(script, from);
       const expected = await play(one, server.port, 'direct', WHOLE);
       t.true(expected.some((line) => line.includes('in step')));
-      t.deepEqual(await play(one, sidecar.port, 'whole', WHOLE), expected, `"${script.name}" from ${from}`);
-      t.deepEqual(await play(one, sidecar.port, 'by_seven', 7), expected, `"${script.name}" from ${from} by seven`);
+      t.deepEqual(await play(one, whole.port, 'whole', WHOLE), expected, `"${script.name}" from ${from}`);
+      t.deepEqual(await play(one, bySeven.port, 'by_seven', 7), expected, `"${script.name}" from ${from} by seven`);
     }
   }
 });

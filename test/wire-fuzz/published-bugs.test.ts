@@ -161,8 +161,8 @@ const ACCOUNT = `
 const NOT_HIJACKED = { hijacked: ['1', 'f'], captured: 6 };
 
 /** A function that notes that it was called. */
-const shadow = (signature: string, result: string, value: string): string =>
-  `create function evil.${signature} returns ${result} language plpgsql as
+const shadow = (signature: string, result: string, value: string, volatility = 'volatile'): string =>
+  `create function evil.${signature} returns ${result} ${volatility} language plpgsql as
      $$ begin perform pg_catalog.nextval('evil.hijacked'); return ${value}; end $$;`;
 
 test('CVE-2025-12819: a search_path from the start-up packet lends the sidecar no tables and functions', async (t) => {
@@ -183,9 +183,10 @@ test('CVE-2025-12819: a search_path from the start-up packet lends the sidecar n
 
 test('CVE-2025-12819: a search_path from the start-up packet lends the sidecar no operators', async (t) => {
   const shadows = [
-    shadow('same(text, text)', 'bool', 'true'),
+    // A volatile one would keep the client's own statements from being captured.
+    shadow('same(text, text)', 'bool', 'true', 'immutable'),
     'create operator evil.= (leftarg = text, rightarg = text, procedure = evil.same);',
-    shadow('joined(text, text)', 'text', "''"),
+    shadow('joined(text, text)', 'text', "''", 'immutable'),
     'create operator evil.|| (leftarg = text, rightarg = text, procedure = evil.joined);',
   ];
   t.deepEqual(await hijackedBy(shadows.join('\n')), NOT_HIJACKED);

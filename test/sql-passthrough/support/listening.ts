@@ -19,6 +19,8 @@ export interface ListeningOptions {
   /** Default: one that is silent. */
   readonly log?: Log;
   readonly traces?: ServedTraces;
+  /** The database of `upstream`. Default `postgres`. */
+  readonly database?: string;
   /** Default 64 MiB. */
   readonly statementBytesMax?: number;
 }
@@ -39,7 +41,7 @@ export async function startListening(options: ListeningOptions): Promise<Listeni
       {
         name: 'db',
         listen: '127.0.0.1:0',
-        upstream: `postgres://${options.host ?? '127.0.0.1'}:${options.to}/postgres`,
+        upstream: `postgres://${options.host ?? '127.0.0.1'}:${options.to}/${options.database ?? 'postgres'}`,
         credentials: { user: 'postgres' },
         ...(options.tls === undefined ? {} : { tls: options.tls }),
         ...options.options,
