@@ -112,6 +112,27 @@ export function startSidecarChild(options: Readonly<Record<string, unknown>>): P
   return startChild('./sidecar-process.ts', JSON.stringify({ service: 'bench', ...options }));
 }
 
+/** Nobody is there: for what names no global transaction, so that the coordinator is not asked. */
+export const NO_COORDINATOR = { url: 'http://127.0.0.1:9' };
+
+/** A sidecar in front of the database `postgres` of the server on that port, as a process of its own; `options` of the database. */
+export function startDatabaseSidecar(
+  postgresPort: number,
+  coordinator: { readonly url: string },
+  options: Readonly<Record<string, unknown>> = {},
+): Promise<Child> {
+  const upstream = `postgres://127.0.0.1:${postgresPort}/postgres`;
+  const database = { name: 'bench', listen: '127.0.0.1:0', upstream, credentials: { user: 'postgres' }, ...options };
+  return startSidecarChild({ coordinator, databases: [database] });
+}
+
+/** Asks a process that generates load. @throws Error with what it says has gone wrong. */
+export async function askLoad<Answer extends object>(load: Child, question: object): Promise<Answer> {
+  const answer = (await load.ask(JSON.stringify(question))) as Answer | { readonly error: string };
+  if ('error' in answer) throw new Error(answer.error);
+  return answer;
+}
+
 /** Processor time that `children` spend together while `work` runs, in seconds. They answer the question `cpu` with microseconds. */
 export async function cpuSecondsOf(children: readonly Child[], work: () => Promise<void>): Promise<number> {
   const spent = async (): Promise<number> => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { startPostgres } from '../examples/support/postgres-server.ts';
 import { initialiseDatabase } from '../proxy/postgres/schema.ts';
 import { connectCoordinator } from '../src/client/connect.ts';
-import { alternate, medianOf, startChild, startSidecarChild, type Part, type Result } from './measure.ts';
+import { alternate, askLoad, medianOf, startChild, startDatabaseSidecar, type Part, type Result } from './measure.ts';
 import type { SqlLoad, SqlLoadAnswer } from './sql-load.ts';
 
 const CLIENTS = 16;
@@ -53,9 +53,7 @@ async function run(): Promise<readonly Result[]> {
     await initialiseDatabase({ connectionString: postgres.url('postgres') });
     await using coordinator = await startChild('coordinator-process.ts', join(folder, 'bench.db'));
     const coordinatorUrl = `http://127.0.0.1:${coordinator.port}`;
-    const upstream = `postgres://127.0.0.1:${postgres.port}/postgres`;
-    const database = { name: 'bench', listen: '127.0.0.1:0', upstream, credentials: { user: 'postgres' } };
-    await using sidecar = await startSidecarChild({ coordinator: { url: coordinatorUrl }, databases: [database] });
+    await using sidecar = await startDatabaseSidecar(postgres.port, { url: coordinatorUrl });
     await using relay = await startChild('tcp-relay.ts', String(postgres.port));
     await using load = await startChild('sql-load.ts');
     const measure = async (
@@ -72,9 +70,7 @@ async function run(): Promise<readonly Result[]> {
         work,
         ...options,
       };
-      const answer = (await load.ask(JSON.stringify(question))) as SqlLoadAnswer | { readonly error: string };
-      if ('error' in answer) throw new Error(answer.error);
-      return answer;
+      return askLoad<SqlLoadAnswer>(load, question);
     };
     const client = connectCoordinator({ url: coordinatorUrl, timeoutMs: 5000 });
     try {

@@ -7,6 +7,7 @@ import {
   type Child,
   getText,
   LoadConnection,
+  NO_COORDINATOR,
   type Part,
   type Result,
   startChild,
@@ -24,7 +25,6 @@ const WHOLE_CALLS = 50;
 const GROWTH_MIB = 10;
 /** A fifth of a kilobyte for each client that left: what compiled code and caches move by, and no leak of an exchange. */
 const LIVE_MIB = 2;
-const NO_COORDINATOR = { url: 'http://127.0.0.1:9' };
 
 /** What is left open, and what memory grows by. */
 export const abortsPart: Part = { name: 'aborts', run };

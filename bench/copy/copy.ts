@@ -2,7 +2,16 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { startPostgres } from '../../examples/support/postgres-server.ts';
 import { initialiseDatabase } from '../../proxy/postgres/schema.ts';
-import { alternate, startChild, startSidecarChild, type Child, type Part, type Result } from '../measure.ts';
+import {
+  alternate,
+  askLoad,
+  NO_COORDINATOR,
+  startChild,
+  startDatabaseSidecar,
+  type Child,
+  type Part,
+  type Result,
+} from '../measure.ts';
 import type { CopyLoad } from './copy-process.ts';
 
 const MEGABYTES = 1_000;
@@ -17,27 +26,12 @@ async function run(): Promise<readonly Result[]> {
   await using postgres = await startPostgres();
   await postgres.run('postgres', 'create table copied (line text)');
   await initialiseDatabase({ connectionString: postgres.url('postgres') });
-  await using sidecar = await startSidecarChild({
-    // Nothing here names a global transaction, and nobody is asked for one.
-    coordinator: { url: 'http://127.0.0.1:9' },
-    databases: [
-      {
-        name: 'bench',
-        listen: '127.0.0.1:0',
-        upstream: `postgres://127.0.0.1:${postgres.port}/postgres`,
-        credentials: { user: 'postgres' },
-      },
-    ],
-  });
+  await using sidecar = await startDatabaseSidecar(postgres.port, NO_COORDINATOR);
   await using relay = await startChild('tcp-relay.ts', String(postgres.port));
   await using load = await startChild('copy/copy-process.ts');
   const copy = async (port: number, direction: CopyLoad['direction'], megabytes: number): Promise<number> => {
     const question: CopyLoad = { port, direction, megabytes };
-    const answer = (await load.ask(JSON.stringify(question))) as
-      | { readonly seconds: number }
-      | { readonly error: string };
-    if ('error' in answer) throw new Error(answer.error);
-    return megabytes / answer.seconds;
+    return megabytes / (await askLoad<{ readonly seconds: number }>(load, question)).seconds;
   };
   const results: Result[] = [];
   for (const direction of DIRECTIONS) {

@@ -1,5 +1,5 @@
 /** Chains of processes in front of the same backend, that requests go through: ours, and those of `http-proxy-3`. */
-import { startChild, startSidecarChild, type Child } from '../measure.ts';
+import { NO_COORDINATOR, startChild, startSidecarChild, type Child } from '../measure.ts';
 
 /** A chain, first the process that the load is sent to. */
 export interface Chain {
@@ -9,8 +9,6 @@ export interface Chain {
 }
 
 const PATH = '/orders/4711?expand=items';
-/** Nobody is there: nothing that is measured asks the coordinator. */
-const NO_COORDINATOR = { url: 'http://127.0.0.1:9' };
 
 /** All the chains, each hop a process of its own. */
 export interface Hops extends AsyncDisposable {

@@ -9,7 +9,7 @@ import pg from 'pg';
 import { startPostgres } from '../../examples/support/postgres-server.ts';
 import { initialiseDatabase } from '../../proxy/postgres/schema.ts';
 import { connectCoordinator } from '../../src/client/connect.ts';
-import { alternate, closedLoop, startChild, startSidecarChild, type Part, type Result } from '../measure.ts';
+import { alternate, closedLoop, startChild, startDatabaseSidecar, type Part, type Result } from '../measure.ts';
 
 const FEW = 4;
 const MANY = 32;
@@ -37,12 +37,7 @@ async function run(): Promise<readonly Result[]> {
     await initialiseDatabase({ connectionString: postgres.url('postgres') });
     await using coordinator = await startChild('coordinator-process.ts', join(folder, 'bench.db'));
     const url = `http://127.0.0.1:${coordinator.port}`;
-    const upstream = `postgres://127.0.0.1:${postgres.port}/postgres`;
-    const credentials = { user: 'postgres' };
-    await using sidecar = await startSidecarChild({
-      coordinator: { url },
-      databases: [{ name: 'bench', listen: '127.0.0.1:0', upstream, credentials, lockTimeout: '60s' }],
-    });
+    await using sidecar = await startDatabaseSidecar(postgres.port, { url }, { lockTimeout: '60s' });
     const client = connectCoordinator({ url, timeoutMs: 30_000 });
     try {
       const inGid: Work = async (session) => {

@@ -10,7 +10,15 @@ import { startPostgres } from '../../examples/support/postgres-server.ts';
 import { ProgramMissing, programOf } from '../../examples/support/programs.ts';
 import { until } from '../../examples/support/until.ts';
 import { initialiseDatabase } from '../../proxy/postgres/schema.ts';
-import { alternate, startChild, startSidecarChild, type Part, type Result } from '../measure.ts';
+import {
+  alternate,
+  askLoad,
+  NO_COORDINATOR,
+  startChild,
+  startDatabaseSidecar,
+  type Part,
+  type Result,
+} from '../measure.ts';
 import type { SqlLoad, SqlLoadAnswer } from '../sql-load.ts';
 
 const CLIENTS = 16;
@@ -38,18 +46,7 @@ async function run(): Promise<readonly Result[]> {
     'create table account (aid int primary key, abalance int not null); insert into account select n, 0 from generate_series(1, 10000) n',
   );
   await initialiseDatabase({ connectionString: postgres.url('postgres') });
-  await using sidecar = await startSidecarChild({
-    // Nothing here names a global transaction, and nobody is asked for one.
-    coordinator: { url: 'http://127.0.0.1:9' },
-    databases: [
-      {
-        name: 'bench',
-        listen: '127.0.0.1:0',
-        upstream: `postgres://127.0.0.1:${postgres.port}/postgres`,
-        credentials: { user: 'postgres' },
-      },
-    ],
-  });
+  await using sidecar = await startDatabaseSidecar(postgres.port, NO_COORDINATOR);
   await using relay = await startChild('tcp-relay.ts', String(postgres.port));
   await using bouncer = await startBouncer(program, postgres.port);
   await using load = await startChild('sql-load.ts');
@@ -62,9 +59,7 @@ async function run(): Promise<readonly Result[]> {
       prepare: [],
       work: SELECT,
     };
-    const answer = (await load.ask(JSON.stringify(question))) as SqlLoadAnswer | { readonly error: string };
-    if ('error' in answer) throw new Error(answer.error);
-    return answer.perSecond;
+    return (await askLoad<SqlLoadAnswer>(load, question)).perSecond;
   };
   const sides = {
     direct: () => measure(postgres.port),

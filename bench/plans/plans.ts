@@ -6,7 +6,7 @@ import pg from 'pg';
 import { startPostgres } from '../../examples/support/postgres-server.ts';
 import { initialiseDatabase } from '../../proxy/postgres/schema.ts';
 import { connectCoordinator } from '../../src/client/connect.ts';
-import { percentileOf, startChild, startSidecarChild, type Part, type Result } from '../measure.ts';
+import { percentileOf, startChild, startDatabaseSidecar, type Part, type Result } from '../measure.ts';
 import { measurePlanning } from './planning.ts';
 
 const TEXTS = 10_000;
@@ -42,9 +42,7 @@ async function runIn(folder: string): Promise<readonly Result[]> {
   await initialiseDatabase({ connectionString: postgres.url('postgres') });
   await using coordinator = await startChild('coordinator-process.ts', join(folder, 'bench.db'));
   const url = `http://127.0.0.1:${coordinator.port}`;
-  const upstream = `postgres://127.0.0.1:${postgres.port}/postgres`;
-  const database = { name: 'bench', listen: '127.0.0.1:0', upstream, credentials: { user: 'postgres' } };
-  await using sidecar = await startSidecarChild({ coordinator: { url }, databases: [database] });
+  await using sidecar = await startDatabaseSidecar(postgres.port, { url });
   const transactions = connectCoordinator({ url, timeoutMs: 5_000 });
   await using stack = new AsyncDisposableStack();
   stack.defer(() => transactions.close());
