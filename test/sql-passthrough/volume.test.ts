@@ -47,7 +47,12 @@ async function drain(socket: Socket): Promise<number> {
 
 const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
 
-test.serial('100 MB of COPY go in, and 100 MB come out, in 64 MiB of memory', async (t) => {
+/** Of 64 KiB each. */
+const COPIED_MESSAGES = 3200;
+/** More than a row or a statement may take: chunks that have gone on wait for the collector, the longer the busier the machine is. */
+const COPY_GROWTH_MAX = 96 * MIB;
+
+test.serial('200 MB of COPY go in, and 200 MB come out, in 96 MiB of memory', async (t) => {
   await using sidecar = await startMeasured(server.port);
   using client = await new RawClient({ port: sidecar.port }).logIn('postgres');
   const before = await sidecar.rss();
@@ -57,19 +62,19 @@ test.serial('100 MB of COPY go in, and 100 MB come out, in 64 MiB of memory', as
   const peakIn = await sidecar.peakOf(async () => {
     await client.send([query('copy bulk from stdin')]);
     await client.until('G', () => client.count('G') === 1);
-    await pour(client.socket, message, 1600);
+    await pour(client.socket, message, COPIED_MESSAGES);
     await client.send([copyDone]);
     await client.until('the end of the COPY', () => client.count('Z') === 2);
   });
-  t.true(peakIn - before < GROWTH_MAX, `grew by ${(peakIn - before) / MIB} MiB`);
+  t.true(peakIn - before < COPY_GROWTH_MAX, `grew by ${(peakIn - before) / MIB} MiB`);
   client.socket.removeAllListeners('data');
   let count = 0;
   const peakOut = await sidecar.peakOf(async () => {
     await client.send([query('copy bulk to stdout')]);
     count = await drain(client.socket);
   });
-  t.true(count > 1600 * 64 * 1024);
-  t.true(peakOut - before < GROWTH_MAX, `grew by ${(peakOut - before) / MIB} MiB`);
+  t.true(count > COPIED_MESSAGES * 64 * 1024);
+  t.true(peakOut - before < COPY_GROWTH_MAX, `grew by ${(peakOut - before) / MIB} MiB`);
 });
 
 test.serial('one row of 60 MB passes without being kept', async (t) => {
