@@ -7,7 +7,7 @@ import { quoteName, quoteText } from './identifier.ts';
 import { ENTER_CAPTURE, TRIGGER_COLUMNS, TRIGGER_FUNCTIONS } from './triggers/functions.ts';
 
 /** Grows with every change of the schema; written into the comment of the schema. */
-const SCHEMA_VERSION = 6;
+const SCHEMA_VERSION = 7;
 
 /** SQLSTATE of our own errors and the fields by which a session tells them from the database's. */
 export const CONFLICT = { code: '55P03', schema: 'atomesh', table: 'row_lock' } as const;
@@ -62,6 +62,8 @@ CREATE INDEX IF NOT EXISTS undo_record_gid ON atomesh.undo_record (gid);
 -- No primary key: nothing refers to a record, and its index would be a tenth of the cost of a captured statement.
 -- A publication for all tables needs another way to tell the rows apart.
 ALTER TABLE atomesh.undo_record REPLICA IDENTITY FULL;
+-- Compressing the images of a hundred rows takes longer than changing the rows, and they are gone when the global transaction ends.
+ALTER TABLE atomesh.undo_record ALTER before_images SET STORAGE EXTERNAL, ALTER after_images SET STORAGE EXTERNAL;
 
 -- The claim of a global transaction on a row (relation: the table) or on a unique value (relation: the index).
 CREATE TABLE IF NOT EXISTS atomesh.row_lock (
@@ -80,6 +82,8 @@ CREATE TABLE IF NOT EXISTS atomesh.branch_state (
   updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
   PRIMARY KEY (gid, resource)
 );
+-- Nothing reads or writes it: whoever may lock a row must be allowed to update a column of it, and clients may update this one alone.
+ALTER TABLE atomesh.branch_state ADD COLUMN IF NOT EXISTS latch boolean;
 CREATE INDEX IF NOT EXISTS branch_state_age ON atomesh.branch_state (updated_at);
 
 -- The rows of docs/barrier.md, and its names: the clients of the library, and DTM's, can use this table too.
@@ -290,6 +294,7 @@ REVOKE ALL ON FUNCTION ${CLIENT_FUNCTIONS} FROM PUBLIC;
 ${grantTo === undefined ? '' : takeTable(grantTo)}GRANT USAGE ON SCHEMA atomesh TO ${role};
 GRANT INSERT (gid, resource, position, relation, fingerprint, before_images, after_images, time_zone) ON atomesh.undo_record TO ${role};
 GRANT SELECT, INSERT, UPDATE (gid, resource) ON atomesh.row_lock TO ${role};
+GRANT SELECT (gid, resource, state), UPDATE (latch) ON atomesh.branch_state TO ${role};
 GRANT EXECUTE ON FUNCTION ${CLIENT_FUNCTIONS} TO ${role};`;
 }
 

@@ -94,9 +94,8 @@ export function assembleCapture(statement: CapturedStatement): Capture {
 function statementSql(statement: CapturedStatement, entering: boolean): string {
   const { main, changes } = statement;
   const own = ownParameters(statement.clientParameters);
-  const enter = `atomesh_e (entered) AS MATERIALIZED (SELECT atomesh.enter_branch(${own.gid}, ${own.resource})),\n`;
   return [
-    `WITH ${statement.isRecursive ? 'RECURSIVE ' : ''}${entering ? enter : ''}`,
+    `WITH ${statement.isRecursive ? 'RECURSIVE ' : ''}${entering ? enterSql(own) : ''}`,
     ...statement.expressions.map((expression) =>
       expression.kind === 'as-is' ? `${expression.sql},\n` : expressionSql(expression),
     ),
@@ -105,6 +104,13 @@ function statementSql(statement: CapturedStatement, entering: boolean): string {
     `atomesh_l AS (${lockSql(changes, own)})\n`,
     main.kind === 'query' ? main.sql : answerSql(main.captured, entering),
   ].join('');
+}
+
+/** The row of a branch that is open is locked here, which costs half of a call; the function opens it, or says why it cannot be entered. */
+function enterSql({ gid, resource }: ReturnType<typeof ownParameters>): string {
+  return `atomesh_s (state) AS MATERIALIZED (SELECT b.state FROM atomesh.branch_state AS b
+  WHERE b.gid OPERATOR(pg_catalog.=) ${gid} AND b.resource OPERATOR(pg_catalog.=) ${resource} FOR SHARE),
+atomesh_e (entered) AS MATERIALIZED (SELECT CASE WHEN (SELECT state FROM atomesh_s) OPERATOR(pg_catalog.=) 'active' THEN true ELSE atomesh.enter_branch(${gid}, ${resource}) END),\n`;
 }
 
 function answerSql({ change, part }: CapturedChange, entering: boolean): string {
