@@ -4,7 +4,7 @@ import { join } from 'node:path';
 // oxlint-disable-next-line import/no-default-export -- ava takes its configuration from there
 export default {
   extensions: ['ts'],
-  files: ['test/**/*.test.ts', '!test/barrier-servers/**'],
+  files: ['test/**/*.test.ts', '!test/barrier-servers/**', '!test/mysql-servers/**'],
   timeout: '2m',
   workerThreads: false,
   // Most of what a short test costs is reading and compiling TypeScript. What one process has compiled, all others of this checkout take
