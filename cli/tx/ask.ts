@@ -1,4 +1,5 @@
 /** What the commands that ask a coordinator share. */
+import { userInfo } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { connectCoordinator } from '../../src/client/connect.ts';
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
@@ -31,6 +32,15 @@ export async function ask<T>({ url }: Common, question: (client: CoordinatorClie
     return await question(client);
   } finally {
     await client.close();
+  }
+}
+
+/** Who asks, where he does not say: the user of this system. Undefined where the system has no name for him, as in some containers. */
+export function systemUser(): string | undefined {
+  try {
+    return userInfo().username.slice(0, 200);
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,11 +1,10 @@
 /** `atomesh tx resolve`: what an operator decides about dirty branches. */
-import { userInfo } from 'node:os';
 import { InvalidArgumentError, type Command } from 'commander';
 import type { ResolveRequest } from '../../src/contract/messages.ts';
 import { type BranchId, type Gid, parseBranchId } from '../../src/contract/transaction.ts';
 import { now } from '../../src/platform/clock.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
-import { ask, common, gid, print, type Common } from './ask.ts';
+import { ask, common, gid, print, systemUser, type Common } from './ask.ts';
 import { showText } from './text.ts';
 
 /** How long to wait for the branch to carry it out, before its state is shown. */
@@ -61,15 +60,6 @@ function requestOf(options: Options): ResolveRequest {
     ...(by === undefined ? {} : { by }),
     ...(reason === undefined ? {} : { reason }),
   };
-}
-
-/** Undefined where the system has no name for the user, as in some containers. */
-function systemUser(): string | undefined {
-  try {
-    return userInfo().username.slice(0, 200);
-  } catch {
-    return undefined;
-  }
 }
 
 function branchId(text: string): BranchId {

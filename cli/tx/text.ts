@@ -24,6 +24,7 @@ export function showText(view: TransactionView, at: Instant): string {
     ['rolls back at', view.deadline === undefined ? undefined : time(view.deadline)],
     ['finished', view.finishedAt === undefined ? undefined : time(view.finishedAt)],
     ['reason', view.reason],
+    ['stopped while', view.stoppedFrom],
     ['run', view.run === undefined ? undefined : String(view.run)],
     ['steps', view.steps?.join(', ')],
     ['callback', view.callback === undefined ? undefined : callbackText(view.callback, at)],

@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Gid, GlobalStatus } from '../../src/contract/transaction.ts';
 import { now } from '../../src/platform/clock.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
-import { ask, common, gid, print, type Common } from './ask.ts';
+import { ask, common, gid, print, systemUser, type Common } from './ask.ts';
 import { resolveCommand } from './resolve.ts';
 import { listText, showText } from './text.ts';
 
@@ -41,8 +41,12 @@ const show = common('show')
 const retry = common('retry')
   .description('have every unfinished branch asked again now, a dirty one too')
   .argument('<gid>', 'the id of the transaction', gid)
-  .action(async (id: Gid, options: Common) => {
-    const view = await ask(options, (client) => client.retry(id));
+  .option('--by <name>', 'who asks; the user of this system unless given')
+  .option('--reason <text>', 'why; kept with each branch that is dirty')
+  .action(async (id: Gid, options: Common & { by?: string; reason?: string }) => {
+    const { by = systemUser(), reason } = options;
+    const request = { ...(by === undefined ? {} : { by }), ...(reason === undefined ? {} : { reason }) };
+    const view = await ask(options, (client) => client.retry(id, request));
     print(options.json ? JSON.stringify(view, null, 2) : showText(view, now()));
   });
 

@@ -168,3 +168,11 @@ function errorHeaders(body: Buffer): string[] {
     'no-store',
   ];
 }
+
+/** What becomes of a request to an origin that was destroyed before: nothing of it is sent. */
+export function originDestroyed(): CodedError {
+  return new CodedError('UPSTREAM_UNREACHABLE', 'No connection is made any more: the sidecar ends', {
+    retry: 'safe',
+    hint: 'The request was not delivered. Send it to another replica, or again when the sidecar is back',
+  });
+}

@@ -90,14 +90,14 @@ export function withHeaders(headers: readonly string[], added: readonly string[]
  * the one that node's server reads hints by takes exponential time for some links that it refuses, and no longer than this for those it takes.
  */
 const LINK = /^<[^>]*>(?:\s*;\s*[^;"\s=]+(?:=(")?[^;"\s]*\1)?)*$/;
-/** A client that has so much to read yet, in bytes, gets no further hints: an origin can send them without end. */
+/** A client that has so much to read yet, in bytes, gets no further interim answers: an origin can send them without end. */
 const UNREAD_BYTES_MAX = 16_384;
 
 /** 100 lets the client send its body; of the others, only 103 says something that a client of ours may use. */
 export function sendInterim(request: RequestMessage, response: AnswerMessage, status: number, raw: RawHead): void {
-  if (request.httpVersionMinor === 0 || response.destroyed) return;
+  if (request.httpVersionMinor === 0 || response.destroyed || response.writableLength > UNREAD_BYTES_MAX) return;
   if (status === 100 && request.headers.expect !== undefined) response.writeContinue();
-  if (status !== 103 || response.writableLength > UNREAD_BYTES_MAX) return;
+  if (status !== 103) return;
   const fields = trailerFields(raw).filter(([name]) => name.toLowerCase() === 'link');
   const link = fields.map(([, value]) => value);
   if (!link.every((one) => LINK.test(one))) return;

@@ -1,5 +1,5 @@
 /** What every HTTP listener of the sidecar has: limits, timeouts, errors for unreadable requests, and a graceful end. */
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CodedError } from '../../src/contract/errors.ts';
@@ -7,10 +7,11 @@ import type { Instant } from '../../src/contract/transaction.ts';
 import { at, monotonicSeconds, now } from '../../src/platform/clock.ts';
 import type { Log } from '../../src/platform/log.ts';
 import type { Address } from '../../src/platform/option-types.ts';
-import { messageRefused, notServed, sendError, sendRawError } from './errors.ts';
-import { hasBody } from './headers.ts';
+import { sendError } from './errors.ts';
+import { HEAD_MS, type ListenerLimits } from './limits.ts';
 import type { AnswerMessage, RequestMessage } from './message.ts';
 import type { Direction, HttpMetrics } from './metrics.ts';
+import { hasUnreadAnswer, openNodeServer } from './node-server.ts';
 import { sniff, type Protocol } from './sniff.ts';
 
 /** A listener that runs. */
@@ -69,16 +70,6 @@ export interface Listener extends ExchangeKeeper {
   listen(address: Address, onClose: () => Promise<void>): Promise<Listening>;
 }
 
-/** What one client may make a listener hold. */
-export interface ListenerLimits {
-  /** Largest request head in bytes. */
-  readonly header: number;
-  /** How long a head may take to arrive, in milliseconds: a client that drips it byte by byte is cut off. Default 30,000. */
-  readonly headMs?: number;
-  /** How long a body may stand still while we are willing to read it, in milliseconds. Default 60,000. */
-  readonly bodyIdleMs?: number;
-}
-
 /** Serves a request that came by HTTP/1. `keeper`: whom its exchange tells. What it throws is a defect, after the request was counted in and before it is carried. */
 export type RequestHandler = (request: RequestMessage, response: AnswerMessage, keeper: ExchangeKeeper) => void;
 
@@ -109,23 +100,16 @@ export interface ListenerOptions {
   };
 }
 
-export const HEAD_MS = 30_000;
-export const BODY_IDLE_MS = 60_000;
-/** How often readers look for heads that take too long. */
-export const HEAD_CHECK_MS = 5_000;
-/** Longer than the 60 s after which common load balancers close, so that they are the side that closes. */
-export const KEEP_ALIVE_MS = 75_000;
 /** How often a closing listener looks for connections that have become idle. */
 const CLOSE_CHECK_MS = 20;
 const BACKLOG = 1024;
-const CONNECTIONS_MAX = 20_000;
 /** Requests at once; one connection can carry many (pipelining). */
 const REQUESTS_MAX = 10_000;
 
 /** The server, not listening yet. */
 export function openListener(options: ListenerOptions): Listener {
   const { direction, metrics } = options;
-  const { server, readHttp1 } = openServer(options, () => listener);
+  const { server, readHttp1 } = openNodeServer(options, () => listener);
   /** By connection of node's server. */
   const exchanges = new Map<Socket, Set<Exchange>>();
   const closeIdle = server.closeIdleConnections.bind(server);
@@ -264,61 +248,6 @@ export async function bind(server: Server, address: Address): Promise<{ readonly
   return { port, url: `http://${host}:${port}` };
 }
 
-/** `readHttp1`: node's own reader of connections, which gets those that speak no other protocol. */
-function openServer(
-  options: ListenerOptions,
-  listener: () => Listener,
-): { readonly server: Server; readonly readHttp1: (socket: Socket) => void } {
-  const { limits, log } = options;
-  const headMs = limits.headMs ?? HEAD_MS;
-  const server = createServer({
-    maxHeaderSize: limits.header,
-    headersTimeout: headMs,
-    requireHostHeader: false, // requestHeaders refuses with an error of ours
-    requestTimeout: 0, // a body may stream for as long as it moves; see watchBody
-    connectionsCheckingInterval: Math.min(headMs, HEAD_CHECK_MS),
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAlive: true,
-    noDelay: true,
-    optimizeEmptyRequests: true,
-    // Anything else that asks for an upgrade (h2c from Java's client) is served as the plain request it also is.
-    shouldUpgradeCallback: (request) =>
-      request.method === 'GET' && request.headers.upgrade?.toLowerCase() === 'websocket',
-  });
-  const readers = server.listeners('connection');
-  server.removeAllListeners('connection');
-  server.maxHeadersCount = 0; // node would drop further lines silently; requestHeaders refuses them
-  server.maxConnections = CONNECTIONS_MAX;
-  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-    const { socket } = request;
-    if (hasBody(request)) watchBody(request, limits.bodyIdleMs ?? BODY_IDLE_MS);
-    try {
-      options.onRequest(request, response, listener());
-    } catch (cause) {
-      log.error({ err: cause }, 'a defect: a request could not be served');
-      listener().refuse(request, response, monotonicSeconds(), notServed(cause));
-      if (!response.writableEnded) socket.destroy();
-    }
-  };
-  server.on('request', onRequest);
-  server.on('checkContinue', onRequest); // the origin decides about 100-continue
-  server.on('clientError', refuseMessage);
-  server.on('upgrade', (request, socket, head) => {
-    if (owesAnswer(socket)) socket.destroy();
-    else options.onUpgrade(request, socket, head);
-  });
-  server.on('connect', (request, socket, head) => {
-    if (options.onConnect === undefined || owesAnswer(socket)) socket.destroy();
-    else options.onConnect(request, socket as Socket, head);
-  });
-  server.on('drop', () => log.warn({ connections: CONNECTIONS_MAX }, 'a connection was refused: too many are open'));
-  server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'));
-  const readHttp1 = (socket: Socket): void => {
-    for (const reader of readers) Reflect.apply(reader, server, [socket]);
-  };
-  return { server, readHttp1 };
-}
-
 /** Says with an alert of TLS (RFC 8446 §6: fatal, handshake_failure) that it is not spoken here. */
 function refuseTls(socket: Socket): void {
   socket.end(Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x28]));
@@ -341,50 +270,8 @@ async function closeServer(server: Server, graceMs: number, cut: () => void): Pr
   } while (!(await Promise.race([closed, pause(CLOSE_CHECK_MS)])));
 }
 
-/** Cuts off a client that stops sending in the middle of a body. A body that we ourselves do not read yet is not its fault. */
-function watchBody(request: IncomingMessage, idleMs: number): void {
-  if (request.complete) return;
-  const { socket } = request; // undici takes it off the message when it has read the body
-  const unwatch = (): void => void socket.setTimeout(0);
-  request.setTimeout(idleMs, () => {
-    if (!request.complete && request.readableFlowing === true) socket.destroy();
-  });
-  request.once('end', unwatch);
-  request.once('close', unwatch);
-}
-
 function pause(ms: number): Promise<false> {
   return new Promise((resolve) => at((now() + ms) as Instant, () => resolve(false)));
-}
-
-/**
- * True when requests before this one wait for their answers: whatever is written now, or read by somebody else, would be taken for
- * theirs. RFC 9112 §9.3.2 lets a server end such a connection, and no client has a reason to send this before it has read them.
- */
-function owesAnswer(socket: Duplex): boolean {
-  return pendingAnswer(socket) !== undefined;
-}
-
-/** True when the answers on a connection have been written to their end, and some of that waits for the client to read. */
-function hasUnreadAnswer(socket: Socket): boolean {
-  return !socket.destroyed && socket.writableLength > 0 && pendingAnswer(socket)?.writableEnded !== false;
-}
-
-/** Node's answer to the oldest request of the connection that has not been answered to its end. */
-function pendingAnswer(socket: Duplex): ServerResponse | undefined {
-  const answer: unknown = '_httpMessage' in socket ? socket._httpMessage : undefined;
-  return answer instanceof ServerResponse ? answer : undefined;
-}
-
-/**
- * The answer to what node's parser refused. When that is the body of a request whose answer has begun, or what follows a whole
- * request that is still being answered, there is no answer that would not be taken for another one's: the connection ends.
- */
-function refuseMessage(error: Error & { readonly code?: string }, socket: Duplex): void {
-  const answer = pendingAnswer(socket);
-  const isBusy = answer !== undefined && (answer.headersSent || answer.req.complete);
-  if (error.code === 'ECONNRESET' || isBusy || !socket.writable) socket.destroy();
-  else sendRawError(socket, messageRefused(error.code));
 }
 
 function overloaded(): CodedError {

@@ -6,6 +6,7 @@
 import type { LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
 import { Pool } from 'undici';
+import { originDestroyed } from '../http/errors.ts';
 import type { RawHead } from '../http/headers.ts';
 import { openLaneOrigin } from './lane/lane-origin.ts';
 import { LaneBody } from './lane/request.ts';
@@ -41,7 +42,7 @@ export interface Origin {
   dispatch(request: OriginRequest, handler: AnswerHandler, rare: boolean): void;
   /** Takes no more requests and ends its connections when those that run are over. */
   close(): Promise<void>;
-  /** Ends every connection at once. */
+  /** Ends every connection at once. Whatever is dispatched from then on fails, with nothing sent. */
   destroy(): Promise<void>;
 }
 
@@ -70,10 +71,12 @@ export function openOrigin(options: OriginOptions): Origin {
       })
     : undefined;
   let pool: Pool | undefined;
+  let isDestroyed = false;
   const plain = openPlainOrigin(options, CONNECT_TIMEOUT_MS);
   return {
     dispatch(request, handler, rare) {
-      if (rare) plain.dispatch(request, handler);
+      if (isDestroyed) handler.onError(originDestroyed());
+      else if (rare) plain.dispatch(request, handler);
       else if (lane !== undefined && isForLane(request)) lane.dispatch(request, handler);
       else {
         pool ??= openPool(options);
@@ -85,6 +88,7 @@ export function openOrigin(options: OriginOptions): Origin {
       await pool?.close();
     },
     async destroy() {
+      isDestroyed = true;
       lane?.destroy();
       plain.destroy();
       await pool?.destroy();

@@ -20,6 +20,7 @@ import { triesAgain } from '../http/retry.ts';
 import { grpcTimeoutMs, retryStatusOfGrpc } from './grpc.ts';
 import { fieldOf, trailersObject } from './head.ts';
 import { holdingOf, type Holding } from './holding.ts';
+import { InterimAnswers } from './interim.ts';
 import { resetCodeOf, StreamReset, type Http2AnswerHandler, type Http2Body, type Http2Origin } from './origin.ts';
 import { respond, sendAnswer, sendError } from './own-answer.ts';
 import type { Http2Head } from './request-head.ts';
@@ -60,6 +61,7 @@ class Http2Exchange implements Http2AnswerHandler {
   private resume: (() => void) | undefined = undefined;
   private cancelTimer: (() => void) | undefined = undefined;
   private holding: Holding | undefined = undefined;
+  private interim: InterimAnswers | undefined = undefined;
   private requestTrailers: RawHead = [];
   private trailers: RawHead = [];
 
@@ -164,7 +166,8 @@ class Http2Exchange implements Http2AnswerHandler {
   onHeaders(status: number, raw: RawHead, resume: () => void, _text: string, isWhole: boolean): boolean {
     if (this.state !== 'waiting') return true;
     if (status < 200) {
-      this.passInterim(status, raw);
+      this.interim ??= new InterimAnswers(this.stream);
+      this.interim.pass(status, raw);
       return true;
     }
     if (this.mayTryAgain(isWhole ? this.retryStatus(status, raw.map(String)) : status)) {
@@ -213,15 +216,6 @@ class Http2Exchange implements Http2AnswerHandler {
     else if (this.state === 'passing') this.cut(error);
     else if (this.state === 'waiting' && this.mayTryAgain()) this.tryAgain();
     else this.fail(error);
-  }
-
-  private passInterim(status: number, raw: RawHead): void {
-    const fields = trailerFields(raw).filter(([name]) => !name.startsWith(':'));
-    try {
-      this.stream.additionalHeaders({ ...trailersObject(fields), ':status': status });
-    } catch {
-      // 101 does not exist here (RFC 9113 §8.6), and other interim answers are optional.
-    }
   }
 
   /** Keeps the answer back until the gate has judged it. */

@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import { CodedError } from '../../src/contract/errors.ts';
 import type { Instant } from '../../src/contract/transaction.ts';
 import { at, now } from '../../src/platform/clock.ts';
+import { originDestroyed } from '../http/errors.ts';
 import { trailerFields, type RawHead } from '../http/headers.ts';
 import type { AnswerHandler, OriginOptions } from '../http1/origin.ts';
 import { fieldOf, outgoingHead, trailersObject, type OutgoingHead } from './head.ts';
@@ -39,7 +40,7 @@ export interface Http2Origin {
   request(request: Http2Request, handler: Http2AnswerHandler): void;
   /** Takes no more requests and ends its connections when those that run are over. */
   close(): void;
-  /** Ends every connection at once. */
+  /** Ends every connection at once. Requests that come or wait then fail, with nothing sent. */
   destroy(): void;
 }
 
@@ -73,6 +74,7 @@ export function openHttp2Origin(options: OriginOptions): Http2Origin {
       for (const { session } of pool.sessions) session.close();
     },
     destroy() {
+      pool.isDestroyed = true;
       for (const { session } of pool.sessions) session.destroy();
     },
   };
@@ -81,6 +83,7 @@ export function openHttp2Origin(options: OriginOptions): Http2Origin {
 /** The connections of an origin. */
 class Pool {
   readonly sessions = new Set<UpstreamSession>();
+  isDestroyed = false;
   private readonly options: OriginOptions;
   /** Requests that no connection has room for. The listener in front bounds their number, and each has a deadline. */
   private readonly waiting = new Set<Call>();
@@ -118,7 +121,7 @@ class Pool {
   /** There may be room again. */
   freed(): void {
     for (const call of this.waiting) {
-      if (this.pick() === undefined) return;
+      if (!this.isDestroyed && this.pick() === undefined) return;
       this.waiting.delete(call);
       call.start();
     }
@@ -152,6 +155,7 @@ class Call {
   start(): void {
     const { head, body } = this.request;
     this.cancelTimer();
+    if (this.pool.isDestroyed) return this.fail(originDestroyed());
     const upstream = this.pool.pick();
     if (upstream === undefined) return this.wait();
     this.tries += 1;

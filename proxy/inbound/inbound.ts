@@ -24,13 +24,8 @@ import type { BeginRule } from '../transaction/begin.ts';
 import { openDesk, type Desk } from './begin.ts';
 import { sendRawError } from '../http/errors.ts';
 import { requestHeaders } from '../http/headers.ts';
-import {
-  openListener,
-  type Listener,
-  type ListenerLimits,
-  type Listening,
-  type RequestHandler,
-} from '../http/listener.ts';
+import type { ListenerLimits } from '../http/limits.ts';
+import { openListener, type Listener, type Listening, type RequestHandler } from '../http/listener.ts';
 import type { HttpMetrics } from '../http/metrics.ts';
 import { compileRoutes, routeOf, type Routed, type RouteTable } from '../routes/paths.ts';
 import type { WorkflowDesk } from '../workflow/desk.ts';

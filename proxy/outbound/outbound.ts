@@ -9,13 +9,8 @@ import { CodedError } from '../../src/contract/errors.ts';
 import { monotonicSeconds } from '../../src/platform/clock.ts';
 import { sendRawError } from '../http/errors.ts';
 import { requestHeaders } from '../http/headers.ts';
-import {
-  openListener,
-  type Listener,
-  type ListenerLimits,
-  type Listening,
-  type RequestHandler,
-} from '../http/listener.ts';
+import type { ListenerLimits } from '../http/limits.ts';
+import { openListener, type Listener, type Listening, type RequestHandler } from '../http/listener.ts';
 import type { AnswerMessage, RequestMessage } from '../http/message.ts';
 import type { HttpMetrics } from '../http/metrics.ts';
 import { openTunnels } from '../http/tunnel.ts';
@@ -110,6 +105,7 @@ class Origins<Kept extends { close(): unknown; destroy(): unknown }> {
   private readonly open: (url: string, lookup: LookupFunction) => Kept;
   /** By `URL.origin`, in the order of use, the oldest first. */
   private readonly origins = new Map<string, Kept>();
+  private isDestroyed = false;
 
   constructor(guard: TargetGuard, open: (url: string, lookup: LookupFunction) => Kept) {
     this.guard = guard;
@@ -127,10 +123,12 @@ class Origins<Kept extends { close(): unknown; destroy(): unknown }> {
         void oldest[1].close();
       }
     }
+    if (this.isDestroyed) void origin.destroy();
     return origin;
   }
 
   async destroy(): Promise<void> {
+    this.isDestroyed = true;
     await Promise.all([...this.origins.values()].map((origin) => origin.destroy()));
   }
 }

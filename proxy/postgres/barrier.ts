@@ -2,12 +2,13 @@
  * The barrier in PostgreSQL, with the credentials of the second phase. The rows are those of docs/barrier.md in the table
  * `atomesh.barrier`; `enter_operation` of the schema writes them in local transactions of the application.
  */
-import pg from 'pg';
+import type pg from 'pg';
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
 import { INITIATOR, isFinal, parseGid, type Gid } from '../../src/contract/transaction.ts';
 import type { Log } from '../../src/platform/log.ts';
 import { originOf, type Barrier, type KeptAnswer, type OperationOf } from '../branch/barrier.ts';
 import { transTypeOf } from '../sql/work.ts';
+import { openOwnPool } from './own-pool.ts';
 
 export interface BarrierOptions {
   readonly connection: pg.PoolConfig;
@@ -23,8 +24,6 @@ export interface BarrierOptions {
 /** What reads finds a connection however many wait for the application. */
 const READING_MAX = 2;
 const WRITING_MAX = 4;
-/** The server ends a statement by itself first; a connection that is silent for this much longer is given up. */
-const SILENCE_MS_MAX = 3_000;
 const BATCH_ROWS = 500;
 /** Of one run of the cleaning; the next run goes on, for what is deleted is not met again. */
 const BATCHES_MAX = 200;
@@ -36,7 +35,7 @@ const QUESTIONS_AT_ONCE = 8;
 const UNKNOWN_DAYS = 31;
 
 /** One reading and one writing have snapshots of their own: the reading sees what the writing has waited for. */
-const SETTINGS = '-c default_transaction_isolation=read\\ committed -c default_transaction_read_only=off';
+const SETTINGS = { default_transaction_isolation: 'read committed', default_transaction_read_only: 'off' };
 
 const INSERT = `INSERT INTO atomesh.barrier (trans_type, gid, branch_id, op, barrier_id, reason)
 VALUES ($1, $2, $3, $4, '01', $5) ON CONFLICT ON CONSTRAINT uniq_barrier DO NOTHING`;
@@ -210,22 +209,15 @@ class PostgresBarrier implements Barrier {
 
 function openPool(options: BarrierOptions, max: number): pg.Pool {
   const { connection, log, statementTimeoutMs = 5_000, lockTimeoutMs = 500 } = options;
-  const pool = new pg.Pool({
+  return openOwnPool({
+    connection,
+    purpose: 'barrier',
     max,
-    keepAlive: true,
-    connectionTimeoutMillis: 5_000,
-    idleTimeoutMillis: 60_000,
-    lock_timeout: lockTimeoutMs,
-    statement_timeout: statementTimeoutMs,
-    query_timeout: statementTimeoutMs + SILENCE_MS_MAX,
-    options: SETTINGS,
-    ...connection,
-    application_name: 'atomesh barrier',
+    statementTimeoutMs,
+    lockTimeoutMs,
+    settings: SETTINGS,
+    log,
   });
-  pool.on('error', (error) => log.warn({ err: error.message }, 'an idle connection of the barrier was lost'));
-  // The pool listens only while a connection is idle; a loss that nobody hears of would end the process. The query that runs rejects.
-  pool.on('connect', (client) => client.on('error', () => undefined));
-  return pool;
 }
 
 /** 55P03 is lock_timeout: an open local transaction of the action has written its row, and may still commit it. */

@@ -3,6 +3,7 @@ import pg from 'pg';
 import type { Gid, Resolution } from '../../src/contract/transaction.ts';
 import type { Log } from '../../src/platform/log.ts';
 import type { Dirt, Finisher, FinishResult } from '../branch/finish.ts';
+import { openOwnPool } from './own-pool.ts';
 import { rowsInTheWay, type RowsInTheWay } from './rollback/diagnosis.ts';
 import { DirtyBranch } from './rollback/records.ts';
 import { forgetBranch, restoreBranch } from './undo/restore.ts';
@@ -21,11 +22,9 @@ const WAITING_MAX = 10_000;
 /** So that a connection which has gone silent holds up its own group alone; fewer than connections, so that a rollback finds one. */
 const GROUPS_AT_ONCE = 3;
 const CONNECTIONS_MAX = 6;
-/** The server ends a statement by itself first; a connection that is silent for this much longer is given up. */
-const SILENCE_MS_MAX = 3_000;
 
 /** A database or a role may say that every transaction begins as one that only reads. */
-const READ_WRITE = '-c default_transaction_read_only=off';
+const READ_WRITE = { default_transaction_read_only: 'off' };
 
 /** Opens a finisher on a small pool of connections. Connections are made when needed. */
 export function createFinisher(options: FinisherOptions): Finisher {
@@ -46,24 +45,15 @@ class PoolFinisher implements Finisher {
 
   constructor(options: FinisherOptions) {
     this.#log = options.log;
-    const statementTimeoutMs = options.statementTimeoutMs ?? 30_000;
-    this.#pool = new pg.Pool({
+    const { statementTimeoutMs = 30_000, lockTimeoutMs = 1_000, ...rest } = options;
+    this.#pool = openOwnPool({
+      ...rest,
+      purpose: 'second phase',
       max: CONNECTIONS_MAX,
-      keepAlive: true,
-      connectionTimeoutMillis: 5_000,
-      idleTimeoutMillis: 60_000,
-      lock_timeout: options.lockTimeoutMs ?? 1_000,
-      statement_timeout: statementTimeoutMs,
-      query_timeout: statementTimeoutMs + SILENCE_MS_MAX,
-      application_name: 'atomesh second phase',
-      options: READ_WRITE,
-      ...options.connection,
+      statementTimeoutMs,
+      lockTimeoutMs,
+      settings: READ_WRITE,
     });
-    this.#pool.on('error', (error) =>
-      this.#log.warn({ err: error.message }, 'an idle connection of the second phase was lost'),
-    );
-    // The pool listens only while a connection is idle; a loss that nobody hears of would end the process. The query that runs rejects.
-    this.#pool.on('connect', (client) => client.on('error', () => undefined));
   }
 
   async open(gid: Gid, resource: string): Promise<void> {

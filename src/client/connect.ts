@@ -51,7 +51,7 @@ export function connectCoordinator({ url, token, timeoutMs }: CoordinatorConnect
     steps: (gid) => known(async () => runAnswerOf(await ask('GET', `${one(gid)}/steps`))),
     submit: async (gid, request = {}) => transactionOf(await ask('POST', `${one(gid)}/submit`, request)),
     abort: async (gid, request) => transactionOf(await ask('POST', `${one(gid)}/abort`, request)),
-    retry: async (gid) => transactionOf(await ask('POST', `${one(gid)}/retry`, {})),
+    retry: async (gid, request = {}) => transactionOf(await ask('POST', `${one(gid)}/retry`, request)),
     resolve: async (gid, request) => transactionOf(await ask('POST', `${one(gid)}/resolve`, request)),
     read: (gid, waitMs = 0) => {
       const path = waitMs > 0 ? `${one(gid)}?wait=${Math.ceil(waitMs)}ms` : one(gid);

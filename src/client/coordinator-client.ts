@@ -5,6 +5,7 @@ import type {
   EnlistAnswer,
   EnlistRequest,
   ResolveRequest,
+  RetryRequest,
   RunAnswer,
   StepRequest,
   SubmitRequest,
@@ -29,7 +30,8 @@ export interface CoordinatorClient {
   steps(gid: Gid): Promise<RunAnswer | undefined>;
   submit(gid: Gid, request?: SubmitRequest): Promise<TransactionView>;
   abort(gid: Gid, request: AbortRequest): Promise<TransactionView>;
-  retry(gid: Gid): Promise<TransactionView>;
+  /** Has every unfinished branch asked again now, a dirty one too. */
+  retry(gid: Gid, request?: RetryRequest): Promise<TransactionView>;
   /** Decides about dirty branches; the same again about what was decided so changes nothing. */
   resolve(gid: Gid, request: ResolveRequest): Promise<TransactionView>;
   /** The transaction, or undefined when the coordinator does not know the gid. `waitMs`: how long to wait for its end. */

@@ -16,7 +16,7 @@ export interface LockView {
   readonly values: readonly string[];
   /** Since when the branch has changed rows; milliseconds since the epoch. Absent once that is not recorded any more. */
   readonly since?: number;
-  /** Who waits for it in this sidecar, those who have waited longest first. */
+  /** Who waits for it in this sidecar, those who have waited longest first. The gid is empty for a statement outside any global transaction. */
   readonly waiting: readonly { readonly gid: Gid; readonly since: number }[];
 }
 

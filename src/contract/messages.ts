@@ -13,7 +13,7 @@
  * | `GET /v1/transactions/{gid}/steps` | | 200 `RunAnswer`: the newest run and what is recorded, decided or not; begins nothing |
  * | `POST /v1/transactions/{gid}/submit` | `SubmitRequest` | 200 `TransactionView` (decided, durable); 409 `TRANSACTION_ROLLED_BACK`; 500 `REPLAY_MISMATCH` |
  * | `POST /v1/transactions/{gid}/abort` | `AbortRequest` | 200 `TransactionView`; 409 `TRANSACTION_DECIDED` when it has committed |
- * | `POST /v1/transactions/{gid}/retry` | `{}` | 200 `TransactionView`; every unfinished branch is asked again now, a dirty one too |
+ * | `POST /v1/transactions/{gid}/retry` | `RetryRequest` | 200 `TransactionView`; every unfinished branch is asked again now, a dirty one too |
  * | `POST /v1/transactions/{gid}/resolve` | `ResolveRequest` | 200 `TransactionView` (recorded, durable; the branch is called next); 409 `BRANCH_NOT_DIRTY`; 404 `BRANCH_UNKNOWN` |
  *
  * submit and abort are idempotent. Enlisting the same resource of the same gid again answers the same branch id and adds
@@ -158,16 +158,20 @@ export interface AbortRequest {
   readonly run?: number;
 }
 
-/** What an operator decides about dirty branches. */
-export interface ResolveRequest {
-  /** The branch; absent: every dirty one of the transaction. */
-  readonly branch?: BranchId;
-  /** `retry`: it is asked again, as `/retry` does, but recorded. Branches that are no row images can only be kept or retried. */
-  readonly how: Resolution | 'retry';
-  /** Who decides, for people. At most 200 characters. */
+/** Has every unfinished branch asked again. Recorded with each that is dirty, as a decision about it is. */
+export interface RetryRequest {
+  /** Who wants it, for people. At most 200 characters. */
   readonly by?: string;
   /** Why, for people. At most 1,000 characters. */
   readonly reason?: string;
+}
+
+/** What an operator decides about dirty branches; `by` and `reason` are who decides, and why. */
+export interface ResolveRequest extends RetryRequest {
+  /** The branch; absent: every dirty one of the transaction. */
+  readonly branch?: BranchId;
+  /** `retry`: it is asked again, as by `/retry`. Branches that are no row images can only be kept or retried. */
+  readonly how: Resolution | 'retry';
 }
 
 /** A decision of an operator about a dirty branch. */
@@ -246,8 +250,10 @@ export interface TransactionView {
   /** When the coordinator rolls back by itself; absent once decided. */
   readonly deadline?: Instant;
   readonly finishedAt?: Instant;
-  /** Why it was rolled back. */
+  /** Why it was rolled back, or that it was stopped. */
   readonly reason?: string;
+  /** An operator has stopped it in this status: from then on nothing is called, and branches that were not over stay as they were. */
+  readonly stoppedFrom?: GlobalStatus;
   readonly initiator?: string;
   /** True when a branch is dirty: nothing goes on by itself. */
   readonly needsAttention: boolean;

@@ -43,7 +43,14 @@ function comesByItself({ kind }: Event): boolean {
 
 function stopped(state: GlobalTransaction, now: Instant): Decision {
   if (!isFinal(state.status)) {
-    return { next: { ...state, status: 'failed', reason: STOPPED_REASON, finishedAt: now }, effects: [] };
+    const next = {
+      ...state,
+      status: 'failed',
+      stoppedFrom: state.status,
+      reason: STOPPED_REASON,
+      finishedAt: now,
+    } as const;
+    return { next, effects: [] };
   }
   return {
     next: state,

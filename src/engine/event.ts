@@ -1,6 +1,6 @@
 /** What can happen to a global transaction. Recovery is no path of its own: it is the event `woken`. */
 import type { BranchId, BranchKind, CallResult, Operation } from '../contract/transaction.ts';
-import type { Diagnosis, ResolveRequest, StepView } from '../contract/messages.ts';
+import type { Diagnosis, ResolveRequest, RetryRequest, StepView } from '../contract/messages.ts';
 import type { Progress, Terms } from './global-transaction.ts';
 
 export interface NewBranch extends Terms {
@@ -37,8 +37,8 @@ export type Event =
       /** Of a `dirty` one. */
       readonly diagnosis?: Diagnosis;
     }
-  /** Every unfinished branch is to be asked again now. */
-  | { readonly kind: 'retry' }
+  /** Every unfinished branch is to be asked again now; who wants it, and why, is recorded with those that are dirty. */
+  | ({ readonly kind: 'retry' } & RetryRequest)
   /** An operator decides about one dirty branch, or about all of them. */
   | ({ readonly kind: 'resolve' } & ResolveRequest)
   /** An operator gives the transaction up: it has failed, and no branch is called any more. */

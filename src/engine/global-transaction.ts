@@ -95,6 +95,8 @@ export interface GlobalTransaction {
   readonly requestTimeoutMs: number;
   readonly finishedAt?: Instant;
   readonly reason?: string;
+  /** An operator has given it up, in this status. */
+  readonly stoppedFrom?: GlobalStatus;
   readonly initiator?: string;
   /** Hash of the request that began it: the same gid with another request is refused. */
   readonly requestHash: string;

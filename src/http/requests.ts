@@ -6,6 +6,7 @@ import type {
   Callback,
   EnlistRequest,
   ResolveRequest,
+  RetryRequest,
   StepRequest,
   SubmitRequest,
 } from '../contract/messages.ts';
@@ -60,11 +61,14 @@ const ABORT: Readonly<Record<keyof AbortRequest, Field>> = { reason: optional(te
 
 const branchId: Check = (value) =>
   typeof value === 'string' && parseBranchId(value) !== undefined ? undefined : 'expected a branch id such as "01"';
-const RESOLVE: Readonly<Record<keyof ResolveRequest, Field>> = {
-  branch: optional(branchId),
-  how: required(oneOf(['apply-before', 'keep-current', 'retry'])),
+const RETRY: Readonly<Record<keyof RetryRequest, Field>> = {
   by: optional(text(0, 200)),
   reason: optional(text(0, 1000)),
+};
+const RESOLVE: Readonly<Record<keyof ResolveRequest, Field>> = {
+  ...RETRY,
+  branch: optional(branchId),
+  how: required(oneOf(['apply-before', 'keep-current', 'retry'])),
 };
 
 /** The gid of a path segment, percent-encoded or not. */
@@ -107,6 +111,11 @@ export function submitRequestOf(body: string): Outcome<SubmitRequest> {
 /** The body of `POST /v1/transactions/{gid}/abort`; an empty one is `{}`. */
 export function abortRequestOf(body: string): Outcome<AbortRequest> {
   return objectOf<AbortRequest>(body, ABORT);
+}
+
+/** The body of `POST /v1/transactions/{gid}/retry`; an empty one is `{}`. */
+export function retryRequestOf(body: string): Outcome<RetryRequest> {
+  return body === '{}' || body === '' ? { ok: true, value: {} } : objectOf<RetryRequest>(body, RETRY);
 }
 
 /** The body of `POST /v1/transactions/{gid}/resolve`. */

@@ -15,6 +15,7 @@ import {
   listFilterOf,
   noParametersOf,
   resolveRequestOf,
+  retryRequestOf,
   stepRequestOf,
   submitRequestOf,
   waitMsOf,
@@ -60,7 +61,7 @@ export function v1Routes(runner: Runner, limit: number): readonly Route[] {
     },
     { method: 'POST', path: '/v1/transactions/{gid}/submit', handle: withGid(submitRequestOf, bodyOf, submit) },
     { method: 'POST', path: '/v1/transactions/{gid}/abort', handle: withGid(abortRequestOf, bodyOf, abort) },
-    { method: 'POST', path: '/v1/transactions/{gid}/retry', handle: withGid(emptyRequestOf, bodyOf, retry) },
+    { method: 'POST', path: '/v1/transactions/{gid}/retry', handle: withGid(retryRequestOf, bodyOf, retry) },
     { method: 'POST', path: '/v1/transactions/{gid}/resolve', handle: withGid(resolveRequestOf, bodyOf, resolve) },
   ];
 
@@ -102,8 +103,8 @@ export function v1Routes(runner: Runner, limit: number): readonly Route[] {
     return transactionReply(await runner.abort(gid, request));
   }
 
-  async function retry(gid: Gid): Promise<Reply> {
-    return transactionReply(await runner.retry(gid));
+  async function retry(gid: Gid, request: Parameters<Runner['retry']>[1]): Promise<Reply> {
+    return transactionReply(await runner.retry(gid, request));
   }
 
   async function resolve(gid: Gid, request: Parameters<Runner['resolve']>[1]): Promise<Reply> {

@@ -60,7 +60,11 @@ const EVENTS: { readonly [Kind in Asked]: z.ZodType<Extract<Event, { readonly ki
     ended: run.exactOptional(),
   }),
   abort: z.strictObject({ kind: z.literal('abort'), reason: z.string(), run: run.exactOptional() }),
-  retry: z.strictObject({ kind: z.literal('retry') }),
+  retry: z.strictObject({
+    kind: z.literal('retry'),
+    by: z.string().exactOptional(),
+    reason: z.string().exactOptional(),
+  }),
   resolve: z.strictObject({
     kind: z.literal('resolve'),
     branch: branchId.exactOptional(),

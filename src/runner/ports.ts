@@ -54,7 +54,7 @@ export interface Store {
   /** Moves the leases of the given gids that `lease.owner` still owns to `lease.until`, back too: one until 0 is given up, and others hear of it at once. Answers those it has lost. */
   renew(gids: readonly Gid[], lease: Lease): Promise<readonly Gid[]>;
   list(filter: ListFilter): Promise<readonly Stored[]>;
-  /** Deletes finished transactions that ended before `before`, at most `limit`; never an unfinished one. Answers how many. */
+  /** Deletes finished transactions that age from before `before` (`agesFrom`, engine), at most `limit`; never an unfinished one. Answers how many. */
   deleteFinished(before: Instant, limit: number): Promise<number>;
   close(): Promise<void>;
 }

@@ -8,6 +8,7 @@ import type {
   BeginRequest,
   EnlistRequest,
   ResolveRequest,
+  RetryRequest,
   StepRequest,
   SubmitRequest,
 } from '../contract/messages.ts';
@@ -219,8 +220,8 @@ class CoordinatorRunner implements Runner {
     return this.happen(gid, { kind: 'abort', reason, ...ofRun(run) });
   }
 
-  retry(gid: Gid): Promise<Outcome<GlobalTransaction>> {
-    return this.happen(gid, { kind: 'retry' });
+  retry(gid: Gid, request: RetryRequest = {}): Promise<Outcome<GlobalTransaction>> {
+    return this.happen(gid, { kind: 'retry', ...request });
   }
 
   async resolve(gid: Gid, request: ResolveRequest): Promise<Outcome<GlobalTransaction>> {

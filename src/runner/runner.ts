@@ -5,6 +5,7 @@ import type {
   EnlistAnswer,
   EnlistRequest,
   ResolveRequest,
+  RetryRequest,
   RunAnswer,
   StepRequest,
   SubmitRequest,
@@ -56,7 +57,8 @@ export interface Runner {
   step(gid: Gid, request: StepRequest): Promise<Outcome<GlobalTransaction>>;
   submit(gid: Gid, request?: SubmitRequest): Promise<Outcome<GlobalTransaction>>;
   abort(gid: Gid, request: AbortRequest): Promise<Outcome<GlobalTransaction>>;
-  retry(gid: Gid): Promise<Outcome<GlobalTransaction>>;
+  /** Has every unfinished branch asked again now. */
+  retry(gid: Gid, request?: RetryRequest): Promise<Outcome<GlobalTransaction>>;
   /** An operator's decision about dirty branches. */
   resolve(gid: Gid, request: ResolveRequest): Promise<Outcome<GlobalTransaction>>;
   read(gid: Gid): Promise<Outcome<GlobalTransaction>>;

@@ -47,7 +47,7 @@ export async function pageOf<View>(
 /** The view of `transaction`: what the contract promises and nothing else of the state. */
 export function viewOf(transaction: GlobalTransaction): TransactionView {
   const { gid, mode, status, createdAt, deadline, finishedAt, reason, initiator, branches } = transaction;
-  const { callback, run, steps } = transaction;
+  const { callback, run, steps, stoppedFrom } = transaction;
   return {
     gid,
     mode,
@@ -56,12 +56,13 @@ export function viewOf(transaction: GlobalTransaction): TransactionView {
     ...(status === 'prepared' && deadline !== undefined ? { deadline } : {}),
     ...(finishedAt === undefined ? {} : { finishedAt }),
     ...(reason === undefined ? {} : { reason }),
+    ...(stoppedFrom === undefined ? {} : { stoppedFrom }),
     ...(initiator === undefined ? {} : { initiator }),
     needsAttention: !isFinal(status) && branches.some((branch) => branch.status === 'dirty'),
     ...(callback === undefined ? {} : { callback: callbackViewOf(callback, status === 'prepared') }),
     ...(run === undefined ? {} : { run: run.number }),
     ...(steps === undefined ? {} : { steps: steps.map(({ step }) => step) }),
-    branches: branches.map(branchViewOf),
+    branches: branches.map((branch) => branchViewOf(branch, !isFinal(status))),
   };
 }
 
@@ -82,7 +83,7 @@ function callbackViewOf({ operations, attempts, notBefore, lastError }: Branch, 
   };
 }
 
-function branchViewOf(branch: Branch): BranchView {
+function branchViewOf(branch: Branch, isOpen: boolean): BranchView {
   const { id, sequence, kind, resource, status, operations, attempts, attemptsMax, notBefore, lastError } = branch;
   const { diagnosis, resolutions } = branch;
   return {
@@ -94,7 +95,7 @@ function branchViewOf(branch: Branch): BranchView {
     operations,
     attempts,
     ...(attemptsMax === undefined ? {} : { attemptsMax }),
-    ...(notBefore === undefined || status !== 'prepared' ? {} : { nextAttemptAt: notBefore }),
+    ...(notBefore === undefined || status !== 'prepared' || !isOpen ? {} : { nextAttemptAt: notBefore }),
     ...(lastError === undefined ? {} : { lastError }),
     ...(diagnosis === undefined ? {} : { diagnosis }),
     ...(resolutions === undefined ? {} : { resolutions }),

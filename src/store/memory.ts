@@ -3,6 +3,7 @@ import { assert } from '../platform/assert.ts';
 import { isFinal, type Gid, type Instant } from '../contract/transaction.ts';
 import { dueFromBegin } from '../engine/deadline.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
+import { agesFrom } from '../engine/retention.ts';
 import type { Lease, ListFilter, NewRecord, Records, Store, Stored, StoredRecord } from '../runner/ports.ts';
 
 interface Row {
@@ -91,7 +92,7 @@ class MemoryStore implements Store, Records {
     const old: Gid[] = [];
     for (const [gid, row] of this.#finished) {
       if (old.length === limit) break;
-      if ((row.stored.transaction.finishedAt ?? before) < before) old.push(gid);
+      if ((agesFrom(row.stored.transaction) ?? before) < before) old.push(gid);
     }
     for (const gid of old) this.#finished.delete(gid);
     return old.length;

@@ -3,9 +3,10 @@
  * batches, and are made only with instants of the coordinators: the database's clock is never read.
  */
 import type { CodedError } from '../contract/errors.ts';
-import { isFinal, type Gid, type Instant } from '../contract/transaction.ts';
+import type { Gid, Instant } from '../contract/transaction.ts';
 import { dueFromBegin } from '../engine/deadline.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
+import { agesFrom } from '../engine/retention.ts';
 import type { Log } from '../platform/log.ts';
 import { newId } from '../platform/random.ts';
 import type { Lease, Records, Shared, Store, Stored, StoredRecord } from '../runner/ports.ts';
@@ -205,18 +206,14 @@ class LinkedStore implements PostgresStore {
 function insertRow(transaction: GlobalTransaction, { owner, until }: Lease): InsertRow {
   const { gid, mode, createdAt, status } = transaction;
   const dueAt = dueFromBegin(transaction) ?? null;
-  return [gid, mode, createdAt, owner, until, dueAt, status, finishedAtOf(transaction), JSON.stringify(transaction)];
+  const finishedAt = agesFrom(transaction) ?? null;
+  return [gid, mode, createdAt, owner, until, dueAt, status, finishedAt, JSON.stringify(transaction)];
 }
 
 function saveRow(next: GlobalTransaction, version: number, lease: Lease, dueAt: Instant | undefined): SaveRow {
   const { gid, status } = next;
   const { owner, until } = lease;
-  return [gid, version, owner, until, dueAt ?? null, status, finishedAtOf(next), JSON.stringify(next)];
-}
-
-/** A final state without its instant counts as finished since ever: it must never be claimed again. */
-function finishedAtOf({ status, finishedAt }: GlobalTransaction): number | null {
-  return isFinal(status) ? (finishedAt ?? 0) : null;
+  return [gid, version, owner, until, dueAt ?? null, status, agesFrom(next) ?? null, JSON.stringify(next)];
 }
 
 /** The body is our own JSON: what was stored is what comes back. */

@@ -3,9 +3,10 @@
  * Group commit: what is asked while a database transaction runs shares the next one.
  */
 import { Worker } from 'node:worker_threads';
-import { type Gid, type Instant, isFinal } from '../contract/transaction.ts';
+import type { Gid, Instant } from '../contract/transaction.ts';
 import { dueFromBegin } from '../engine/deadline.ts';
 import type { GlobalTransaction } from '../engine/global-transaction.ts';
+import { agesFrom } from '../engine/retention.ts';
 import type { Log } from '../platform/log.ts';
 import type { Lease, Records, Store, Stored } from '../runner/ports.ts';
 import type { Birth, Columns, Row, WorkerStart } from './sqlite-protocol.ts';
@@ -91,10 +92,8 @@ function birthOf({ mode, createdAt }: GlobalTransaction): Birth {
 }
 
 function columnsOf(transaction: GlobalTransaction, lease: Lease, dueAt: Instant | undefined): Columns {
-  const { status, finishedAt } = transaction;
-  // A final state without its instant counts as finished since ever: it must never be claimed again.
-  const finished = isFinal(status) ? (finishedAt ?? 0) : null;
-  return [lease.owner, lease.until, dueAt ?? null, status, finished, JSON.stringify(transaction)];
+  const { status } = transaction;
+  return [lease.owner, lease.until, dueAt ?? null, status, agesFrom(transaction) ?? null, JSON.stringify(transaction)];
 }
 
 /** The body is our own JSON: what was stored is what comes back. */

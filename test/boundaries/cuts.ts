@@ -36,7 +36,7 @@ export interface Played {
 export type Effect = 'all' | 'none';
 
 /** The second phase's connections call themselves so. */
-const SECOND_PHASE = 'atomesh';
+const SECOND_PHASE = 'atomesh second phase';
 const RESOURCES = { undo: 'orders/shop', xa: 'orders/shop-xa' } as const;
 
 /** A second phase that was cut is asked for again after this long. */

@@ -51,8 +51,10 @@ test('what passes by itself is tried again: the branch is not dirty', async (t) 
 
 test('a connection that never answers holds up its own branches alone, and is given up', async (t) => {
   await using world = await openWorld();
+  const url = new URL(world.url);
+  url.searchParams.set('application_name', 'frozen');
   const finisher = createFinisher({
-    connection: { connectionString: world.url, application_name: 'frozen' },
+    connection: { connectionString: url.href },
     log: openLog('test', 'silent'),
     statementTimeoutMs: 500,
   });

@@ -88,6 +88,34 @@ test('silence leaves the decision under way: the branch is called again with it'
   t.deepEqual(effectWords(silent, { kind: 'retry' }, after(1)), ['rollback 02']);
 });
 
+test('a retry of the whole transaction is on record with each branch that was dirty, as one of a branch is', (t) => {
+  const retry: Event = { kind: 'retry', by: 'ann', reason: 'put right by hand' };
+  const asked = decide(stuck(), retry, after(7));
+  const record = { how: 'retry', by: 'ann', reason: 'put right by hand', at: after(7) } as const;
+  t.deepEqual(
+    asked.next.branches.map(({ resolutions }) => resolutions),
+    [undefined, [record]],
+  );
+  t.deepEqual(
+    asked.effects.map(({ kind }) => kind),
+    ['call'],
+  );
+  t.is(decide(asked.next, retry, after(8)).next, asked.next);
+  const again = happened(asked.next, [reply('02', 'rollback', 'dirty')]);
+  t.deepEqual(again.branches[1]?.resolutions, [{ ...record, outcome: 'refused' }]);
+  const over = happened(again, [{ kind: 'retry' }, reply('02', 'rollback', 'success')], after(9));
+  t.like(over.branches[1]?.resolutions?.[1], { how: 'retry', outcome: 'done' });
+  t.is(over.branches[1]?.resolutions?.[1]?.by, undefined);
+});
+
+test('a retry that only shortens a pause decides nothing, and leaves no record', (t) => {
+  const waiting = happened(inStatus('aborting'), [reply('02', 'rollback', 'unknown')]);
+  t.deepEqual(effectWords(waiting, { kind: 'retry', by: 'ann' }, after(1)), ['rollback 02']);
+  t.true(
+    happened(waiting, [{ kind: 'retry', by: 'ann' }]).branches.every(({ resolutions }) => resolutions === undefined),
+  );
+});
+
 test('without a branch every dirty one is decided about, and no other', (t) => {
   const both = happened(inStatus('aborting'), [reply('02', 'rollback', 'dirty'), reply('01', 'rollback', 'dirty')]);
   const decided = happened(both, [resolve('apply-before')]);

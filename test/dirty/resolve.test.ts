@@ -66,15 +66,22 @@ for (const [how, rows] of Object.entries(RESOLUTIONS)) {
   });
 }
 
-test.serial('tx resolve --retry asks again: dirty as long as the row is, and over once it is put right', async (t) => {
-  const gid = await dirty();
-  const still = await tx(t, 'resolve', gid, '--all', '--retry');
-  t.regex(still.out, /needs attention[^]* retry by .*: refused/);
-  await mesh.owner.query('UPDATE item SET note = NULL WHERE id = 2');
-  const over = await tx(t, 'resolve', gid, '--all', '--retry', '--json');
-  t.like(JSON.parse(over.out), { status: 'failed', needsAttention: false });
-  t.deepEqual(await mesh.dump(), { item: ['(1,10,one)', '(2,20,)'] });
-});
+test.serial(
+  'tx resolve --retry and tx retry ask again, and are on record: dirty as long as the row is, and over once it is put right',
+  async (t) => {
+    const gid = await dirty();
+    const still = await tx(t, 'resolve', gid, '--all', '--retry');
+    t.regex(still.out, /needs attention[^]* retry by .*: refused/);
+    const whole = await tx(t, 'retry', gid, '--by', 'ann', '--reason', 'once more');
+    t.is(whole.code, 0, whole.err);
+    t.true((await mesh.over(gid)).needsAttention);
+    t.regex((await tx(t, 'show', gid)).out, /retry by .*: refused\n.* retry by ann: refused \(once more\)\n/);
+    await mesh.owner.query('UPDATE item SET note = NULL WHERE id = 2');
+    const over = await tx(t, 'resolve', gid, '--all', '--retry', '--json');
+    t.like(JSON.parse(over.out), { status: 'failed', needsAttention: false });
+    t.deepEqual(await mesh.dump(), { item: ['(1,10,one)', '(2,20,)'] });
+  },
+);
 
 test.serial('what contradicts itself or names nothing is refused before anything is decided', async (t) => {
   const gid = await dirty();

@@ -3,7 +3,7 @@ import test from 'ava';
 import { END_HEADERS, END_STREAM, FRAME, frame, literals, PREFACE, windowUpdate } from '../../bench/http2/frames.ts';
 import { inboundTo, until } from '../proxy-http/support.ts';
 import { RawHttp2Client } from './raw-client.ts';
-import { ask, client, get, startHttp2App } from './support.ts';
+import { ask, client, get, outcomeOf, post, startHttp2App } from './support.ts';
 
 const HEAD = [':method', 'POST', ':scheme', 'http', ':path', '/', ':authority', 'shop.example'];
 const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_PROTOCOL_ERROR } = constants;
@@ -216,4 +216,47 @@ test('clients that open no window hold no more than theirs, and are gone with th
   t.true(sent < 16 * 1024 * 1024, String(sent));
   raw.socket.destroy();
   await until(() => app.streams.size === 0, 'the streams to end');
+});
+
+/** 32 MB in all: more than the two sockets hold for a client that does not read. */
+const HINTS = 8_000;
+const LINK_BYTES = 4_000;
+
+test('a client that does not read is kept no hints for: of an endless row it hears the beginning, and the answer', async (t) => {
+  let sent = 0;
+  const app = await startHttp2App(t, (stream) => {
+    const hint = (): void => {
+      // No two are alike, so that each is as long on the wire as it looks.
+      for (let turn = 0; turn < 50 && sent < HINTS; turn += 1, sent += 1) {
+        stream.additionalHeaders({ ':status': 103, link: `<${String(sent).padEnd(LINK_BYTES, 'x')}>` });
+      }
+      if (sent < HINTS) setImmediate(hint);
+      else stream.respond({ ':status': 200 }, { endStream: true });
+    };
+    hint();
+  });
+  const inbound = await inboundTo(t, app.port);
+  const raw = await RawHttp2Client.open(t, inbound.port);
+  await until(() => raw.of(FRAME.SETTINGS).length > 0, 'the connection to be served');
+  raw.socket.pause();
+  raw.head(1, get('/'), END_STREAM);
+  await until(() => app.heads.length === 1 && app.streams.size === 0, 'the application to have said all of it');
+  // Another client's turn comes after all that was read for the first one.
+  t.is((await ask(client(t, inbound.url), { head: get('/elsewhere') })).status, 200);
+  raw.socket.resume();
+  await until(() => raw.of(FRAME.HEADERS, 1).some(({ flags }) => (flags & END_STREAM) !== 0), 'the answer');
+  const heard = raw.of(FRAME.HEADERS, 1).length - 1;
+  t.true(heard > 0 && heard < HINTS / 2, `${heard} of ${HINTS} hints`);
+});
+
+test('100 reaches whoever waits for it once, however often the application says it', async (t) => {
+  const app = await startHttp2App(t, (stream) => {
+    for (let turn = 0; turn < 1_000; turn += 1) stream.additionalHeaders({ ':status': 100 });
+    stream.on('data', () => undefined).on('end', () => stream.respond({ ':status': 204 }, { endStream: true }));
+  });
+  const inbound = await inboundTo(t, app.port);
+  const stream = client(t, inbound.url).request([...post('/', 'expect', '100-continue')], { endStream: false });
+  stream.once('continue', () => stream.end('x'));
+  const { status, interim } = await outcomeOf(stream);
+  t.deepEqual([status, interim], [204, [100]]);
 });

@@ -13,7 +13,8 @@ import type { ExecutionContext } from 'ava';
 import { openActiveRequests, type ActiveRequests } from '../../proxy/binding/active-requests.ts';
 import type { OperationDesk } from '../../proxy/http/admission.ts';
 import { startInbound } from '../../proxy/inbound/inbound.ts';
-import type { ListenerLimits, Listening } from '../../proxy/http/listener.ts';
+import type { ListenerLimits } from '../../proxy/http/limits.ts';
+import type { Listening } from '../../proxy/http/listener.ts';
 import { openHttpMetrics } from '../../proxy/http/metrics.ts';
 import { startOutbound } from '../../proxy/outbound/outbound.ts';
 import { sidecarOptions } from '../../proxy/options.ts';
@@ -197,7 +198,7 @@ export class RawClient {
 export async function until(
   holds: () => boolean | Promise<boolean>,
   what: string,
-  deadlineMs: number = 20_000,
+  deadlineMs: number = 60_000,
 ): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!(await holds())) {

@@ -1,6 +1,6 @@
 /** The laws of `Store` and `Records` (src/runner/ports.ts), run against every implementation. */
 import type { ExecutionContext, TestFn } from 'ava';
-import type { BranchId, Gid, Instant } from '../../src/contract/transaction.ts';
+import type { BranchId, BranchStatus, Gid, Instant } from '../../src/contract/transaction.ts';
 import type { GlobalTransaction } from '../../src/engine/global-transaction.ts';
 import type { Lease, Records, Store, Stored } from '../../src/runner/ports.ts';
 import { listLaws } from './list-laws.ts';
@@ -308,6 +308,29 @@ function retentionLaws(law: Law): void {
       t.is(await store.deleteFinished(instant(100), 2), 1);
       t.is(await store.deleteFinished(instant(100), 2), 0);
       t.deepEqual(gidsOf(await store.list({ limit: 10 })), ['new', 'open']);
+    },
+  );
+  law(
+    'one that was stopped on its way to commit, with a branch that may be prepared still, is never cleared away',
+    async (t, store) => {
+      const at = instant(10);
+      const over = { status: 'failed', finishedAt: at } as const;
+      const branches = (status: BranchStatus): GlobalTransaction['branches'] =>
+        (RICH.branches ?? []).map((branch) => ({ ...branch, status }));
+      for (const [each, change] of [
+        ['kept', { ...over, stoppedFrom: 'submitted', branches: branches('prepared') }],
+        ['committed', { ...over, stoppedFrom: 'submitted', branches: branches('succeed') }],
+        ['undecided', { ...over, stoppedFrom: 'prepared', branches: branches('prepared') }],
+        ['rolled-back', { ...over, branches: branches('prepared') }],
+      ] as const) {
+        await store.insert(transactionOf(gid(each)), lease('a', 1000));
+        await store.save(transactionOf(gid(each), change), 1, lease('a', 1000), undefined, 'now');
+      }
+      t.is(await store.deleteFinished(instant(Date.UTC(2200, 0)), 10), 3);
+      t.deepEqual(gidsOf(await store.list({ status: 'failed', limit: 10 })), ['kept']);
+      t.is((await store.read(gid('kept')))?.transaction.finishedAt, at);
+      t.is(await store.claim(gid('kept'), instant(5000), lease('b', 9000)), 'held');
+      t.deepEqual(await store.claimDue(instant(5000), lease('b', 9000), 10), []);
     },
   );
 }

@@ -13,7 +13,7 @@ export interface AnswerLine {
 
 /** Up to this size a copy is cheaper than a write of its own. */
 const JOINED_BYTES_MAX = 16_384;
-/** What a head that names no Connection gets from node's server; `KEEP_ALIVE_MS` of the listener is meant. */
+/** What a head that names no Connection gets from node's server; `KEEP_ALIVE_MS` (http/limits.ts) is meant. */
 const KEPT = 'Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n';
 /** RFC 9112 §4 and §5: whatever this does not match could be read as another answer, or as two. */
 const HEAD =

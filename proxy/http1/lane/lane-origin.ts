@@ -1,7 +1,7 @@
 /** An origin over plain TCP, for requests of the lane and all whose bodies are there: connections of our own, the last used first. */
-import { CodedError } from '../../../src/contract/errors.ts';
 import type { Instant } from '../../../src/contract/transaction.ts';
 import { at, monotonicSeconds, now } from '../../../src/platform/clock.ts';
+import { originDestroyed } from '../../http/errors.ts';
 import type { AnswerHandler, OriginOptions } from '../origin.ts';
 import { OriginConnection, type OriginParts } from './origin-connection.ts';
 import type { LaneOriginRequest } from './request-text.ts';
@@ -75,7 +75,7 @@ export function openLaneOrigin(options: LaneOriginOptions): LaneOrigin {
 
   return {
     dispatch(request, handler) {
-      if (isDestroyed) return handler.onError(destroyedError());
+      if (isDestroyed) return handler.onError(originDestroyed());
       let connection = idle.pop();
       while (connection !== undefined && !connection.isUsable()) connection = idle.pop();
       (connection ?? open()).carry(request, handler);
@@ -91,11 +91,4 @@ export function openLaneOrigin(options: LaneOriginOptions): LaneOrigin {
       for (const connection of all) connection.destroy();
     },
   };
-}
-
-function destroyedError(): CodedError {
-  return new CodedError('UPSTREAM_UNREACHABLE', 'No connection is made any more: the sidecar ends', {
-    retry: 'safe',
-    hint: 'The request was not delivered. Send it to another replica, or again when the sidecar is back',
-  });
 }

@@ -6,16 +6,8 @@ import type { Socket } from 'node:net';
 import type { Instant } from '../../../src/contract/transaction.ts';
 import { at, now } from '../../../src/platform/clock.ts';
 import type { Log } from '../../../src/platform/log.ts';
-import {
-  BODY_IDLE_MS,
-  HEAD_CHECK_MS,
-  HEAD_MS,
-  KEEP_ALIVE_MS,
-  type Http1Reader,
-  type Listener,
-  type ListenerLimits,
-  type RequestHandler,
-} from '../../http/listener.ts';
+import { BODY_IDLE_MS, HEAD_CHECK_MS, HEAD_MS, KEEP_ALIVE_MS, type ListenerLimits } from '../../http/limits.ts';
+import type { Http1Reader, Listener, RequestHandler } from '../../http/listener.ts';
 import { LaneConnection } from './connection.ts';
 
 /** The lane of one listener. */

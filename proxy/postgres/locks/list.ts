@@ -1,10 +1,11 @@
 /** Reads atomesh.row_lock for people: which rows of which tables are locked, by key. */
-import pg from 'pg';
+import type pg from 'pg';
 import { CodedError } from '../../../src/contract/errors.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Log } from '../../../src/platform/log.ts';
 import type { HeldLock, LockQuery } from '../../branch/lock-view.ts';
 import { KEY_INDEX_SQL } from '../catalog-sql.ts';
+import { openOwnPool } from '../own-pool.ts';
 
 export interface LockList {
   /** @throws CodedError UPSTREAM_UNREACHABLE (retry safe) when the database cannot be asked. */
@@ -14,18 +15,14 @@ export interface LockList {
 
 /** One connection is enough for people, and is let go when nobody looks. */
 export function createLockList(connection: pg.PoolConfig, log: Log): LockList {
-  const pool = new pg.Pool({
+  const pool = openOwnPool({
+    connection,
+    purpose: 'lock view',
     max: 1,
-    connectionTimeoutMillis: 5_000,
-    idleTimeoutMillis: 10_000,
-    statement_timeout: 5_000,
-    query_timeout: 8_000,
-    application_name: 'atomesh lock view',
-    ...connection,
+    statementTimeoutMs: 5_000,
+    idleTimeoutMs: 10_000,
+    log,
   });
-  pool.on('error', (error) => log.warn({ err: error.message }, 'the connection of the lock view was lost'));
-  // A loss that nobody hears of would end the process; the query that runs rejects.
-  pool.on('connect', (client) => client.on('error', () => undefined));
   return {
     async read({ gid, after, limit }) {
       try {

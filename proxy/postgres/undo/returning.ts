@@ -1,6 +1,6 @@
 /** The changing part where RETURNING gives what is needed: any change on PostgreSQL 18, INSERT and DELETE before. */
 import { quoteName } from '../identifier.ts';
-import { mentionsRow } from './anatomy.ts';
+import { mentionsRow, type Anatomy } from './anatomy.ts';
 import { IMAGE_COLUMNS, changedRows, type Change, type ChangePart } from './capture.ts';
 import { imageSql } from './image.ts';
 import { parentKeys } from '../locks/parents.ts';
@@ -15,7 +15,6 @@ export interface RowNames {
 /** PostgreSQL 18: `RETURNING old, new` is exact for every change, also after waiting for a lock, and for both halves of an upsert. */
 export function returningPart(change: Change): ChangePart {
   const { anatomy, facts } = change;
-  const { source } = anatomy.statement;
   const columns = facts.columns.map((column) => column.name);
   const names = rowAliases(change, columns);
   const rows: RowNames = {
@@ -24,9 +23,7 @@ export function returningPart(change: Change): ChangePart {
   };
   const own = ownList(change, rows, tableoidSql(change, rows));
   const options = [...(names.old.option ?? []), ...(names.new.option ?? [])].join(', ');
-  const { returning, body } = anatomy;
-  const head = source.slice(body.start, returning === undefined ? body.end : returning.keyword);
-  const tail = returning === undefined ? '' : `, ${source.slice(returning.list.start, returning.list.end)}`;
+  const { head, tail } = aroundReturning(anatomy);
   return {
     ...own,
     before: '',
@@ -47,14 +44,11 @@ function tableoidSql({ command }: Change, { before, after }: RowNames): string {
 /** INSERT without DO UPDATE, and DELETE, on 14 to 17: the returned row is the only image. */
 export function plainReturningPart(change: Change): ChangePart {
   const { anatomy } = change;
-  const { source } = anatomy.statement;
   const row = quoteName(anatomy.targetName);
   const rows: RowNames =
     change.command === 'DELETE' ? { before: row, after: undefined } : { before: undefined, after: row };
   const own = ownList(change, rows, `${row}.tableoid`);
-  const { returning, body } = anatomy;
-  const head = source.slice(body.start, returning === undefined ? body.end : returning.keyword);
-  const tail = returning === undefined ? '' : `, ${source.slice(returning.list.start, returning.list.end)}`;
+  const { head, tail } = aroundReturning(anatomy);
   return {
     ...own,
     before: '',
@@ -64,6 +58,19 @@ export function plainReturningPart(change: Change): ChangePart {
     checks: '',
     first: '',
   };
+}
+
+/** The statement up to its RETURNING, and behind a comma what the client wants returned. */
+function aroundReturning({ statement: { source }, returning, body }: Anatomy): {
+  readonly head: string;
+  readonly tail: string;
+} {
+  return returning === undefined
+    ? { head: source.slice(body.start, body.end), tail: '' }
+    : {
+        head: source.slice(body.start, returning.keyword),
+        tail: `, ${source.slice(returning.list.start, returning.list.end)}`,
+      };
 }
 
 /**

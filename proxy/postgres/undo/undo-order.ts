@@ -9,34 +9,34 @@ interface Item {
 }
 
 /**
- * The changes in an order whose reverse undoes them: what was inserted goes first, then what was updated gets its values back, which
- * nothing has any more, and what was deleted comes back last. Undefined where foreign keys between the tables ask for another
- * order, or for none: rows are inserted after those that they refer to, and deleted before them.
+ * The changes in the order deletions, updates, insertions, so that they can be undone from the last to the first: inserted rows are
+ * deleted, and with them their unique values; updated rows get back what they had, which no row has any more; deleted rows return last,
+ * into a table that has their values free. Undefined where foreign keys between the tables ask for another order, or for none: rows
+ * are inserted after those that they refer to, and deleted before them.
  */
 export function undoOrder(changes: readonly CapturedChange[]): readonly CapturedChange[] | undefined {
   if (changes.length < 2) return changes;
   const items = changes.map((captured) => ({ captured, actions: actionsOf(captured.change.anatomy.statement) }));
   if (items.some((item) => items.some((other) => other !== item && areEntangled(item, other)))) return undefined;
   const linked = items.filter((item) => items.some((other) => other !== item && isLinked(item, other)));
-  const moves = linked.filter(({ actions }) => actions.inserts || actions.deletes);
   if (
     linked.some(({ captured }) => movesUniques(captured) || movesReferences(captured)) ||
     linked.some(({ actions }) => actions.command === 'MERGE')
   )
     return undefined;
-  if (moves.some(({ actions }) => actions.inserts) && moves.some(({ actions }) => actions.deletes)) return undefined;
+  if (linked.some(({ actions }) => actions.inserts) && linked.some(({ actions }) => actions.deletes)) return undefined;
   const byParents = parentsFirst(items);
   if (byParents === undefined) return undefined;
-  const of = (has: (actions: Actions) => boolean, from: readonly Item[]): readonly Item[] =>
-    from.filter(({ actions }) => has(actions));
+  const those = (isMeant: (actions: Actions) => boolean, among: readonly Item[]): readonly Item[] =>
+    among.filter(({ actions }) => isMeant(actions));
   return [
-    ...of(({ deletes, inserts, updates }) => deletes && !inserts && !updates, byParents.toReversed()),
-    ...of(({ updates, inserts }) => updates && !inserts, byParents),
-    ...of(({ inserts }) => inserts, byParents),
+    ...those(({ deletes, inserts, updates }) => deletes && !inserts && !updates, byParents.toReversed()),
+    ...those(({ updates, inserts }) => updates && !inserts, byParents),
+    ...those(({ inserts }) => inserts, byParents),
   ].map(({ captured }) => captured);
 }
 
-/** A foreign key leads from one to the other: of two tables, or of one to itself that two changes meet. */
+/** A foreign key leads from the table of one change to that of the other, which may be the same. */
 function isLinked(one: Item, other: Item): boolean {
   return refersTo(one, other) || refersTo(other, one);
 }

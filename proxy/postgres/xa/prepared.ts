@@ -3,6 +3,7 @@ import pg from 'pg';
 import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Log } from '../../../src/platform/log.ts';
 import { quoteName, quoteText } from '../identifier.ts';
+import { openOwnPool } from '../own-pool.ts';
 import { preparedPrefix, readPreparedName, resourceOfPrepared } from './names.ts';
 
 /** One of ours that is not ended. */
@@ -40,7 +41,6 @@ export interface PreparedOptions {
 
 const CONNECTIONS_MAX = 3;
 const STATEMENT_MS_MAX = 30_000;
-const SILENCE_MS_MAX = 3_000;
 /** PG source: src/backend/utils/errcodes.txt, `undefined_object`. */
 const NO_SUCH = '42704';
 
@@ -59,21 +59,13 @@ interface Row {
 export function openPreparedTransactions(options: PreparedOptions): PreparedTransactions {
   const { database, log } = options;
   const prefix = preparedPrefix(database);
-  const pool = new pg.Pool({
+  const pool = openOwnPool({
+    connection: options.connection,
+    purpose: 'second phase',
     max: CONNECTIONS_MAX,
-    keepAlive: true,
-    connectionTimeoutMillis: 5_000,
-    idleTimeoutMillis: 60_000,
-    statement_timeout: STATEMENT_MS_MAX,
-    query_timeout: STATEMENT_MS_MAX + SILENCE_MS_MAX,
-    application_name: 'atomesh second phase',
-    ...options.connection,
+    statementTimeoutMs: STATEMENT_MS_MAX,
+    log,
   });
-  pool.on('error', (error) =>
-    log.warn({ err: error.message }, 'an idle connection for prepared transactions was lost'),
-  );
-  // The pool listens only while a connection is idle; a loss that nobody hears of would end the process. The query that runs rejects.
-  pool.on('connect', (client) => client.on('error', () => undefined));
 
   let running: Promise<unknown> | undefined;
   let next: Promise<readonly Prepared[]> | undefined;

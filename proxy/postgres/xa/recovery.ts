@@ -78,9 +78,9 @@ export function startRecovery(options: RecoveryOptions): Recovery {
 
 /**
  * Ends one according to its global transaction. That the coordinator does not know it means that it was rolled back: a branch is
- * enlisted, durably, before anything of it is prepared, and a committed transaction is forgotten only when all its branches have
+ * enlisted, durably, before anything of it is prepared, and one that was decided to commit is forgotten only when all its branches have
  * committed. One that an operator has stopped says nothing of its branches: what is prepared for those that are not over waits for a
- * person, until the coordinator forgets it.
+ * person, for good if it was stopped on its way to commit, else until the coordinator forgets it.
  */
 async function settle(
   { transactions, finisher, coordinator, log }: RecoveryOptions,

@@ -74,8 +74,7 @@ export function postgresBarrier<Tx extends PostgresPoolConnection>(
       ),
     async clean(cleaning) {
       checkCleanOptions(cleaning);
-      const connection = await pool.connect();
-      return lending(connection, async () => {
+      return lending(pool, async (connection) => {
         const old = await oldRows(connection, statements, cleaning.olderThanMs, max);
         return cleanRows(old, cleaning);
       });
@@ -139,8 +138,7 @@ async function inTransaction<Tx extends PostgresPoolConnection, T>(
   begin: string,
   work: (tx: Tx) => Promise<T>,
 ): Promise<T> {
-  const connection = await pool.connect();
-  return lending(connection, async () => {
+  return lending(pool, async (connection) => {
     await connection.query(begin);
     const result = await work(connection);
     await commit(connection);
@@ -166,17 +164,21 @@ async function commit(connection: PostgresConnection): Promise<void> {
 }
 
 /**
- * Gives the connection back when `use` has ended: rolled back when it failed, destroyed when not even that went well. Meanwhile
- * somebody listens for its end, which would else end the process: the pool itself listens to idle connections only.
+ * Takes a connection from the pool, and gives it back when `use` has ended: rolled back when it failed, destroyed when not even that went
+ * well. Meanwhile somebody listens for its end, which would else end the process: the pool itself listens to idle connections only.
  */
-async function lending<T>(connection: PostgresPoolConnection, use: () => Promise<T>): Promise<T> {
+export async function lending<Tx extends PostgresPoolConnection, T>(
+  pool: PostgresPool<Tx>,
+  use: (connection: Tx) => Promise<T>,
+): Promise<T> {
+  const connection = await pool.connect();
   let isBroken = false;
   const onError = (): void => {
     isBroken = true;
   };
   connection.on('error', onError);
   try {
-    return await use();
+    return await use(connection);
   } catch (error) {
     await connection.query('rollback').catch(onError);
     throw error;
@@ -197,7 +199,7 @@ function isPassing(error: unknown): boolean {
 }
 
 /** The SQLSTATE of an error of the server; errors of Node.js have a `code` of their own, which is never five digits and capitals. */
-function stateOf(error: unknown): string | undefined {
+export function stateOf(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   const { code } = error;
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && 'severity' in error ? code : undefined;

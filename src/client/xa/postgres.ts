@@ -1,6 +1,12 @@
 /** XA branches in PostgreSQL: `PREPARE TRANSACTION`, through a pool of `pg` that the user hands in. */
 import { CodedError } from '../../contract/errors.ts';
-import { postgresBarrier, type PostgresPool, type PostgresPoolConnection } from '../barrier/postgres.ts';
+import {
+  lending,
+  postgresBarrier,
+  stateOf,
+  type PostgresPool,
+  type PostgresPoolConnection,
+} from '../barrier/postgres.ts';
 import { type XaDatabase, type XaDialect, xaDatabase } from './database.ts';
 
 export interface PostgresXaOptions {
@@ -72,34 +78,7 @@ async function finish(
   }
 }
 
-/** A connection that failed is rolled back before it goes back to the pool; one that cannot be is destroyed. */
-async function lending<Tx extends PostgresPoolConnection, T>(
-  pool: PostgresPool<Tx>,
-  use: (connection: Tx) => Promise<T>,
-): Promise<T> {
-  const connection = await pool.connect();
-  let isBroken = false;
-  const onError = (): void => {
-    isBroken = true;
-  };
-  connection.on('error', onError);
-  try {
-    return await use(connection);
-  } catch (error) {
-    await connection.query('rollback').catch(onError);
-    throw error;
-  } finally {
-    connection.removeListener('error', onError);
-    connection.release(isBroken);
-  }
-}
-
 /** Gids and branch ids hold no quotes and no backslashes; this does not rely on it. */
 function quoted(text: string): string {
   return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
-}
-
-function stateOf(error: unknown): string | undefined {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : undefined;
 }

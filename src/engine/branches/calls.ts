@@ -1,4 +1,5 @@
 /** Calls to branches, the same for every mode: which are due, and what a branch is after one that was no success. */
+import type { ResolutionView, ResolveRequest, RetryRequest } from '../../contract/messages.ts';
 import type { Instant, Operation, Resolution } from '../../contract/transaction.ts';
 import type { Effect } from '../effect.ts';
 import type { Event } from '../event.ts';
@@ -6,6 +7,8 @@ import type { Branch, GlobalTransaction } from '../global-transaction.ts';
 import { backoffMs } from './retry.ts';
 
 const ERROR_CHARACTERS_MAX = 500;
+/** So many decisions are kept of one branch; the oldest makes room. */
+const RESOLUTIONS_MAX = 20;
 
 export type Reply = Extract<Event, { kind: 'replied' }>;
 
@@ -65,11 +68,33 @@ export function errorText(reply: Reply): string {
   return (reply.detail ?? `answered ${reply.result}`).slice(0, ERROR_CHARACTERS_MAX).toWellFormed();
 }
 
-/** The state in which every unfinished branch, a dirty one too, may be called at once; not a message before its time. */
-export function askedAgain(state: GlobalTransaction): GlobalTransaction {
+/** The branch with one more decision of an operator; `outcome` where it is carried out without a call. */
+export function decidedAbout(
+  branch: Branch,
+  { how, by, reason }: ResolveRequest,
+  now: Instant,
+  outcome?: 'done',
+): Branch {
+  const resolution: ResolutionView = {
+    how,
+    at: now,
+    ...(by === undefined ? {} : { by }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(outcome === undefined ? {} : { outcome }),
+  };
+  return { ...branch, resolutions: [...(branch.resolutions ?? []), resolution].slice(-RESOLUTIONS_MAX) };
+}
+
+/**
+ * The state in which every unfinished branch, a dirty one too, may be called at once; not a message before its time. A dirty one waits for
+ * an operator, so this is his decision about it and recorded as such; with the others nothing is decided, a pause is shortened.
+ */
+export function askedAgain(state: GlobalTransaction, request: RetryRequest, now: Instant): GlobalTransaction {
   const { callback } = state;
   if (!state.branches.some(waits) && (callback === undefined || !waits(callback))) return state;
-  const branches = state.branches.map(askable);
+  const branches = state.branches.map((branch) =>
+    branch.status === 'dirty' ? decidedAbout(askable(branch), { ...request, how: 'retry' }, now) : askable(branch),
+  );
   return { ...state, branches, ...(callback === undefined ? {} : { callback: askable(callback) }) };
 }
 

@@ -42,7 +42,7 @@ export function takeEnrolled(state: GlobalTransaction, event: Event, now: Instan
     case 'replied':
       return { next: answered(state, event, now) };
     case 'retry':
-      return { next: askedAgain(state) };
+      return { next: askedAgain(state, event, now) };
     case 'resolve':
       return resolve(state, event, now);
     case 'woken':

@@ -1,15 +1,12 @@
 /** What an operator decides about dirty branches: recorded with the branch, and carried out by its next call. */
 import { isFinal, type BranchId, type Instant } from '../../contract/transaction.ts';
-import type { ResolutionView } from '../../contract/messages.ts';
 import type { Refusal, Step } from '../decision.ts';
 import type { Event } from '../event.ts';
 import type { Branch, GlobalTransaction } from '../global-transaction.ts';
+import { decidedAbout } from './calls.ts';
 import { finishedIfOver } from './phase-two.ts';
 
 type Resolve = Extract<Event, { kind: 'resolve' }>;
-
-/** So many decisions are kept of one branch; the oldest makes room. */
-const RESOLUTIONS_MAX = 20;
 
 /** The state after an operator has decided. The same decision about a branch that it has been made about already changes nothing. */
 export function resolve(state: GlobalTransaction, event: Resolve, now: Instant): Step {
@@ -25,23 +22,17 @@ export function resolve(state: GlobalTransaction, event: Resolve, now: Instant):
   }
   const misfit = how === 'apply-before' ? dirty.find(({ kind }) => kind !== 'undo') : undefined;
   if (misfit !== undefined) return { next: state, refused: noImages(misfit) };
-  const branches = state.branches.map((branch) => (dirty.includes(branch) ? decidedAbout(branch, event, now) : branch));
+  const branches = state.branches.map((branch) => (dirty.includes(branch) ? resolved(branch, event, now) : branch));
   return { next: finishedIfOver({ ...state, branches }, now) };
 }
 
-function decidedAbout(branch: Branch, { how, by, reason }: Resolve, now: Instant): Branch {
+function resolved(branch: Branch, event: Resolve, now: Instant): Branch {
   const { notBefore: _, ...rest } = branch;
   // A participant that has no images has nothing to forget: whoever has put it right by hand says so, and it is over.
-  const isOver = how === 'keep-current' && branch.kind !== 'undo';
-  const resolution: ResolutionView = {
-    how,
-    at: now,
-    ...(by === undefined ? {} : { by }),
-    ...(reason === undefined ? {} : { reason }),
-    ...(isOver ? { outcome: 'done' } : {}),
-  };
-  const resolutions = [...(branch.resolutions ?? []), resolution].slice(-RESOLUTIONS_MAX);
-  return { ...rest, status: isOver ? 'succeed' : 'prepared', resolutions };
+  const isOver = event.how === 'keep-current' && branch.kind !== 'undo';
+  return isOver
+    ? decidedAbout({ ...rest, status: 'succeed' }, event, now, 'done')
+    : decidedAbout({ ...rest, status: 'prepared' }, event, now);
 }
 
 function decidedSo({ resolutions }: Branch, how: Resolve['how']): boolean {

@@ -31,7 +31,7 @@ function take(state: GlobalTransaction, event: Event, now: Instant): Step {
     case 'replied':
       return { next: answered(state, event, now) };
     case 'retry':
-      return { next: askedAgain(state) };
+      return { next: askedAgain(state, event, now) };
     case 'woken':
       return { next: state };
     default:
