@@ -4,6 +4,7 @@ import type { DatabaseOptions } from '../proxy/options.ts';
 import { initialiseDatabase, schemaSql, type SchemaOptions } from '../proxy/postgres/schema.ts';
 import { chooseDatabases, onDatabases, type ChosenDatabase, type DatabaseChoice } from './db/databases.ts';
 import { triggersCommand } from './db/triggers.ts';
+import { prepares, rightToEnd, xaHints } from './db/xa-hints.ts';
 import { CommandFailed, describeError, EXIT } from './exit.ts';
 
 interface InitOptions extends DatabaseChoice {
@@ -37,7 +38,8 @@ export const dbCommand: Command = new Command('db')
   .addCommand(triggersCommand);
 
 /** True when the schema is in place. What went wrong goes to standard error: the other databases still get their turn. */
-async function initialise({ database, connection, finisher }: ChosenDatabase, options: InitOptions): Promise<boolean> {
+async function initialise(chosen: ChosenDatabase, options: InitOptions): Promise<boolean> {
+  const { database, connection, finisher } = chosen;
   try {
     await initialiseDatabase(connection, { ...granted(options), ...(finisher === undefined ? {} : { finisher }) });
   } catch (error) {
@@ -45,13 +47,18 @@ async function initialise({ database, connection, finisher }: ChosenDatabase, op
     return false;
   }
   process.stdout.write(`${database.name}: the schema is in place at ${database.upstream}\n`);
+  for (const hint of await xaHints(chosen, options.grantTo)) process.stderr.write(`${database.name}: hint: ${hint}\n`);
   return true;
 }
 
 /** The second phase gets its rights by name: who applies the SQL is not known here. */
 function printSql(database: DatabaseOptions, options: InitOptions): void {
-  const sql = schemaSql({ finisher: database.credentials.user, ...granted(options) });
-  process.stdout.write(`-- ${database.name}: ${database.upstream}\n${sql}\n`);
+  const { user } = database.credentials;
+  const sql = schemaSql({ finisher: user, ...granted(options) });
+  const needs = prepares(database)
+    ? `-- Prepared transactions need max_prepared_transactions of the server above 0, and, unless ${user} is a superuser:\n-- ${rightToEnd(user, options.grantTo)}\n`
+    : '';
+  process.stdout.write(`-- ${database.name}: ${database.upstream}\n${sql}${needs}\n`);
 }
 
 function granted({ grantTo, grantBarrier }: InitOptions): SchemaOptions {

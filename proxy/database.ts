@@ -17,6 +17,7 @@ import type { SqlMetrics } from './metrics.ts';
 import type { DatabaseOptions } from './options.ts';
 import { startPostgresListener } from './postgres/listener.ts';
 import { createLockList } from './postgres/locks/list.ts';
+import { SharedFacts } from './postgres/facts/shared-facts.ts';
 import { createPlanner } from './postgres/plan.ts';
 import { missingTriggers } from './postgres/triggers/install.ts';
 import { phaseTwoConnection } from './postgres/upstream.ts';
@@ -86,6 +87,7 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
   const locks = createLockList(phaseTwoConnection(options), log);
   const mode = options.mode === 'none' ? 'none' : 'undo';
   const planning = { mode, maxRows: options.maxRows, capture: options.capture, carriesBarrier: isHere } as const;
+  const sharedFacts = new SharedFacts();
   const listener = await startPostgresListener({
     database: options,
     resource,
@@ -93,7 +95,7 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     statementBytesMax: parts.limits.statement,
     enlistment,
     holders,
-    createPlanner: () => xa.planner(createPlanner(planning)),
+    createPlanner: () => xa.planner(createPlanner(planning, sharedFacts)),
     preparation: xa.preparation,
     traces: parts.traces,
     operations: {

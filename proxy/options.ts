@@ -230,6 +230,12 @@ const database = z.strictObject({
   lockTimeout: duration
     .prefault('3s')
     .describe('How long a statement waits for a row that another unfinished global transaction has changed'),
+  writersOutside: z
+    .enum(['pass', 'wait'])
+    .default('pass')
+    .describe(
+      'What statements outside any global transaction do about such a row: pass changes it, and a rollback finds it dirty; wait waits for it as well, for which each of them is parsed',
+    ),
   maxRows: z
     .int()
     .min(1)

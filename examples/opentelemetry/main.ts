@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { type Database, type ExampleOptions, onStage, type Stage } from '../stage.ts';
 import { freePort } from '../support/free-port.ts';
 import { call } from '../support/http.ts';
-import { openProcesses, type ProcessGroup } from '../support/processes.ts';
+import { INHERITED, openProcesses, type ProcessGroup } from '../support/processes.ts';
 import { until } from '../support/until.ts';
 
 const CLI = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
@@ -97,7 +97,7 @@ async function startService(
     DATABASE_URL: database,
   };
   await run_(process.execPath, [CLI, 'db', 'init', '--config', config], {
-    env: { PATH: process.env['PATH'], ...environment },
+    env: { ...INHERITED, ...environment },
     timeout: INIT_MS_MAX,
   });
   const service = processes.add({

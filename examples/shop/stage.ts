@@ -13,7 +13,7 @@ import type { TransactionList, TransactionView } from '../../src/contract/messag
 import type { GlobalStatus } from '../../src/contract/transaction.ts';
 import { freePort } from '../support/free-port.ts';
 import { call, type Answer } from '../support/http.ts';
-import { openProcesses, type ManagedProcess, type ProcessGroup } from '../support/processes.ts';
+import { INHERITED, openProcesses, type ManagedProcess, type ProcessGroup } from '../support/processes.ts';
 import { openDatabases, SERVICES, type ServiceName, type ShopDatabases } from './databases.ts';
 
 export interface ShopOptions {
@@ -204,7 +204,7 @@ async function choosePorts(databases: ShopDatabases, folder: string): Promise<Re
 
 async function initDatabase(service: ServiceName, environment: Readonly<Record<string, string>>): Promise<void> {
   await run(process.execPath, [CLI, 'db', 'init', '--config', fileOf(`${service}.yaml`), '--grant-to', 'shop'], {
-    env: { PATH: process.env['PATH'], ...environment },
+    env: { ...INHERITED, ...environment },
     timeout: 30_000,
   });
 }

@@ -2,7 +2,7 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { chmod, chown, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, cp, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -10,6 +10,7 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { freePort } from './free-port.ts';
+import { makeCluster } from './postgres-cluster.ts';
 import { until } from './until.ts';
 
 export type PostgresMajor = 14 | 15 | 16 | 17 | 18;
@@ -68,11 +69,13 @@ async function startIn(
   const binaries = await reachable(await findBinaries(major), folder, asRoot);
   const environment = { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' };
   const data = join(folder, 'data');
-  await run(binaries.initdb, ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'], {
-    ...identity,
-    env: environment,
-    cwd: folder,
-  });
+  await makeCluster(data, { key: `${major}-${(await stat(binaries.postgres)).size}`, identity }, () =>
+    run(binaries.initdb, ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'], {
+      ...identity,
+      env: environment,
+      cwd: folder,
+    }),
+  );
   const port = await freePort();
   const settings = { max_connections: '200', max_prepared_transactions: '50', fsync: 'off', ...ownSettings };
   let process_: ChildProcess | undefined;
@@ -192,7 +195,7 @@ async function reachable(binaries: Binaries, folder: string, asRoot: boolean): P
 }
 
 async function untilReady(url: string, failed: () => string | undefined): Promise<void> {
-  for (let left = 300; ; left -= 1) {
+  for (let left = 1500; ; left -= 1) {
     const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2000 });
     try {
       await client.connect();
@@ -203,7 +206,7 @@ async function untilReady(url: string, failed: () => string | undefined): Promis
       const reason = failed();
       if (reason !== undefined) throw new Error(`PostgreSQL did not start: ${reason}`, { cause: error });
       if (left === 0) throw new Error('PostgreSQL did not become ready within 30 s', { cause: error });
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
 }

@@ -44,8 +44,8 @@ export interface ProcessGroup extends AsyncDisposable {
 const READY_MS = 30_000;
 const STOP_MS = 3_000;
 const SILENCE_MS = 150;
-/** Of the environment of this process. */
-const INHERITED: NodeJS.ProcessEnv = Object.fromEntries(
+/** What every process gets of the environment of this one: PATH, and where Node.js keeps what it has compiled. */
+export const INHERITED: NodeJS.ProcessEnv = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => name === 'PATH' || name === 'NODE_COMPILE_CACHE'),
 );
 

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { monotonicSeconds } from '../../src/platform/clock.ts';
 
 export interface Patience {
-  /** How long to go on asking, in milliseconds. Default 10,000. */
+  /** How long to go on asking, in milliseconds. Default 30,000. */
   readonly withinMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -17,7 +17,7 @@ const PAUSE_MS = 20;
 export async function until<T>(
   what: string,
   probe: () => Promise<T | undefined>,
-  { withinMs = 10_000, signal }: Patience = {},
+  { withinMs = 30_000, signal }: Patience = {},
 ): Promise<T> {
   const deadline = monotonicSeconds() + withinMs / 1000;
   let cause: unknown;

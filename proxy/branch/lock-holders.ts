@@ -7,6 +7,7 @@
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
 import type { GlobalStatus, Gid, Instant } from '../../src/contract/transaction.ts';
 import { at, now } from '../../src/platform/clock.ts';
+import { NOBODY } from '../sql/work.ts';
 
 /** What a statement has run into. */
 export interface LockConflict {
@@ -42,7 +43,7 @@ export interface LockWaiter {
   end(isTaken: boolean): void;
 }
 
-/** A statement that waits. */
+/** A statement that waits: for a global transaction, or for `NOBODY`. */
 export interface Waiting {
   readonly gid: Gid;
   readonly holder: Gid;
@@ -223,7 +224,8 @@ class Holders implements LockHolders {
     line.splice(line.indexOf(place), 1);
     drop(this.#byGid, place.gid, place);
     drop(this.#byHolder, place.holder, place);
-    if (isTaken) for (const other of line) this.#meet(other, place.gid);
+    // What is taken for nobody is nobody's: the next one finds out whose it is by then.
+    if (isTaken && place.gid !== NOBODY) for (const other of line) this.#meet(other, place.gid);
     if (line.length === 0) this.#lines.delete(rowText(place.row));
     else if (wasFirst) line[0]?.wake('turn');
   }

@@ -139,11 +139,54 @@ const SEEKING_CHECKS = `(select pg_catalog.json_agg(distinct p.proname) from pg_
     and not exists (select from pg_catalog.unnest(p.proconfig) s(setting) where s.setting ${MATCHES} '^search_path='))`;
 
 /**
+ * Constraints that hold for what is written and that rows may break which were there before (NOT VALID): such a row can be changed or
+ * deleted, and not be written back. A check of the whole row has a column 0 there. Before PostgreSQL 18 every constraint is enforced.
+ */
+const UNVALIDATED = `(select pg_catalog.json_agg(pg_catalog.json_build_object('name', k.conname, 'columns',
+    (select coalesce(pg_catalog.json_agg(a.attname), '[]') from pg_catalog.pg_attribute a where a.attrelid ${EQ} c.oid and a.attnum ${GT} 0
+       and (a.attnum ${EQ} any (k.conkey) or 0 ${EQ} any (k.conkey)))) order by k.conname)
+  from pg_catalog.pg_constraint k where k.conrelid ${EQ} c.oid and not k.convalidated and k.contype ${EQ} any ('{c,f,n}'::pg_catalog."char"[])
+    and coalesce((pg_catalog.to_jsonb(k) ${AT} 'conenforced')::pg_catalog.bool, true))`;
+
+/** The relation (pg_class row `c`) that the name `q.name` means in this session: schema or null, name. */
+const MEANT = `left join pg_catalog.pg_class c on c.oid ${EQ} pg_catalog.to_regclass(case when q.name ${AT} 0 is null then pg_catalog.quote_ident(q.name ${AT} 1)
+      else pg_catalog.quote_ident(q.name ${AT} 0) ${CAT} '.' ${CAT} pg_catalog.quote_ident(q.name ${AT} 1) end)`;
+
+/** The versions of the functions of the name `q.name`, in whatever schema: changes with each that comes, goes or becomes another. */
+const FUNCTIONS_VERSION = `(select pg_catalog.concat(pg_catalog.count(*), ':', pg_catalog.sum(p.xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_proc p where p.proname ${EQ} (q.name ${AT} 1))`;
+
+/** What DDL writes, as far as facts are read from it. */
+const CATALOGUES =
+  'class attribute attrdef collation constraint depend extension index inherits namespace opclass amop operator policy proc rewrite trigger type cast'
+    .split(' ')
+    .map((name) => `pg_catalog.pg_${name}`)
+    .join(',');
+const COUNTS = ['inserted', 'updated', 'deleted'].map((what) => `pg_catalog.pg_stat_get_xact_tuples_${what}(r)`);
+
+/**
+ * True where the catalogue looks to this local transaction as it does to everybody: its statements see what was committed before
+ * each of them, and it has changed nothing there itself. The server counts what a transaction has written; what the one before wrote
+ * may be counted in for some seconds, at worst a question too many is asked. Source: PostgreSQL, src/backend/utils/activity/pgstat_relation.c.
+ */
+const IS_COMMON = `pg_catalog.current_setting('transaction_isolation') ${EQ} 'read committed' and case
+    when pg_catalog.pg_current_xact_id_if_assigned() is null then true when pg_catalog.current_setting('track_counts') ${NE} 'on' then false
+    else (select pg_catalog.sum(${COUNTS.join(` ${operator('+')} `)}) from pg_catalog.unnest('{${CATALOGUES}}'::pg_catalog.regclass[]::pg_catalog.oid[]) r) ${EQ} 0 end`;
+
+/** Where an answer was read, and for whom it holds. The path is that along which names are found, with the schemas that no setting names. */
+const READING = `'database', pg_catalog.current_database(), 'path', pg_catalog.current_schemas(true), 'isCommon', ${IS_COMMON}`;
+
+/** What was prepared under the names of $3. */
+const PREPARED = `case when $3::pg_catalog.text ${NE} '[]' then (select pg_catalog.json_agg(pg_catalog.json_build_object('asked', q.name, 'facts',
+      (select pg_catalog.json_build_object('statement', s.statement, 'fromSql', s.from_sql, 'types', pg_catalog.array_to_json(s.parameter_types::pg_catalog.oid[]::pg_catalog.int8[]))
+       from pg_catalog.pg_prepared_statements s where s.name ${EQ} q.name)))
+    from pg_catalog.json_array_elements_text($3::pg_catalog.text::pg_catalog.json) q(name)) end`;
+
+/**
  * One row, one text column: everything about the relations ($1) and what is called ($2), both JSON arrays of [schema or null, name],
  * and what was prepared under the names of a third ($3), mostly of none. Independent of search_path apart from the names that
  * the client itself leaves unqualified.
  */
-export const FACTS_SQL: string = `select pg_catalog.json_build_object(
+export const FACTS_SQL: string = `select pg_catalog.json_build_object(${READING},
   'relations', (select pg_catalog.json_agg(pg_catalog.json_build_object('asked', q.name, 'facts', case when c.oid is null then null else
     pg_catalog.json_build_object('oid', c.oid::pg_catalog.int8, 'schema', n.nspname, 'name', c.relname, 'relkind', c.relkind, 'persistence', c.relpersistence,
       'isPartition', c.relispartition, 'hasHeirs', c.relkind ${EQ} 'r' and exists (select from pg_catalog.pg_inherits h where h.inhparent ${EQ} c.oid),
@@ -153,16 +196,23 @@ export const FACTS_SQL: string = `select pg_catalog.json_build_object(
       'cascadesOnDelete', exists (select ${CASCADES} and k.confdeltype ${EQ} any ('{c,n,d}'::pg_catalog."char"[])),
       'cascadesOnUpdateOf', (select pg_catalog.json_agg(distinct a.attname) from pg_catalog.pg_attribute a where a.attrelid ${EQ} c.oid
          and exists (select ${CASCADES} and k.confupdtype ${EQ} any ('{c,n,d}'::pg_catalog."char"[]) and a.attnum ${EQ} any (k.confkey))),
-      'columns', ${COLUMNS}, 'uniqueIndexes', ${INDEXES}, 'otherUniques', ${OTHER_UNIQUES}, 'unsafe', ${UNSAFE_OF_RELATION}, 'seekingChecks', ${SEEKING_CHECKS}, 'fingerprint', ${FINGERPRINT_SQL}, 'shape', ${SHAPE_SQL}) end))
+      'columns', ${COLUMNS}, 'uniqueIndexes', ${INDEXES}, 'otherUniques', ${OTHER_UNIQUES}, 'unsafe', ${UNSAFE_OF_RELATION}, 'seekingChecks', ${SEEKING_CHECKS}, 'unvalidated', ${UNVALIDATED}, 'fingerprint', ${FINGERPRINT_SQL}, 'shape', ${SHAPE_SQL}) end))
     from pg_catalog.json_array_elements($1::pg_catalog.text::pg_catalog.json) q(name)
-    left join pg_catalog.pg_class c on c.oid ${EQ} pg_catalog.to_regclass(case when q.name ${AT} 0 is null then pg_catalog.quote_ident(q.name ${AT} 1)
-      else pg_catalog.quote_ident(q.name ${AT} 0) ${CAT} '.' ${CAT} pg_catalog.quote_ident(q.name ${AT} 1) end)
+    ${MEANT}
     left join pg_catalog.pg_namespace n on n.oid ${EQ} c.relnamespace),
   'functions', (select pg_catalog.json_agg(pg_catalog.json_build_object('asked', q.name, 'unsafe',
-      ${UNSAFE_OF_NAME}))
+      ${UNSAFE_OF_NAME}, 'version', ${FUNCTIONS_VERSION}))
     from pg_catalog.json_array_elements($2::pg_catalog.text::pg_catalog.json) q(name)),
-  'prepared', case when $3::pg_catalog.text ${NE} '[]' then (select pg_catalog.json_agg(pg_catalog.json_build_object('asked', q.name, 'facts',
-      (select pg_catalog.json_build_object('statement', s.statement, 'fromSql', s.from_sql, 'types', pg_catalog.array_to_json(s.parameter_types::pg_catalog.oid[]::pg_catalog.int8[]))
-       from pg_catalog.pg_prepared_statements s where s.name ${EQ} q.name)))
-    from pg_catalog.json_array_elements_text($3::pg_catalog.text::pg_catalog.json) q(name)) end
-)::pg_catalog.text`;
+  'prepared', ${PREPARED})::pg_catalog.text`;
+
+/**
+ * The same parameters, and a tenth of the time: which relations the names mean and of what shape they are, and the versions of
+ * functions. It tells whether the facts that another session has read are those of this one.
+ */
+export const NAMES_SQL: string = `select pg_catalog.json_build_object(${READING},
+  'relations', (select pg_catalog.json_agg(pg_catalog.json_build_object('asked', q.name, 'oid', c.oid::pg_catalog.int8, 'shape', case when c.oid is not null then ${SHAPE_SQL} end))
+    from pg_catalog.json_array_elements($1::pg_catalog.text::pg_catalog.json) q(name)
+    ${MEANT}),
+  'functions', (select pg_catalog.json_agg(pg_catalog.json_build_object('asked', q.name, 'version', ${FUNCTIONS_VERSION}))
+    from pg_catalog.json_array_elements($2::pg_catalog.text::pg_catalog.json) q(name)),
+  'prepared', ${PREPARED})::pg_catalog.text`;

@@ -1,6 +1,6 @@
-/** What the planner must know about relations and functions, read from the answer to the one catalogue query that tells it. */
+/** What the planner must know about relations and functions, read from the answers to the two catalogue queries that tell it. */
 import { assert } from '../../src/platform/assert.ts';
-import type { CalledName, QualifiedName } from './tree.ts';
+import type { CalledName } from './tree.ts';
 import type { PreparedFacts } from './undo/text/prepared.ts';
 
 /** How the text form of a column's type depends on settings of the session. */
@@ -100,6 +100,8 @@ export interface RelationFacts {
   readonly unsafeOnRead: readonly string[];
   /** Functions that a check of the relation calls and that may look up names along the search path as they run. */
   readonly seekingChecks: readonly string[];
+  /** Constraints that rows of the relation may break, since they are NOT VALID, and the columns that each is about. */
+  readonly unvalidated: readonly { readonly name: string; readonly columns: readonly string[] }[];
   /** Hash of columns, types and primary key: an undo record is applied only to a table of the same fingerprint. */
   readonly fingerprint: string;
   /** `SHAPE_SQL` at the time of asking: a captured statement fails as stale when it is another by then. */
@@ -115,25 +117,46 @@ export interface FunctionFacts {
 /** A name under which the client may have prepared a statement. */
 export type PreparedName = PreparedFacts | 'missing';
 
+/** Where an answer was read. */
+export interface Reading {
+  readonly database: string;
+  /** The schemas in which names without one are looked up, in order; those that no setting names are among them. */
+  readonly path: readonly string[];
+  /** The catalogue looked as it does to everybody: not to a local transaction that has changed it, nor to an older snapshot. */
+  readonly isCommon: boolean;
+}
+
+/** What `FACTS_SQL` answers, by `factKey`. */
 export interface Facts {
-  readonly relations: ReadonlyMap<string, RelationFacts | 'missing'>;
-  readonly functions: ReadonlyMap<string, FunctionFacts>;
+  readonly reading: Reading;
+  /** `content`: the same for the same facts. */
+  readonly relations: ReadonlyMap<string, { readonly fact: RelationFacts; readonly content: string } | 'missing'>;
+  readonly functions: ReadonlyMap<string, { readonly fact: FunctionFacts; readonly version: string }>;
   readonly prepared: ReadonlyMap<string, PreparedName>;
 }
 
-/** The key of a name in the maps of `Facts`. */
+/** What `NAMES_SQL` answers, by `factKey`. */
+export interface Names {
+  readonly reading: Reading;
+  readonly relations: ReadonlyMap<string, { readonly oid: number; readonly shape: string } | 'missing'>;
+  /** The versions of the functions of that name. */
+  readonly functions: ReadonlyMap<string, string>;
+  readonly prepared: ReadonlyMap<string, PreparedName>;
+}
+
+/** The key of a name in the maps of `Facts` and `Names`. */
 export function factKey(name: CalledName): string {
   const key = [name.schema ?? null, name.name];
   return JSON.stringify(name.isAttribute === true ? [...key, 'attribute'] : key);
 }
 
-/** The three parameters of `FACTS_SQL`. */
+/** The three parameters of `FACTS_SQL` and `NAMES_SQL`: keys of relations and of what is called, names of prepared statements. */
 export function factsParameters(
-  relations: readonly QualifiedName[],
-  functions: readonly CalledName[],
+  relations: readonly string[],
+  functions: readonly string[],
   prepared: readonly string[],
 ): string[] {
-  return [`[${relations.map(factKey).join(',')}]`, `[${functions.map(factKey).join(',')}]`, JSON.stringify(prepared)];
+  return [`[${relations.join(',')}]`, `[${functions.join(',')}]`, JSON.stringify(prepared)];
 }
 
 interface RawColumn {
@@ -150,10 +173,22 @@ interface RawColumn {
   readonly deterministic: boolean;
 }
 
-interface RawFacts {
-  readonly relations: readonly { readonly asked: [string | null, string]; readonly facts: RawRelation | null }[] | null;
-  readonly functions: readonly { readonly asked: string[]; readonly unsafe: string[] | null }[] | null;
+interface RawPrepared {
   readonly prepared: readonly { readonly asked: string; readonly facts: PreparedFacts | null }[] | null;
+}
+
+interface RawFacts extends Reading, RawPrepared {
+  readonly relations: readonly { readonly asked: string[]; readonly facts: RawRelation | null }[] | null;
+  readonly functions:
+    | readonly { readonly asked: string[]; readonly unsafe: string[] | null; readonly version: string }[]
+    | null;
+}
+
+interface RawNames extends Reading, RawPrepared {
+  readonly relations:
+    | readonly { readonly asked: string[]; readonly oid: number | null; readonly shape: string | null }[]
+    | null;
+  readonly functions: readonly { readonly asked: string[]; readonly version: string }[] | null;
 }
 
 interface RawForeignKey extends Omit<ForeignKeyFacts, 'parent'> {
@@ -176,21 +211,53 @@ interface RawRelation extends Omit<
   readonly columns: readonly RawColumn[] | null;
 }
 
+type Rows = readonly (readonly (string | null)[])[];
+
 /** Reads the answer to `FACTS_SQL`. */
-export function readFacts(rows: readonly (readonly (string | null)[])[]): Facts {
-  const json = rows[0]?.[0];
-  assert(typeof json === 'string', 'the catalogue query answers one text');
-  const raw = JSON.parse(json) as RawFacts;
+export function readFacts(rows: Rows): Facts {
+  const raw = answerIn(rows) as RawFacts;
   return {
-    relations: new Map((raw.relations ?? []).map((item) => [JSON.stringify(item.asked), readRelation(item.facts)])),
-    functions: new Map(
-      (raw.functions ?? []).map((item) => [
-        JSON.stringify(item.asked),
-        { kind: 'function', unsafe: item.unsafe ?? [] },
+    reading: raw,
+    relations: new Map(
+      (raw.relations ?? []).map(({ asked, facts }) => [
+        JSON.stringify(asked),
+        facts === null ? 'missing' : { fact: readRelation(facts), content: JSON.stringify(facts) },
       ]),
     ),
-    prepared: new Map((raw.prepared ?? []).map(({ asked, facts }) => [asked, facts ?? 'missing'])),
+    functions: new Map(
+      (raw.functions ?? []).map(({ asked, unsafe, version }) => [
+        JSON.stringify(asked),
+        { fact: { kind: 'function', unsafe: unsafe ?? [] }, version },
+      ]),
+    ),
+    prepared: readPrepared(raw),
   };
+}
+
+/** Reads the answer to `NAMES_SQL`. */
+export function readNames(rows: Rows): Names {
+  const raw = answerIn(rows) as RawNames;
+  return {
+    reading: raw,
+    relations: new Map(
+      (raw.relations ?? []).map(({ asked, oid, shape }) => [
+        JSON.stringify(asked),
+        oid === null || shape === null ? 'missing' : { oid, shape },
+      ]),
+    ),
+    functions: new Map((raw.functions ?? []).map(({ asked, version }) => [JSON.stringify(asked), version])),
+    prepared: readPrepared(raw),
+  };
+}
+
+function answerIn(rows: Rows): unknown {
+  const json = rows[0]?.[0];
+  assert(typeof json === 'string', 'the catalogue query answers one text');
+  return JSON.parse(json);
+}
+
+function readPrepared({ prepared }: RawPrepared): ReadonlyMap<string, PreparedName> {
+  return new Map((prepared ?? []).map(({ asked, facts }) => [asked, facts ?? 'missing']));
 }
 
 const PERSISTENCE: Readonly<Record<string, RelationFacts['persistence']>> = {
@@ -199,8 +266,7 @@ const PERSISTENCE: Readonly<Record<string, RelationFacts['persistence']>> = {
   t: 'temporary',
 };
 
-function readRelation(raw: RawRelation | null): RelationFacts | 'missing' {
-  if (raw === null) return 'missing';
+function readRelation(raw: RawRelation): RelationFacts {
   return {
     ...raw,
     kind: 'relation',
@@ -213,6 +279,7 @@ function readRelation(raw: RawRelation | null): RelationFacts | 'missing' {
     unsafeFunctions: raw.unsafe.written ?? [],
     unsafeOnRead: raw.unsafe.always ?? [],
     seekingChecks: raw.seekingChecks ?? [],
+    unvalidated: raw.unvalidated ?? [],
     columns: (raw.columns ?? []).map(readColumn),
   };
 }

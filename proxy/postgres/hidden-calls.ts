@@ -26,9 +26,9 @@ const CONSTRAINT = catalogue('pg_constraint');
 /** What is older came with the server. Source: PostgreSQL, src/include/access/transam.h (FirstNormalObjectId). */
 const FIRST_OID = 16_384;
 
-/** Functions of pg_catalog that write, or run a text as SQL, whatever they are declared as. */
+/** Functions of pg_catalog that write, run a text as SQL, or check a value of any domain, whatever they are declared as. */
 const UNSAFE_BUILTINS =
-  "'^(lo_.*|lowrite|lo_put|.*_to_xml.*|ts_stat|ts_rewrite|pg_logical_emit_message|pg_restore_.*|pg_clear_.*|binary_upgrade_.*|pg_file_.*|brin_.*|gin_clean_pending_list|pg_import_.*|pg_replication_.*|pg_create_.*|pg_drop_.*|pg_export_snapshot|pg_extension_config_dump|dblink.*)$'";
+  "'^(lo_.*|lowrite|lo_put|.*_to_xml.*|ts_stat|ts_rewrite|pg_logical_emit_message|pg_restore_.*|pg_clear_.*|binary_upgrade_.*|pg_file_.*|brin_.*|gin_clean_pending_list|pg_import_.*|pg_replication_.*|pg_create_.*|pg_drop_.*|pg_export_snapshot|pg_extension_config_dump|pg_input_.*|dblink.*)$'";
 
 /** Extensions whose volatile functions only make values. */
 const VALUE_EXTENSIONS = "'{uuid-ossp,pgcrypto,pg_uuidv7}'";

@@ -122,8 +122,10 @@ export async function startPostgresListener(options: PostgresListenerOptions): P
     if (!entrance.letIn(client)) return void upstream.destroy();
     if (login === undefined) upstream.write(bytes);
     else client.write(login.welcome);
+    const foreign = foreignDatabase(message, options.database);
     const connection = relay(client, upstream, login === undefined ? rest : NOTHING, {
-      foreign: foreignDatabase(message, options.database),
+      foreign,
+      respectsLocks: options.database.writersOutside === 'wait' && foreign === undefined,
       resource: options.resource,
       planner: options.createPlanner(),
       enlistment: options.enlistment,

@@ -1,17 +1,12 @@
 /** The planner for one PostgreSQL session: parses, asks the catalogue for what it must know, classifies, captures or refuses. */
 import { assert } from '../../src/platform/assert.ts';
-import type { Planned, PlannedStatement, Planner, SessionSettings } from '../sql/planner.ts';
+import type { Planned, PlannedFor, PlannedStatement, Planner, SessionSettings } from '../sql/planner.ts';
 import type { StatementPlan } from '../sql/statement.ts';
-import type { Work } from '../sql/work.ts';
-import {
-  factKey,
-  factsParameters,
-  readFacts,
-  type FunctionFacts,
-  type PreparedName,
-  type RelationFacts,
-} from './catalog.ts';
-import { FACTS_SQL } from './catalog-sql.ts';
+import { factKey, type RelationFacts } from './catalog.ts';
+import { SessionFacts } from './facts/session-facts.ts';
+import { SharedFacts } from './facts/shared-facts.ts';
+import type { Needs } from './facts/shared-plans.ts';
+import { classifyOutside, planOutside } from './locks/outside.ts';
 import { lockingRead } from './locks/reads.ts';
 import { parse, type ParsedStatement } from './parse.ts';
 import { planChange } from './undo/change.ts';
@@ -20,7 +15,6 @@ import { changeInOperation, inOperation } from './operation/classify.ts';
 import { executedStatement, planExecute, type Executed } from './undo/text/execute.ts';
 import { classifyRecorded, planRecorded, recordedClass } from './triggers/plan.ts';
 import { refuse, refuseAs, refuseHard } from './undo/refusal.ts';
-import { SegmentedCache } from './segmented-cache.ts';
 import {
   children,
   references,
@@ -42,57 +36,48 @@ export interface PlannerOptions {
   readonly capture?: 'statements' | 'triggers';
 }
 
-/**
- * After this long a fact is asked for again. A capturing statement itself checks that its table has kept its shape; what a function
- * or a view may write, and a change of the table that a REPEATABLE READ snapshot does not show yet, is known with this delay.
- */
-const FACT_AGE_MS_MAX = 60_000;
 /** Unsafe functions whose effect does not end with the transaction that calls them. */
 const LEAVES_THE_TRANSACTION =
   /^(?:dblink|pg_file_|pg_create_|pg_drop_|pg_replication_|pg_logical_emit_message|pg_import_|pg_export_snapshot|pg_restore_|pg_clear_|binary_upgrade_)/;
 /** Unsafe functions that change what has no triggers. */
 const LARGE_OBJECTS = /^lo(?:_|write)/;
-/** Asked with whatever else is, so that a statement that has only these beside known tables waits for no question of its own. */
-const COMMON_OPERATORS: readonly CalledName[] = ['=', '<>', '<', '<=', '>', '>=', '+', '-', '*', '/', '||', '~~'].map(
-  (name) => ({ schema: undefined, name }),
-);
-const FACTS_MAX = 5_000;
-const PLANS = { entries: 1_000, bytes: 8 * 1024 * 1024 };
-/** In front of a text in the cache: its plans are those inside an operation. No text has this character. */
-const OPERATION = '\0';
+/** In front of a text in the cache: what its plans are for. No text has this character. */
+const CACHED: Readonly<Record<PlannedFor, string>> = { undo: '', operation: '\0', outside: '\0\0' };
 
-/** A planner for one session. `loadParser` of parse.ts must have resolved. */
-export function createPlanner(options: PlannerOptions): Planner {
-  return new SessionPlanner(options);
-}
-
-interface Known<T> {
-  readonly fact: T;
-  readonly until: number;
+/** A planner for one session, of those that share what they read of the catalogue. `loadParser` of parse.ts must have resolved. */
+export function createPlanner(options: PlannerOptions, shared: SharedFacts = new SharedFacts()): Planner {
+  return new SessionPlanner(options, shared);
 }
 
 class SessionPlanner implements Planner {
   readonly #options: PlannerOptions;
-  readonly #relations = new Map<string, Known<RelationFacts | 'missing'>>();
-  readonly #functions = new Map<string, Known<FunctionFacts>>();
-  /** What the names of EXECUTE stand for, from the answer of the server to the statement that is planned next, and no longer. */
-  readonly #prepared = new Map<string, PreparedName>();
-  readonly #plans = new SegmentedCache<string, Planned>(PLANS);
+  readonly #shared: SharedFacts;
+  readonly #known: SessionFacts;
   #searchPath: string | undefined;
   /** A statement was planned that may set the search path: the end of a transaction, or of a part of it, may set it back. */
   #isPathOpen = false;
 
-  constructor(options: PlannerOptions) {
+  constructor(options: PlannerOptions, shared: SharedFacts) {
     this.#options = options;
+    this.#shared = shared;
+    this.#known = new SessionFacts(shared);
   }
 
-  plan(text: string, settings: SessionSettings, nowMs: number, work: Work['kind']): Planned {
+  plan(text: string, settings: SessionSettings, nowMs: number, work: PlannedFor): Planned {
     const unreadable = refuseSettings(settings);
     if (unreadable !== undefined) return whole(text, unreadable);
     this.#followSearchPath(settings.get('search_path'));
-    const key = work === 'undo' ? text : `${OPERATION}${text}`;
-    const cached = this.#plans.get(key, nowMs);
-    if (cached !== undefined) return cached;
+    this.#known.follow();
+    const serverMajor = Number.parseInt(settings.get('server_version') ?? '', 10);
+    const key = CACHED[work] + text;
+    const kept = this.#shared.plans.find(key);
+    if (kept !== undefined) {
+      const question = this.#known.question(kept.needs, [], nowMs);
+      if (question !== undefined) return question;
+      const found = this.#known.planIn(kept);
+      // The end of a transaction whose path is open is planned by the session itself, which looks up names again behind it.
+      if (found?.serverMajor === serverMajor && !(found.isControl && this.#isPathOpen)) return found.planned;
+    }
     const parsed = parse(text);
     if (parsed.kind === 'syntax-error') {
       return whole(
@@ -106,50 +91,50 @@ class SessionPlanner implements Planner {
         refuseAs('54001', 'statement too complex', 'Split it, or pass long lists as array parameters.'),
       );
     }
-    const classes = parsed.statements.map((statement) =>
-      work === 'undo' ? this.#classify(statement) : inOperation(statement, this.#options.carriesBarrier),
-    );
+    const classes = parsed.statements.map((statement) => this.#classify(statement, work));
     const executed = parsed.statements.map((statement, index) => this.#executed(statement, classes[index]));
-    const needed = this.#needed([...classes, ...executed.flatMap((each) => each?.found ?? [])], nowMs);
-    if (needed !== undefined) return needed;
-    this.#prepared.clear();
+    const all = [...classes, ...executed.flatMap((each) => each?.found ?? [])];
+    const question = this.#known.question(
+      { relations: all.flatMap(relationsOf).map(factKey), functions: all.flatMap(functionsOf).map(factKey) },
+      classes.flatMap((found) => (found.kind === 'execute' ? found.name : [])),
+      nowMs,
+    );
+    if (question !== undefined) return question;
+    this.#known.forgetPrepared();
     const run = parsed.statements.map((statement, index) => executed[index]?.statement ?? statement);
-    const major = Number.parseInt(settings.get('server_version') ?? '', 10);
     const plans = parsed.statements.map((statement, index) => {
       const found = classes[index];
       assert(found !== undefined, 'every statement was classified');
-      const plan =
-        work === 'undo'
-          ? this.#planOne(statement, found, major, executed[index])
-          : this.#planInOperation(statement, found);
+      const plan = {
+        undo: () => this.#planOne(statement, found, serverMajor, executed[index]),
+        operation: () => this.#planInOperation(statement, found),
+        outside: () => planOutside(statement, found, executed[index], this.#facts),
+      }[work]();
       return { plan, start: statement.start, length: statement.end - statement.start };
     });
     const planned: Planned = {
       kind: 'plans',
       plans: work === 'undo' ? apart(plans, run, classes) : plans,
     };
-    if (!this.#forgetNames(run)) this.#keep(key, planned, classes, nowMs);
+    if (!this.#forgetNames(run)) this.#keep(key, planned, classes, { serverMajor, isControl: run.some(isControl) });
     return planned;
   }
 
   learn(rows: readonly (readonly (string | null)[])[], nowMs: number): void {
-    if (this.#relations.size + this.#functions.size > FACTS_MAX) this.forget();
-    const until = nowMs + FACT_AGE_MS_MAX;
-    const facts = readFacts(rows);
-    for (const [key, fact] of facts.relations) this.#relations.set(key, { fact, until });
-    for (const [key, fact] of facts.functions) this.#functions.set(key, { fact, until });
-    for (const [name, fact] of facts.prepared) this.#prepared.set(name, fact);
+    this.#known.learn(rows, nowMs);
   }
 
   forget(): void {
-    this.#relations.clear();
-    this.#functions.clear();
-    this.#prepared.clear();
-    this.#plans.clear();
+    this.#known.forget();
+  }
+
+  catalogueMoved(): void {
+    this.#shared.moved();
+    this.forget();
   }
 
   get knowsNames(): boolean {
-    return this.#relations.size + this.#functions.size > 0;
+    return !this.#known.isEmpty;
   }
 
   pathMoved(): void {
@@ -175,41 +160,27 @@ class SessionPlanner implements Planner {
     return true;
   }
 
-  #keep(text: string, planned: Planned, classes: readonly Class[], nowMs: number): void {
+  #keep(
+    text: string,
+    planned: Planned,
+    classes: readonly Class[],
+    of: { readonly serverMajor: number; readonly isControl: boolean },
+  ): void {
     // A name may stand for another statement by the next time.
     if (classes.some(({ kind }) => kind === 'execute')) return;
-    const relations = classes.flatMap(relationsOf).map((name) => this.#relations.get(factKey(name)));
-    // What is temporary or missing now may be something else by the next statement: such facts serve once.
-    if (relations.some((known) => known === undefined || isFleeting(known.fact))) {
-      for (const [key, known] of this.#relations) if (isFleeting(known.fact)) this.#relations.delete(key);
-      return;
-    }
-    const functions = classes.flatMap(functionsOf).map((name) => this.#functions.get(factKey(name)));
-    const untilMs = Math.min(
-      ...[...relations, ...functions].map((known) => known?.until ?? nowMs),
-      nowMs + FACT_AGE_MS_MAX,
-    );
-    this.#plans.set(text, { value: planned, untilMs, bytes: 3 * text.length + 2 * planBytes(planned) });
-  }
-
-  #needed(classes: readonly Class[], nowMs: number): Planned | undefined {
-    const unknown = <T>(names: readonly CalledName[], facts: ReadonlyMap<string, Known<T>>): readonly CalledName[] => {
-      const byKey = new Map(names.map((name) => [factKey(name), name]));
-      return [...byKey].filter(([key]) => (facts.get(key)?.until ?? -Infinity) <= nowMs).map(([, name]) => name);
+    const needs: Needs = {
+      relations: [...new Set(classes.flatMap(relationsOf).map(factKey))],
+      functions: [...new Set(classes.flatMap(functionsOf).map(factKey))],
     };
-    const relations = unknown(classes.flatMap(relationsOf), this.#relations);
-    const functions = unknown(classes.flatMap(functionsOf), this.#functions);
-    const names = new Set(classes.flatMap((found) => (found.kind === 'execute' ? found.name : [])));
-    const prepared = [...names].filter((name) => !this.#prepared.has(name));
-    if (relations.length === 0 && functions.length === 0 && prepared.length === 0) return undefined;
-    const asked = [...functions, ...unknown(COMMON_OPERATORS, this.#functions)];
-    return { kind: 'facts-needed', sql: FACTS_SQL, parameters: factsParameters(relations, asked, prepared) };
+    const facts = this.#known.lasting(needs);
+    if (facts === undefined) this.#known.forgetFleeting();
+    else this.#shared.plans.keep(text, needs, { planned, ...of, ...facts });
   }
 
   /** What an EXECUTE runs; undefined when that is not known yet, or when there is no such statement. */
   #executed(statement: ParsedStatement, found: Class | undefined): Executed | undefined {
     if (found?.kind !== 'execute') return undefined;
-    const facts = this.#prepared.get(found.name);
+    const facts = this.#known.prepared(found.name);
     return facts === undefined || facts === 'missing' ? undefined : executedStatement(statement, found.name, facts);
   }
 
@@ -240,14 +211,16 @@ class SessionPlanner implements Planner {
   }
 
   readonly #facts = (name: QualifiedName): RelationFacts | 'missing' =>
-    this.#relations.get(factKey(name))?.fact ?? 'missing';
+    this.#known.relation(factKey(name)) ?? 'missing';
 
   #unlessNone(plan: StatementPlan): StatementPlan {
     const isChange = plan.kind === 'capture' || plan.kind === 'change' || (plan.kind === 'refuse' && plan.escalates);
     return this.#options.mode === 'none' && isChange ? changeRefused : plan;
   }
 
-  #classify(statement: ParsedStatement): Class {
+  #classify(statement: ParsedStatement, work: PlannedFor): Class {
+    if (work === 'operation') return inOperation(statement, this.#options.carriesBarrier);
+    if (work === 'outside') return classifyOutside(statement);
     return this.#options.capture === 'triggers' ? classifyRecorded(statement) : classify(statement);
   }
 
@@ -283,9 +256,9 @@ class SessionPlanner implements Planner {
   }
 
   #refuseCalls(found: Class): StatementPlan | undefined {
-    const called = functionsOf(found).flatMap((name) => this.#functions.get(factKey(name))?.fact.unsafe ?? []);
+    const called = functionsOf(found).flatMap((name) => this.#known.called(factKey(name))?.unsafe ?? []);
     const behind = relationsOf(found).flatMap((name) => {
-      const facts = this.#relations.get(factKey(name))?.fact;
+      const facts = this.#known.relation(factKey(name));
       if (facts === undefined || facts === 'missing') return [];
       return 'rp'.includes(facts.relkind) ? facts.unsafeOnRead : facts.unsafeFunctions;
     });
@@ -317,6 +290,10 @@ function mayRename({ kind, node }: ParsedStatement): boolean {
     const name = stringConstant(children(call, 'args')[0]);
     return name === undefined || PATH_SETTINGS.has(name.toLowerCase());
   });
+}
+
+function isControl({ kind }: ParsedStatement): boolean {
+  return kind === 'TransactionStmt';
 }
 
 /** The text is read as the server reads it only under these settings. All three are reported by the server. */
@@ -379,17 +356,4 @@ function relationsOf(found: Class): readonly QualifiedName[] {
 
 function functionsOf(found: Class): readonly CalledName[] {
   return found.kind === 'plan' ? [] : found.references.functions;
-}
-
-function isFleeting(fact: RelationFacts | 'missing'): boolean {
-  return fact === 'missing' || fact.persistence === 'temporary';
-}
-
-function planBytes(planned: Planned): number {
-  if (planned.kind !== 'plans') return 0;
-  return planned.plans.reduce(
-    (sum, { plan }) =>
-      sum + (plan.kind === 'capture' ? plan.capture.sql.length + plan.capture.sqlWhenEntered.length : 0),
-    0,
-  );
 }

@@ -18,9 +18,9 @@ export interface ExpectedReplies<T extends Expected> {
   /** The head has been answered in full. */
   done(): void;
   /** The head was answered by an error: it and all that the server will now skip leave the queue, and are returned in order. */
-  fail(): readonly T[];
+  takeFailed(): readonly T[];
   /** The server skips everything up to the next synchronising request: that leaves the queue, and is returned in order. */
-  skip(): readonly T[];
+  takeSkipped(): readonly T[];
   /** True when one that fits is waiting. */
   some(fits: (expected: T) => boolean): boolean;
   readonly size: number;
@@ -39,8 +39,8 @@ export function createExpectedReplies<T extends Expected>(): ExpectedReplies<T> 
     push: (expected) => void queue.push(expected),
     head: () => queue[0],
     done: () => void queue.shift(),
-    fail: () => takeUpTo(queue.findIndex((expected, index) => index > 0 && expected.synchronises)),
-    skip: () => takeUpTo(queue.findIndex((expected) => expected.synchronises)),
+    takeFailed: () => takeUpTo(queue.findIndex((expected, index) => index > 0 && expected.synchronises)),
+    takeSkipped: () => takeUpTo(queue.findIndex((expected) => expected.synchronises)),
     some: (fits) => queue.some(fits),
     get size() {
       return queue.length;

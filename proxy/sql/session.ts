@@ -290,18 +290,6 @@ export function ready(state: SessionState, block: BlockStatus, isKept = true): S
 }
 
 function ended(state: SessionState, isKept: boolean): SessionState {
-  const { markOfSession, markOfSessionBefore: before } = state;
-  return {
-    ...state,
-    markOfSession: isKept || before === undefined ? markOfSession : before.mark,
-    markOfSessionBefore: undefined,
-    markOfTransaction: undefined,
-    boundLate: false,
-    entered: false,
-    changed: false,
-    prepares: false,
-    lockedRows: false,
-    readRows: false,
-    savepoints: [],
-  };
+  const { block, markOfSession, markOfSessionBefore: before } = state;
+  return { ...newSession, block, markOfSession: isKept || before === undefined ? markOfSession : before.mark };
 }

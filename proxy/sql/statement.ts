@@ -44,10 +44,11 @@ export interface Capture {
   /** What its row locks are filed under. */
   readonly locks?: readonly number[];
   /**
-   * It changes nothing, and locks rows that nobody else may hold: it enters no branch, and has no images. `waits`: false where the
-   * client wants an error instead of waiting. `keepsLocks`: it may also lock rows that somebody else holds.
+   * It locks rows that nobody else may hold: it enters no branch, and has no images. So does a change that is not captured and waits all the
+   * same. `waits`: false where the client wants an error instead of waiting. `keepsLocks`: it may also lock rows that somebody else holds.
+   * `places`: where the client's text has become another one.
    */
-  readonly read?: { readonly waits: boolean; readonly keepsLocks: boolean };
+  readonly read?: { readonly waits: boolean; readonly keepsLocks: boolean; readonly places: Places };
   /** Present where triggers of the tables write images and locks: both texts are the client's own, and its answers are too. */
   readonly recorded?: Recorded;
 }
@@ -78,6 +79,15 @@ export interface GidSetting {
   readonly scope: 'local' | 'session';
   /** The literal text of a mark, or the number of the parameter (from 1) that carries it; undefined when the variable is reset. */
   readonly value: string | number | undefined;
+}
+
+/**
+ * What tells a position in the client's text from one in ours, in characters from 0. `ahead`: what the client's text has in front of ours;
+ * `inserted`: what ours has and the client's has not, in order.
+ */
+export interface Places {
+  readonly ahead: number;
+  readonly inserted: readonly { readonly at: number; readonly length: number }[];
 }
 
 /** The plan for one statement inside a global transaction. */

@@ -4,6 +4,9 @@
  */
 import { markText, type BranchId, type Gid, type Mark, type Task } from '../../src/contract/transaction.ts';
 
+/** Whom statements outside any global transaction wait for row locks for. No gid is empty, and nobody holds a lock. */
+export const NOBODY = '' as Gid;
+
 /** The branch that captured changes belong to. */
 export interface UndoBranch {
   readonly gid: Gid;

@@ -62,6 +62,7 @@ const EVERYTHING = [
   ...EXAMPLES,
   'proxy',
   'proxy/postgres/wire',
+  'proxy/mysql/wire',
   'src/client',
   'src/coordinator.ts',
   ...COORDINATOR,
@@ -124,6 +125,7 @@ export const LAYERS: readonly Layer[] = [
     usesTypesOf: ['proxy/workflow', 'src/client', 'proxy/options.ts'],
   },
   { name: 'proxy/postgres/wire', uses: GROUND },
+  { name: 'proxy/mysql/wire', uses: GROUND },
   {
     name: 'proxy/postgres',
     uses: ['proxy/postgres/wire', 'proxy/sql', 'proxy/branch', 'proxy/binding', 'src/client', ...GROUND],

@@ -38,11 +38,14 @@ export interface Tally {
   readonly all: number;
 }
 
-/** One of the things that can happen at each place, and the order of places, are chosen by `seed`. It is over after `msEach` for each place. */
+/** One of the things that can happen at each place, and the order of places, are chosen by `seed`. It is over after `msEach` for each place, but not before some have been played. */
 export interface Share {
   readonly seed: number;
   readonly msEach: number;
 }
+
+/** So few leave all only where each place does. */
+const PLAYED_MIN = 20;
 
 /** Without a share, plays everything. */
 export async function playCuts(stage: Stage, flow: Flow, links: readonly Link[], share?: Share): Promise<Tally> {
@@ -70,7 +73,7 @@ export async function playCuts(stage: Stage, flow: Flow, links: readonly Link[],
   const deadline = share === undefined ? Infinity : performance.now() + share.msEach * chosen.length;
   const tally = { faults: [] as string[], places: chosen.length, played: 0, reached: 0, all: 0 };
   for (const { outcome, way, place } of chosen) {
-    if (performance.now() > deadline) break;
+    if (tally.played >= PLAYED_MIN && performance.now() > deadline) break;
     const cut: Cut = { ...place, ...way };
     const { fault, isReached, effect } = await one(outcome, cut).catch((error: unknown) => {
       throw new Error(tell(cut), { cause: error });

@@ -24,7 +24,7 @@ for (const flow of FLOWS) {
   test.serial(
     `${flow.mode}: a connection that is cut at any message leaves all or nothing of ${flow.name}`,
     async (t) => {
-      t.timeout(60_000);
+      t.timeout(120_000);
       const { faults, places, played, reached, all } = await playCuts(t.context.stage, flow, links, {
         seed: SEED,
         msEach: MS_EACH_MAX,

@@ -1,5 +1,6 @@
 /** What a client says in a global transaction that is cut at every message: as data. */
 import type { FrontendMessage } from '../../proxy/postgres/wire/messages.ts';
+import { emptied } from '../sql/emptied.ts';
 import { commented } from '../sql-e2e/prove.ts';
 import { say } from '../sql-e2e/wire-client.ts';
 
@@ -9,12 +10,12 @@ export const SCHEMA = `
   CREATE TABLE journal (note text);
   CREATE TABLE entry (id int PRIMARY KEY, account int NOT NULL REFERENCES account, amount int NOT NULL);`;
 
+export const TABLES = ['account', 'entry', 'journal'] as const;
+
 export const DATA = `
-  TRUNCATE account, entry, journal;
+  ${emptied(TABLES)}
   INSERT INTO account SELECT n, 'c' || n, 100, NULL FROM generate_series(1, 6) n;
   INSERT INTO entry VALUES (1, 1, 100), (2, 2, 100);`;
-
-export const TABLES = ['account', 'entry', 'journal'] as const;
 
 /** What a client sends in one write; each step waits for the answers of the one before. */
 export type Step = (gid: string) => readonly FrontendMessage[];

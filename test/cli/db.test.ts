@@ -32,6 +32,38 @@ test('db init prepares every database of a sidecar, as often as it is run', asyn
   await t.notThrowsAsync(server.run('b', 'set role phase_two; delete from atomesh.undo_record'));
 });
 
+test('db init says what the server and its roles lack for prepared transactions, and only where some may be made', async (t) => {
+  await using server = await startPostgres({ settings: { max_prepared_transactions: '5' } });
+  await using off = await startPostgres({ settings: { max_prepared_transactions: '0' } });
+  for (const each of [server, off])
+    await each.run('postgres', 'create role phase_two login; create role "app 1" login');
+  const hintsOf = async (port: number, ...options: readonly string[]): Promise<readonly string[]> => {
+    const databases = options.map(
+      (option, index) =>
+        `  - { name: d${index}, listen: "127.0.0.1:${15432 + index}", upstream: "postgres://127.0.0.1:${port}/postgres", credentials: { user: phase_two }, ${option} }\n`,
+    );
+    const text = `service: orders\ncoordinator: { url: http://127.0.0.1:1 }\ndatabases:\n${databases.join('')}`;
+    const words = ['db', 'init', '--config', folder(t).file('s.yaml', text), '--admin-user', 'postgres'];
+    const { code, err } = await run(t, [...words, '--grant-to', 'app 1']);
+    t.is(code, 0, err);
+    return err.split('\n').filter((line) => line.includes('hint:'));
+  };
+  const [xa = '', undo = '', ...others] = await hintsOf(
+    off.port,
+    'mode: xa',
+    'mode: undo',
+    'escalate: off',
+    'mode: none',
+  );
+  t.regex(xa, /^d0: hint: .* is 0, with which a sidecar with mode: xa does not start/);
+  t.regex(undo, /^d1: hint: .* is 0, so changes without row images are refused/);
+  t.deepEqual(others, []);
+  const missing = 'd0: hint: phase_two cannot end what the application prepares; run: GRANT "app 1" TO "phase_two"';
+  t.deepEqual(await hintsOf(server.port, 'mode: undo', 'escalate: off'), [missing]);
+  await server.run('postgres', missing.replace(/^.*run: /, ''));
+  t.deepEqual(await hintsOf(server.port, 'mode: undo', 'mode: xa'), []);
+});
+
 test('what db init prints does what db init does', async (t) => {
   await using server = await startPostgres();
   await server.run('postgres', 'create role phase_two login; create role app login');

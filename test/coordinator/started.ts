@@ -113,7 +113,7 @@ export async function startTestBranch(
 }
 
 /** Waits until `holds`, at most `deadlineMs`. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, deadlineMs = 10_000): Promise<void> {
+export async function until(what: string, holds: () => boolean | Promise<boolean>, deadlineMs = 30_000): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`still waiting after ${deadlineMs} ms: ${what}`);

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { query } from '../../examples/shop/databases.ts';
 import { call } from '../../examples/support/http.ts';
+import { INHERITED } from '../../examples/support/processes.ts';
 import { until } from '../../examples/support/until.ts';
 
 const CLI = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
@@ -81,7 +82,7 @@ async function startDemo(options: readonly string[]): Promise<RunningDemo> {
   // PostgreSQL runs as another user when root starts it, and has to get through here.
   await chmod(folder, 0o711);
   const child = spawn(process.execPath, [CLI, 'demo', ...options], {
-    env: { PATH: process.env['PATH'], TMPDIR: folder },
+    env: { ...INHERITED, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const exited = once(child, 'exit') as Promise<[number | null]>;

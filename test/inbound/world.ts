@@ -90,6 +90,8 @@ export async function startWorld(
     readonly hasDatabase?: boolean;
     /** Further options of the coordinator. */
     readonly coordinator?: object;
+    /** How long the sidecar waits for the coordinator. Default `2s`. */
+    readonly coordinatorTimeout?: string;
     /** Stands between the sidecar and the coordinator. */
     readonly watch?: Watch;
   } = {},
@@ -148,7 +150,7 @@ export async function startWorld(
   const sidecar = await startSidecar(
     sidecarOptions.parse({
       service: 'orders',
-      coordinator: { url: relay?.url ?? url, timeout: '2s' },
+      coordinator: { url: relay?.url ?? url, timeout: extra.coordinatorTimeout ?? '2s' },
       control: { listen: '127.0.0.1:0' },
       admin: { listen: '127.0.0.1:0' },
       inbound: {

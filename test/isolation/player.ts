@@ -21,7 +21,12 @@ export interface Lane {
   readonly schema: string;
   /** A session past the sidecar that finds its tables. */
   readonly owner: pg.Client;
+  /** Connections that orders have left as they found them: by the way, through the sidecar or past it. */
+  readonly idle: Readonly<Record<WayTo, WireClient[]>>;
 }
+
+/** How a session reaches the database. */
+type WayTo = 'sidecar' | 'database';
 
 /** Plays one order in a lane, whose tables hold what they hold at first. */
 export async function playOrder(lane: Lane, spec: Spec, order: Order): Promise<Course> {
@@ -66,7 +71,8 @@ const DECISION = /^(submit|abort|end) (\S+)$/;
 
 class Player {
   readonly words: string[] = [];
-  readonly #mesh: Mesh;
+  readonly #lane: Lane;
+  readonly #way: WayTo;
   readonly #session: Session;
   readonly #gids: ReadonlyMap<string, Gid>;
   readonly #wire: WireClient;
@@ -75,19 +81,17 @@ class Player {
   /** A client says the next thing once it has been answered. */
   #tail: Promise<void> = Promise.resolve();
 
-  private constructor(mesh: Mesh, session: Session, gids: ReadonlyMap<string, Gid>, wire: WireClient) {
-    this.#mesh = mesh;
+  private constructor(lane: Lane, way: WayTo, session: Session, gids: ReadonlyMap<string, Gid>, wire: WireClient) {
+    this.#lane = lane;
+    this.#way = way;
     this.#session = session;
     this.#gids = gids;
     this.#wire = wire;
   }
 
-  static async open({ mesh, schema }: Lane, session: Session, gids: ReadonlyMap<string, Gid>): Promise<Player> {
-    const way: pg.ClientConfig =
-      session.gid === undefined ? { ...mesh.direct, database: mesh.through.database } : mesh.through;
-    const wire = await openWire({ ...way, application_name: schema });
-    await wire.ask(say.query(`SET search_path = ${schema}`));
-    return new Player(mesh, session, gids, wire);
+  static async open(lane: Lane, session: Session, gids: ReadonlyMap<string, Gid>): Promise<Player> {
+    const way = session.gid === undefined && session.isThrough !== true ? 'database' : 'sidecar';
+    return new Player(lane, way, session, gids, lane.idle[way].pop() ?? (await connected(lane, way)));
   }
 
   get finished(): Promise<void> {
@@ -103,7 +107,9 @@ class Player {
   }
 
   async close(): Promise<void> {
-    await this.#wire[Symbol.asyncDispose]();
+    const isWell = (await this.#wire.ask(say.query('ROLLBACK'))).at(-1) === 'ready I';
+    if (isWell) this.#lane.idle[this.#way].push(this.#wire);
+    else await this.#wire[Symbol.asyncDispose]();
   }
 
   #gidOf(name: string): Gid {
@@ -124,13 +130,20 @@ class Player {
   }
 
   async #decide(verb: string, gid: Gid): Promise<string> {
-    const { coordinator } = this.#mesh;
+    const { coordinator } = this.#lane.mesh;
     const isCommit = verb === 'submit' || (verb === 'end' && !this.#hasFailed);
     // The other decision may have come first.
     await (isCommit ? coordinator.submit(gid) : coordinator.abort(gid, {})).catch(() => undefined);
-    const { status, needsAttention } = await this.#mesh.over(gid);
+    const { status, needsAttention } = await this.#lane.mesh.over(gid);
     return needsAttention ? 'dirty' : status;
   }
+}
+
+async function connected({ mesh, schema }: Lane, way: WayTo): Promise<WireClient> {
+  const config = way === 'database' ? { ...mesh.direct, database: mesh.through.database } : mesh.through;
+  const wire = await openWire({ ...config, application_name: schema });
+  await wire.ask(say.query(`SET search_path = ${schema}`));
+  return wire;
 }
 
 function wordOf(step: string, lines: readonly string[]): string {

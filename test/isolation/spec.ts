@@ -6,6 +6,8 @@
 export interface Session {
   /** The global transaction that its statements name. Absent: none, over a connection past the sidecar. */
   readonly gid?: string;
+  /** Without a gid it connects through the sidecar all the same. */
+  readonly isThrough?: true;
   /** The protocol by which it speaks. Default simple. */
   readonly protocol?: 'simple' | 'extended';
   readonly steps: readonly string[];

@@ -12,7 +12,7 @@ const test = anyTest as TestFn<{ mesh: Mesh; lanes: readonly Lane[] }>;
 
 const LANES = 4;
 /** Longer than anything here waits, but for what waits for itself. */
-const LOCK_TIMEOUT_MS = 2_000;
+const LOCK_TIMEOUT_MS = 10_000;
 
 /** How often orders are played for every outcome to be seen: SERIALIZABLE may refuse more than it must, for what other lanes do. */
 const ROUNDS = 10;
@@ -59,10 +59,14 @@ export interface Suite {
   /** Of the database. In XA local locks are held until the end, so that not everything that is permitted comes to pass. */
   readonly mode: 'undo' | 'xa';
   readonly specs: readonly Spec[];
+  /** Further options of the database. */
+  readonly database?: Readonly<Record<string, unknown>>;
+  /** The beginnings of rules that only row locks can keep. */
+  readonly kept?: readonly RegExp[];
 }
 
 /** Declares a test for each of the specs; and in undo mode, that every outcome is seen, and one test that breaks some of the rules. */
-export function declareSpecs({ major, mode, specs }: Suite): void {
+export function declareSpecs({ major, mode, specs, database, kept = KEPT_BY_LOCKS }: Suite): void {
   test.before(async (t) => {
     t.timeout(60_000);
     const schemas = Array.from({ length: LANES }, (_, index) => `lane_${index}`);
@@ -71,18 +75,21 @@ export function declareSpecs({ major, mode, specs }: Suite): void {
       schema: schemas.map((name) => `CREATE SCHEMA ${name}; SET search_path = ${name}; ${SCHEMA}`).join(' '),
       tables: [],
       lockTimeoutMs: LOCK_TIMEOUT_MS,
-      database: { mode },
+      database: { mode, ...database },
     });
     const lanes: Lane[] = [];
     t.context = { mesh, lanes };
     for (const schema of schemas) {
       const owner = new pg.Client({ ...mesh.through, port: mesh.server.port, options: `-c search_path=${schema}` });
       await owner.connect();
-      lanes.push({ mesh, schema, owner });
+      lanes.push({ mesh, schema, owner, idle: { sidecar: [], database: [] } });
     }
   });
   test.after.always(async (t) => {
-    for (const { owner } of t.context.lanes ?? []) await owner.end();
+    for (const { owner, idle } of t.context.lanes ?? []) {
+      for (const wire of [...idle.sidecar, ...idle.database]) await wire[Symbol.asyncDispose]();
+      await owner.end();
+    }
     await t.context.mesh?.[Symbol.asyncDispose]();
   });
 
@@ -102,9 +109,9 @@ export function declareSpecs({ major, mode, specs }: Suite): void {
   if (mode === 'xa') return;
   test.serial('without row locks these rules are broken, and it is seen', async (t) => {
     await t.context.mesh.owner.query(LOCKS_OFF);
-    for (const kept of KEPT_BY_LOCKS) {
-      const spec = specs.find(({ rule }) => kept.test(rule));
-      if (spec === undefined) return t.fail(`there is no rule ${kept.source}`);
+    for (const beginning of kept) {
+      const spec = specs.find(({ rule }) => beginning.test(rule));
+      if (spec === undefined) return t.fail(`there is no rule ${beginning.source}`);
       t.not(others(spec, await playAll(t.context.lanes, spec)).length, 0, spec.rule);
     }
   });

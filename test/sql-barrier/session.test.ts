@@ -1,11 +1,12 @@
 /** A session inside an operation: its answers are the server's, and the row of the barrier is in its local transaction. */
 import test from 'ava';
 import type { PostgresMajor } from '../../examples/support/postgres-server.ts';
+import { emptied } from '../sql/emptied.ts';
 import { openWire, say } from '../sql-e2e/wire-client.ts';
 import { SCRIPTS, type Script } from './scripts.ts';
 import { codeOf, run, startWorld, type World } from './world.ts';
 
-const RESET = `DROP TABLE IF EXISTS made, copied, piped; TRUNCATE note RESTART IDENTITY; TRUNCATE account; INSERT INTO account VALUES ('a', 100)`;
+const RESET = `DROP TABLE IF EXISTS made, copied, piped; ${emptied(['note', 'account'], ['note_id_seq'])} INSERT INTO account VALUES ('a', 100)`;
 const DUMP =
   'SELECT (SELECT array_agg(n.*::text ORDER BY n.id) FROM note n) AS notes, (SELECT array_agg(a.*::text) FROM account a) AS accounts';
 

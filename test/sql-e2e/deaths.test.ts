@@ -28,6 +28,17 @@ async function rolledBack(gid: Gid): Promise<void> {
   if (status !== 'failed') throw new Error(`global transaction ${gid} is ${status}`);
 }
 
+/** A local transaction that has changed a row and waits for its deadline: the shortest of some that this machine can keep. */
+async function openAtDeadline(wire: WireClient, run: Way): Promise<{ readonly gid: Gid; readonly last: string }> {
+  for (let timeoutMs = 300; ; timeoutMs *= 3) {
+    const gid = await mesh.begin(timeoutMs);
+    await run(wire, commented('BEGIN', gid));
+    const last = (await run(wire, 'DELETE FROM lonely')).at(-1) ?? '';
+    if (last === 'ready T' || timeoutMs > 5_000) return { gid, last };
+    await run(wire, 'ROLLBACK');
+  }
+}
+
 /** The SQLSTATE that a query ends with. */
 async function codeOf(query: Promise<unknown>): Promise<string> {
   return query.then(
@@ -53,9 +64,8 @@ for (const [way, run] of Object.entries(WAYS)) {
     `a local transaction open at the deadline is rolled back under its client, by the ${way} protocol`,
     async (t) => {
       await using wire = await openWire(mesh.through);
-      const gid = await mesh.begin(300);
-      await run(wire, commented('BEGIN', gid));
-      t.is((await run(wire, 'DELETE FROM lonely')).at(-1), 'ready T');
+      const { gid, last } = await openAtDeadline(wire, run);
+      t.is(last, 'ready T');
       await rolledBack(gid);
       for (const text of ['UPDATE tree SET parent = NULL', 'SELECT 1', 'SAVEPOINT a', commented('SELECT 2', gid)]) {
         const lines = await run(wire, text);

@@ -59,6 +59,8 @@ export interface MeshOptions {
   readonly database?: Readonly<Record<string, unknown>>;
   /** Settings of the server, beside those of every test. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** How long the coordinator keeps what is over, as its option says it. */
+  readonly retention?: string;
   /** Another build of the sidecar. */
   readonly startSidecar?: typeof startSidecar;
 }
@@ -69,7 +71,8 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const server = stack.use(
     await startPostgres({
       major: options.major,
-      ...(options.settings === undefined ? {} : { settings: options.settings }),
+      // Tests that compare rows as they lie put them back by DELETE and INSERT: nothing else may move them.
+      settings: { autovacuum: 'off', ...options.settings },
     }),
   );
   await server.run('postgres', 'CREATE DATABASE shop');
@@ -80,7 +83,12 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
 
   const log = openLog('test', 'silent');
   const process_ = await startCoordinator(
-    coordinatorOptions.parse({ listen: '127.0.0.1:0', grpc: { listen: 'off' }, store: { memory: {} } }),
+    coordinatorOptions.parse({
+      listen: '127.0.0.1:0',
+      grpc: { listen: 'off' },
+      store: { memory: {} },
+      ...(options.retention === undefined ? {} : { retention: options.retention }),
+    }),
     log,
   );
   stack.defer(() => process_.close(100));

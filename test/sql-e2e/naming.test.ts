@@ -2,7 +2,8 @@ import { connect } from 'node:net';
 import test from 'ava';
 import pg from 'pg';
 import { NOTHING_LEFT, type Mesh } from './mesh.ts';
-import { reset, startShopMesh } from './prove.ts';
+import { commented, reset, startShopMesh } from './prove.ts';
+import { openWire, say } from './wire-client.ts';
 
 let mesh: Mesh;
 test.before(async () => {
@@ -36,6 +37,76 @@ for (const [title, setting] of Object.entries(SETTINGS)) {
     t.is(await mesh.leftovers(), NOTHING_LEFT);
   });
 }
+
+/** What gives a local transaction a number and changes no rows. It may be what comes first behind the name of the gid. */
+const NUMBERED = [
+  "SELECT nextval('counter')",
+  'SELECT qty FROM item WHERE id = 1 FOR UPDATE',
+  'CREATE TEMP TABLE scratch (id int) ON COMMIT DROP',
+];
+
+/** Ways to name a gid behind a plain BEGIN: ahead of the statement, or in a comment on it. */
+const BEHIND_BEGIN: Readonly<Record<string, (gid: string, sql: string) => readonly string[]>> = {
+  'by SET LOCAL': (gid, sql) => [`SET LOCAL atomesh.gid = '${gid}'`, sql],
+  'by set_config': (gid, sql) => [`SELECT set_config('atomesh.gid', '${gid}', true)`, sql],
+  'in a comment': (gid, sql) => [commented(sql, gid)],
+};
+
+for (const [title, named] of Object.entries(BEHIND_BEGIN)) {
+  test.serial(`what takes a number behind the name of the gid is no earlier change: ${title}`, async (t) => {
+    await mesh.owner.query('CREATE SEQUENCE IF NOT EXISTS counter');
+    const before = await mesh.dump();
+    for (const protocol of ['simple', 'extended'] as const) {
+      for (const sql of NUMBERED) {
+        const what = `${protocol}: ${sql}`;
+        const gid = await mesh.begin();
+        await using wire = await openWire(mesh.through);
+        const run = (text: string): Promise<readonly string[]> =>
+          protocol === 'simple' ? wire.ask(say.query(text)) : wire.ask(...say.run(text), say.sync);
+        const lines: string[] = [];
+        for (const text of ['BEGIN', ...named(gid, sql), ADD, 'COMMIT']) lines.push(...(await run(text)));
+        t.deepEqual(
+          lines.filter((line) => line.startsWith('error')),
+          [],
+          what,
+        );
+        t.true(lines.includes('done UPDATE 1') && lines.includes('done COMMIT'), what);
+        await mesh.end(gid, 'rollback');
+        t.deepEqual(await mesh.dump(), before, what);
+      }
+    }
+  });
+}
+
+test.serial('a change ahead of the name of the gid is noticed, whatever comes between', async (t) => {
+  const before = await mesh.dump();
+  for (const between of ['SELECT 1', 'SELECT qty FROM item WHERE id = 1 FOR UPDATE']) {
+    const gid = await mesh.begin();
+    const client = await mesh.client();
+    await client.query('BEGIN');
+    await client.query(ADD);
+    await client.query(`SET LOCAL atomesh.gid = '${gid}'`);
+    await client.query(between);
+    t.is((await t.throwsAsync<pg.DatabaseError>(client.query(ADD)))?.code, '25000', between);
+    await client.query('ROLLBACK');
+    await client.end();
+    await mesh.end(gid, 'rollback');
+  }
+  t.deepEqual(await mesh.dump(), before);
+});
+
+test.serial('the isolation may be set behind the name of the gid', async (t) => {
+  const gid = await mesh.begin();
+  const client = await mesh.client();
+  await client.query('BEGIN');
+  await client.query(`SET LOCAL atomesh.gid = '${gid}'`);
+  await client.query('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE');
+  const { rows } = await client.query('SHOW transaction_isolation');
+  t.deepEqual(rows, [{ transaction_isolation: 'serializable' }]);
+  await client.query('COMMIT');
+  await client.end();
+  await mesh.end(gid, 'commit');
+});
 
 test.serial('a setting whose name only a parameter shows is refused, and nothing runs under it', async (t) => {
   const before = await mesh.dump();

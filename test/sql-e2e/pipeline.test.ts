@@ -1,21 +1,23 @@
 import test from 'ava';
 import { SCRIPTS, setGid, UPDATE } from './pipelines.ts';
-import { commented, proveScript, reset, startShopMesh } from './prove.ts';
+import { commented, proveScript, reset, sharedShopMeshes } from './prove.ts';
 import { NOTHING_LEFT } from './mesh.ts';
 import { openWire, say } from './wire-client.ts';
+
+const meshOf = sharedShopMeshes();
 
 for (const major of [18, 14] as const) {
   test.serial(
     `pipelines in any order are answered, kept and undone as without a sidecar on PostgreSQL ${major}`,
     async (t) => {
-      await using mesh = await startShopMesh(major);
+      const mesh = await meshOf(major);
       for (const [name, script] of Object.entries(SCRIPTS)) await proveScript(t, mesh, name, script);
     },
   );
 }
 
 test.serial('the unnamed statement outlives the global transaction in which it was run', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   await using wire = await openWire(mesh.through);
   await wire.ask(say.parse('BEGIN', 'b'), say.parse("SELECT set_config('atomesh.gid', $1, true)", 'g'), say.sync);
   await wire.ask(say.parse('COMMIT', 'c'), say.parse(UPDATE), say.sync);
@@ -49,7 +51,7 @@ test.serial('the unnamed statement outlives the global transaction in which it w
 });
 
 test.serial('a pipeline without a block whose gid is rolled back before its Sync ends with the error', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   await using wire = await openWire(mesh.through);
   const before = await mesh.dump();
   const gid = await mesh.begin();
@@ -65,7 +67,7 @@ test.serial('a pipeline without a block whose gid is rolled back before its Sync
 });
 
 test.serial('behind a COMMIT in the same pipeline the gid of the block is gone', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   await using wire = await openWire(mesh.through);
   const gid = await mesh.begin();
   const lines = await wire.ask(
@@ -86,7 +88,7 @@ test.serial('behind a COMMIT in the same pipeline the gid of the block is gone',
 });
 
 test.serial('a gid that is named behind changes of the same pipeline undoes them and is refused', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   const before = await mesh.dump();
   for (const name of ['comment', 'set_config', 'prepared'] as const) {
     await using wire = await openWire(mesh.through);
@@ -106,7 +108,7 @@ test.serial('a gid that is named behind changes of the same pipeline undoes them
 });
 
 test.serial('a refusal in a pipeline undoes what ran before it', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   await using wire = await openWire(mesh.through);
   const before = await mesh.dump();
   const gid = await mesh.begin();
@@ -130,7 +132,7 @@ test.serial('a refusal in a pipeline undoes what ran before it', async (t) => {
 });
 
 test.serial('a portal that was bound before the gid was named does not run inside it', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   await using wire = await openWire(mesh.through);
   const before = await mesh.dump();
   const gid = await mesh.begin();

@@ -2,8 +2,10 @@ import test, { type ExecutionContext } from 'ava';
 import type { FrontendMessage } from '../../proxy/postgres/wire/messages.ts';
 import { NOTHING_LEFT, type Mesh } from './mesh.ts';
 import { UPDATE } from './pipelines.ts';
-import { commented, reset, startShopMesh } from './prove.ts';
+import { commented, reset, sharedShopMeshes } from './prove.ts';
 import { openWire, say, type WireClient } from './wire-client.ts';
+
+const meshOf = sharedShopMeshes();
 
 const CAPTURED = ['bind-complete', 'done UPDATE 1', 'ready T'];
 
@@ -29,7 +31,7 @@ function many(): readonly FrontendMessage[] {
 
 for (const major of [18, 14] as const) {
   test.serial(`of two texts under one name the one that the server kept is run, on PostgreSQL ${major}`, async (t) => {
-    await using mesh = await startShopMesh(major);
+    const mesh = await meshOf(major);
     await using wire = await openWire(mesh.through);
     await wire.ask(say.parse(UPDATE, 'u'), say.sync);
     const second = await wire.ask(say.parse('SELECT $1', 'u'), say.sync);
@@ -40,7 +42,7 @@ for (const major of [18, 14] as const) {
   });
 
   test.serial(`a statement that is not remembered is captured as if it were, on PostgreSQL ${major}`, async (t) => {
-    await using mesh = await startShopMesh(major);
+    const mesh = await meshOf(major);
     await using wire = await openWire(mesh.through);
     // Some other one is deallocated, and which one cannot be told.
     await wire.ask(say.parse(UPDATE, 'u'), say.parse('SELECT 1', 'other'), say.sync, say.query('DEALLOCATE other'));
@@ -60,7 +62,7 @@ for (const major of [18, 14] as const) {
 test.serial(
   'a statement that is not remembered is captured in the middle of a pipeline, and without a block',
   async (t) => {
-    await using mesh = await startShopMesh(18);
+    const mesh = await meshOf(18);
     await using wire = await openWire(mesh.through);
     const before = await mesh.dump();
     await wire.ask(say.parse(UPDATE, 'u'), say.parse('BEGIN', 'b'), say.parse('COMMIT', 'c'), ...many());
@@ -90,7 +92,7 @@ test.serial(
 );
 
 test.serial('a statement that names a gid does so when it is no longer remembered', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   await using wire = await openWire(mesh.through);
   const before = await mesh.dump();
   const gid = await mesh.begin();
@@ -122,7 +124,7 @@ test.serial('a statement that names a gid does so when it is no longer remembere
 });
 
 test.serial('a statement that the server does not have gets the error of the server', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   await using wire = await openWire(mesh.through);
   const gid = await mesh.begin();
   await wire.ask(say.parse(UPDATE, 'u'), say.sync, say.query('DEALLOCATE u'));
@@ -139,7 +141,7 @@ test.serial('a statement that the server does not have gets the error of the ser
 });
 
 test.serial('a statement whose Parse the server skipped behind an error is not run as if it were there', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   await using wire = await openWire(mesh.through);
   const gid = await mesh.begin();
   await wire.ask(say.query(commented('BEGIN', gid)));
@@ -154,7 +156,7 @@ test.serial('a statement whose Parse the server skipped behind an error is not r
 test.serial(
   'a text that the server refused under a name which was forgotten is not taken for what it has',
   async (t) => {
-    await using mesh = await startShopMesh(18);
+    const mesh = await meshOf(18);
     await using wire = await openWire(mesh.through);
     await wire.ask(say.parse(UPDATE, 'u'), say.parse('SELECT 1', 'other'), say.sync, say.query('DEALLOCATE other'));
     const second = await wire.ask(say.parse('SELECT $1', 'u'), say.sync);

@@ -1,7 +1,9 @@
 import test from 'ava';
 import { NOTHING_LEFT } from './mesh.ts';
-import { commented, startShopMesh } from './prove.ts';
+import { commented, sharedShopMeshes } from './prove.ts';
 import { openWire, say, type WireClient } from './wire-client.ts';
+
+const meshOf = sharedShopMeshes();
 
 type Way = (wire: WireClient, text: string) => Promise<string[]>;
 
@@ -30,7 +32,7 @@ const STATEMENTS: readonly (readonly [text: string, code: string])[] = [
 
 for (const [way, run] of Object.entries(WAYS)) {
   test.serial(`what cannot be undone is refused and changes nothing, by the ${way} protocol`, async (t) => {
-    await using mesh = await startShopMesh(18);
+    const mesh = await meshOf(18);
     await using wire = await openWire(mesh.through);
     const before = await mesh.dump();
     const gid = await mesh.begin();
@@ -54,7 +56,7 @@ for (const [way, run] of Object.entries(WAYS)) {
   });
 
   test.serial(`a gid that cannot be joined is refused with its reason, by the ${way} protocol`, async (t) => {
-    await using mesh = await startShopMesh(18);
+    const mesh = await meshOf(18);
     await using wire = await openWire(mesh.through);
     const before = await mesh.dump();
     const [committed, rolledBack] = [await mesh.begin(), await mesh.begin()];
@@ -90,7 +92,7 @@ for (const [way, run] of Object.entries(WAYS)) {
   test.serial(
     `a local transaction belongs to one gid, and to that from its first change, by the ${way} protocol`,
     async (t) => {
-      await using mesh = await startShopMesh(18);
+      const mesh = await meshOf(18);
       await using wire = await openWire(mesh.through);
       const before = await mesh.dump();
       const [one, two] = [await mesh.begin(), await mesh.begin()];
@@ -133,7 +135,7 @@ for (const [way, run] of Object.entries(WAYS)) {
 test.serial(
   'several statements in one query run inside a gid only if none of them controls the transaction or what names mean',
   async (t) => {
-    await using mesh = await startShopMesh(18);
+    const mesh = await meshOf(18);
     await using wire = await openWire(mesh.through);
     const before = await mesh.dump();
     const gid = await mesh.begin();
@@ -163,7 +165,7 @@ test.serial(
 test.serial(
   'what the protocol itself can change is refused too: function calls, and portals made by SQL',
   async (t) => {
-    await using mesh = await startShopMesh(18);
+    const mesh = await meshOf(18);
     await using wire = await openWire(mesh.through);
     const before = await mesh.dump();
     const gid = await mesh.begin();
@@ -191,7 +193,7 @@ test.serial(
 );
 
 test.serial('a gid in the middle of a pipeline that has gone through ends the session', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   const before = await mesh.dump();
   const gid = await mesh.begin();
   await using wire = await openWire(mesh.through);

@@ -1,7 +1,9 @@
 import test from 'ava';
 import { NOTHING_LEFT } from './mesh.ts';
-import { commented, proveScript, reset, startShopMesh, type Script } from './prove.ts';
+import { commented, proveScript, reset, sharedShopMeshes, type Script } from './prove.ts';
 import { openWire, say, type WireClient } from './wire-client.ts';
+
+const meshOf = sharedShopMeshes();
 
 type Way = (wire: WireClient, text: string) => Promise<string[]>;
 
@@ -158,22 +160,17 @@ const FAULTS: readonly string[] = [
   'SELECT nope FROM item',
 ];
 
-/** The server names the command that it runs: a captured change is a SELECT to it. */
-function plain(line: string): string {
-  return line.replace(/cannot execute (?:UPDATE|SELECT|SELECT FOR NO KEY UPDATE) in/, 'cannot execute this in');
-}
-
 for (const major of [18, 14] as const) {
   for (const [way, run] of Object.entries(WAYS)) {
     test.serial(`sessions are served as without a sidecar by the ${way} protocol on PostgreSQL ${major}`, async (t) => {
-      await using mesh = await startShopMesh(major);
+      const mesh = await meshOf(major);
       const scriptOf =
         (texts: readonly string[]): Script =>
         async (wire, gid) => {
           const lines: string[] = [];
           for (const text of texts) {
             const answers = await run(wire, text.replace('@', `/*atomesh_gid='${gid}'*/`));
-            lines.push(`> ${text}`, ...answers.map(plain));
+            lines.push(`> ${text}`, ...answers);
           }
           return lines;
         };
@@ -187,7 +184,7 @@ for (const major of [18, 14] as const) {
 }
 
 test.serial('behind COMMIT AND CHAIN a block has no gid, until it names one', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   await using wire = await openWire(mesh.through);
   const before = await mesh.dump();
   const gid = await mesh.begin();
@@ -208,7 +205,7 @@ test.serial('behind COMMIT AND CHAIN a block has no gid, until it names one', as
 });
 
 test.serial('a notification from another session comes through while a block of a gid is open', async (t) => {
-  await using mesh = await startShopMesh(18);
+  const mesh = await meshOf(18);
   await using wire = await openWire(mesh.through);
   const gid = await mesh.begin();
   await wire.ask(say.query('LISTEN news'), say.query(commented('BEGIN', gid)), say.query('DELETE FROM lonely'));

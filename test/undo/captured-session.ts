@@ -1,5 +1,6 @@
 /** A client that runs statements the way a sidecar does, without any wire of ours: it plans, asks facts, binds, and runs the capture. */
 import pg from 'pg';
+import type { SharedFacts } from '../../proxy/postgres/facts/shared-facts.ts';
 import { loadParser } from '../../proxy/postgres/parse.ts';
 import { createPlanner } from '../../proxy/postgres/plan.ts';
 import type { PlannedStatement } from '../../proxy/sql/planner.ts';
@@ -33,6 +34,8 @@ export interface CapturedSession extends AsyncDisposable {
   rollback(): Promise<void>;
   /** Drops what the planner knows of the catalogue. */
   forget(): Promise<void>;
+  /** What the catalogue was asked since this was last called: a letter for each question, n for names and f for facts. */
+  asked(): string;
 }
 
 export async function openCapturedSession(
@@ -42,6 +45,8 @@ export async function openCapturedSession(
     readonly maxRows?: number;
     readonly mode?: 'undo' | 'none';
     readonly capture?: 'statements' | 'triggers';
+    /** What it shares with other sessions. */
+    readonly shared?: SharedFacts;
   } = {},
 ): Promise<CapturedSession> {
   await loadParser();
@@ -54,21 +59,19 @@ export async function openCapturedSession(
     settings.set(message.parameterName, message.parameterValue);
   });
   await client.connect();
-  const planner = createPlanner({
-    mode: options.mode ?? 'undo',
-    maxRows: options.maxRows ?? 1000,
-    carriesBarrier: true,
-    capture: options.capture ?? 'statements',
-  });
+  const { mode = 'undo', maxRows = 1000, capture = 'statements' } = options;
+  const planner = createPlanner({ mode, maxRows, carriesBarrier: true, capture }, options.shared);
+  let asked = '';
   let gid = '';
   let committedGids: readonly string[] = [];
   let entered = false;
   const planned = async (text: string): Promise<readonly PlannedStatement[]> => {
-    // What an EXECUTE runs is asked first, and then what that needs.
-    for (let round = 0; round < 3; round += 1) {
+    // What an EXECUTE runs is asked first, and then what that needs: its names, and perhaps their facts.
+    for (let round = 0; round < 6; round += 1) {
       const found = planner.plan(text, settings, 0, 'undo');
       if (found.kind === 'plans') return found.plans;
       const { sql, parameters } = found;
+      asked += found.about === 'names' ? 'n' : 'f';
       const { rows } = await client.query({ text: sql, values: [...parameters], rowMode: 'array', types: TEXT });
       planner.learn(rows as (string | null)[][], 0);
     }
@@ -121,6 +124,11 @@ export async function openCapturedSession(
     },
     async forget() {
       planner.forget();
+    },
+    asked() {
+      const since = asked;
+      asked = '';
+      return since;
     },
     async [Symbol.asyncDispose]() {
       await client.end();

@@ -1,4 +1,5 @@
 /** Statements of more than one table, of tables with more than a primary key, and of several changes, with the tables that they change. */
+import { emptied } from '../sql/emptied.ts';
 import type { Realm } from './prove-shape.ts';
 import type { Shape } from './statements.ts';
 
@@ -30,7 +31,10 @@ CREATE VIEW rich AS SELECT id, qty FROM stock WHERE qty > 3;
 CREATE FUNCTION numbers() RETURNS TABLE (id int, amount int) STABLE LANGUAGE sql AS 'VALUES (1, 10), (2, 20)';
 `,
   data: `
-TRUNCATE stock, delta, parent, child, audit, keyed, partial, including, part, base, heir, stamped RESTART IDENTITY;
+${emptied('stock delta parent child audit keyed partial including part base heir stamped'.split(' '), [
+  'stock_id_seq',
+  'audit_n_seq',
+])}
 INSERT INTO stock (code, qty) SELECT 'c' || i, i FROM generate_series(1, 6) i;
 INSERT INTO delta VALUES (1, 10, 'o1'), (2, 20, 'o2'), (2, 21, 'o3'), (4, NULL, 'o4'), (77, 1, 'o5');
 INSERT INTO parent SELECT i, 'p' || i FROM generate_series(1, 4) i;

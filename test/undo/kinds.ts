@@ -52,6 +52,8 @@ CREATE FUNCTION known_here(int) RETURNS bool LANGUAGE plpgsql STABLE SET search_
 CREATE TABLE seeking (id int PRIMARY KEY, p int CHECK (known(p)));
 CREATE TABLE finding (id int PRIMARY KEY, p int CHECK (known_here(p)));
 CREATE TABLE strict (id int PRIMARY KEY, p int REFERENCES parent ON DELETE RESTRICT DEFERRABLE, v int);
+CREATE TABLE legacy (id int PRIMARY KEY, v int, w int);
+ALTER TABLE legacy ADD CHECK (v > 0) NOT VALID;
 CREATE VIEW trap AS SELECT writes() AS w;
 CREATE FUNCTION adds(int, int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN $1 + $2 + writes(); END';
 CREATE FUNCTION sane(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN writes() > 0; END';
@@ -278,6 +280,12 @@ export const KINDS: readonly KindGroup[] = [
         'captured',
       ),
       kind('the same, without one: `DELETE`, `UPDATE`', 'DELETE FROM seeking', 'escalates'),
+      kind(
+        'with a constraint that is `NOT VALID`: `INSERT`, other columns updated',
+        'UPDATE legacy SET w = 1',
+        'captured',
+      ),
+      kind('the same: `DELETE`, or its columns updated', 'UPDATE legacy SET v = 1', 'escalates'),
       kind('unlogged', 'INSERT INTO volatile VALUES (1)', 'escalates'),
       kind(
         'temporary: no other session sees them, and no rollback concerns them',

@@ -29,7 +29,8 @@ export interface World extends AsyncDisposable {
 
 /** Starts a server for a realm. */
 export async function openWorld(major: PostgresMajor, realm: Realm): Promise<World> {
-  const server = await startPostgres({ major });
+  // Rows that are put back by DELETE and INSERT stay where they are.
+  const server = await startPostgres({ major, settings: { autovacuum: 'off' } });
   const connectionString = server.url('postgres');
   await initialiseDatabase({ connectionString });
   await server.run('postgres', `${realm.schema} ${realm.data}`);

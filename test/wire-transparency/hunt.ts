@@ -1,4 +1,4 @@
-/** Looks for a client that can tell a sidecar from none: `node test/wire-transparency/hunt.ts [--seed S] [--talks N] [--only I] [--inside] [--major M]`. */
+/** Looks for a client that can tell a sidecar from none: `node test/wire-transparency/hunt.ts [--seed S] [--talks N] [--only I] [--inside] [--waiting] [--major M]`. */
 import { parseArgs } from 'node:util';
 import type { PostgresMajor } from '../../examples/support/postgres-server.ts';
 import { Random } from '../simulation/random.ts';
@@ -7,7 +7,7 @@ import { exactLine, play } from './play.ts';
 import { insideLines } from './inside-lines.ts';
 import { anyTalk, readable } from './talks.ts';
 import { startTwins, type Twins } from './twins.ts';
-import { INSIDE, OUTSIDE } from './words.ts';
+import { INSIDE, OUTSIDE, WAITING } from './words.ts';
 
 export interface Hunt {
   readonly seed: number;
@@ -16,6 +16,8 @@ export interface Hunt {
   readonly only?: number;
   /** The sessions have a gid. */
   readonly isInside: boolean;
+  /** They have none, and wait for row locks all the same. */
+  readonly isWaiting?: boolean;
 }
 
 /** What was said, for the test that asks whether enough was. */
@@ -29,20 +31,21 @@ export interface Heard {
 export async function hunt(twins: Twins, options: Hunt): Promise<Heard> {
   const messages = new Map<string, number>();
   const ways = [...twins.through.values()];
-  const linesOf = options.isInside
-    ? insideLines
-    : (frames: readonly Received[]): readonly string[] => frames.map(exactLine);
+  const linesOf =
+    options.isInside || options.isWaiting === true
+      ? insideLines
+      : (frames: readonly Received[]): readonly string[] => frames.map(exactLine);
   let talks = 0;
   for (let index = 0; index < options.talks; index += 1) {
     if (options.only !== undefined && index !== options.only) continue;
     const random = new Random(options.seed * 1_000_003 + index);
     const way = random.pick(ways);
-    const talk = anyTalk(random, options.isInside ? INSIDE : OUTSIDE);
+    const talk = anyTalk(random, options.isInside ? INSIDE : options.isWaiting === true ? WAITING : OUTSIDE);
     await twins.reset();
     const [direct, through] = await Promise.all([play(talk, twins.direct), play(talk, way).catch(asFailure)]);
     const difference = firstDifference(linesOf(direct), typeof through === 'string' ? [through] : linesOf(through));
     if (difference !== undefined) {
-      const inside = options.isInside ? ' --inside' : '';
+      const inside = `${options.isInside ? ' --inside' : ''}${options.isWaiting === true ? ' --waiting' : ''}`;
       const replay = `node test/wire-transparency/hunt.ts --seed ${options.seed} --talks ${options.talks} --only ${index}${inside}`;
       throw new Error(`${difference}\nthe client said\n  ${readable(talk)}\nreplay: ${replay}`);
     }
@@ -80,14 +83,16 @@ if (import.meta.main) {
       only: { type: 'string' },
       major: { type: 'string' },
       inside: { type: 'boolean' },
+      waiting: { type: 'boolean' },
     },
   });
+  const isWaiting = values.waiting === true;
   const seed = Number(values.seed ?? Date.now() % 0x7fff_ffff);
   const talks = Math.min(Number(values.talks ?? 5000), 1_000_000);
   const major = Number(values.major ?? 18) as PostgresMajor;
   console.log(`seed ${seed}, ${talks} talks, PostgreSQL ${major}`);
-  await using twins = await startTwins(major, [1, 7, 65_536]);
+  await using twins = await startTwins(major, [1, 7, 65_536], isWaiting ? { writersOutside: 'wait' } : {});
   const only = values.only === undefined ? {} : { only: Number(values.only) };
-  const heard = await hunt(twins, { seed, talks, isInside: values.inside === true, ...only });
+  const heard = await hunt(twins, { seed, talks, isInside: values.inside === true, isWaiting, ...only });
   console.log(heard.talks, [...heard.messages].map(([type, count]) => `${type} ${count}`).join(', '));
 }

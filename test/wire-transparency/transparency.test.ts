@@ -9,6 +9,13 @@ const seed = Date.now() % 0x7fff_ffff;
 const HEARD_OUTSIDE = '123ACDEGHINSTVZcdnst'.split('');
 const HEARD_INSIDE = '123CDEHINTZcdnst'.split('');
 
+test.serial('a client without a gid that waits for row locks hears what it hears without a sidecar', async (t) => {
+  t.log(`seed ${seed}`);
+  await using twins = await startTwins(18, [65_536], { writersOutside: 'wait' });
+  const { talks } = await hunt(twins, { seed, talks: 20, isInside: false, isWaiting: true });
+  t.is(talks, 20);
+});
+
 for (const major of [18, 16, 14] as const) {
   test.serial(
     `PostgreSQL ${major}: whatever a client says, in any order, it hears through a sidecar what it hears without, byte for byte`,

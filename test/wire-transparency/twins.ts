@@ -16,15 +16,21 @@ export interface Twins extends AsyncDisposable {
   reset(): Promise<void>;
 }
 
-/** Starts both. `chunkBytes`: in which pieces the sidecar gets what is said, a way through it for each. */
-export async function startTwins(major: PostgresMajor, chunkBytes: readonly number[]): Promise<Twins> {
+/**
+ * Starts both. `chunkBytes`: in which pieces the sidecar gets what is said, a way through it for each. `options`: further ones of its database.
+ */
+export async function startTwins(
+  major: PostgresMajor,
+  chunkBytes: readonly number[],
+  options: Readonly<Record<string, unknown>> = {},
+): Promise<Twins> {
   await using stack = new AsyncDisposableStack();
   const [alone, behind] = await Promise.all([startTwin(stack, major), startTwin(stack, major)]);
   const through = new Map<number, number>();
   const sidecars: Listening[] = [];
   for (const bytes of chunkBytes) {
     const far = stack.use(await startSlicer(behind.port, bytes));
-    const sidecar = stack.use(await startListening({ to: far.port }));
+    const sidecar = stack.use(await startListening({ to: far.port, options }));
     const near = stack.use(await startSlicer(sidecar.port, bytes));
     sidecars.push(sidecar);
     through.set(bytes, near.port);

@@ -147,6 +147,9 @@ export const OUTSIDE: Vocabulary = {
   isOrderly: false,
 };
 
+/** The same, looked at because it shall wait for row locks: in pipelines, a Query has its Sync in front of it. */
+export const WAITING: Vocabulary = { ...OUTSIDE, isOrderly: true };
+
 /** The gid of all sessions inside one: their row locks are no obstacle to each other. */
 const GID = 'wire-transparency';
 

@@ -157,6 +157,8 @@ test.serial('a 5xx of a run that is run again says that its outcome is pending',
 test.serial('a begin whose answer is lost is taken back, and its client told that nobody knows', async (t) => {
   await using bank = await startParticipant();
   await using world = await worldWith(bank, {
+    // The coordinator asks for no run of it before it is taken back.
+    inbound: { transactions: [{ ...WORKFLOW, begin: { ...WORKFLOW.begin, rerunAfter: '20s' } }] },
     watch: ({ when, path }: { when: string; path: string }) =>
       when === 'after' && path === '/v1/transactions' ? 'lost' : 'pass',
   });
@@ -245,6 +247,8 @@ test.serial(
       hasDatabase: false,
       limits: { body: '32MiB' },
       coordinator: { limits: { body: '64MiB' } },
+      // What is recorded is large.
+      coordinatorTimeout: '30s',
       inbound: { transactions: [{ match: 'POST /trips', begin: { ...WORKFLOW.begin, rerunAfter: '20s' } }] },
       outbound: { upstreams: { bank: { url } } },
     });

@@ -25,7 +25,7 @@ const CAPTURE: StatementPlan = {
 };
 const LOCKING: StatementPlan = {
   kind: 'capture',
-  capture: { ...CAPTURE.capture, read: { waits: true, keepsLocks: true } },
+  capture: { ...CAPTURE.capture, read: { waits: true, keepsLocks: true, places: { ahead: 0, inserted: [] } } },
 };
 const refusal = { code: '0A000', message: 'no images', hint: 'Do otherwise.' };
 const ESCALATES: StatementPlan = { kind: 'refuse', refusal, escalates: true };
@@ -41,6 +41,7 @@ function planned(
     plan: () => ({ kind: 'plans', plans: [{ plan, start: 0, length: 1 }] }),
     learn: () => undefined,
     forget: () => undefined,
+    catalogueMoved: () => undefined,
     knowsNames: false,
     pathMoved: () => undefined,
   };

@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import type pg from 'pg';
+import { emptied } from '../sql/emptied.ts';
 import { startMesh, NOTHING_LEFT, type Mesh, type Outcome } from '../sql-e2e/mesh.ts';
 import { commented } from '../sql-e2e/prove.ts';
 import { openWire, say, type WireClient } from '../sql-e2e/wire-client.ts';
@@ -17,9 +18,13 @@ CREATE CONSTRAINT TRIGGER checked AFTER UPDATE ON checked DEFERRABLE INITIALLY D
 `;
 
 const DATA = `DROP TABLE IF EXISTS copy;
-DO $$ BEGIN EXECUTE (SELECT 'TRUNCATE ' || string_agg(c.oid::regclass::text, ', ') || ' RESTART IDENTITY CASCADE'
-  FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace); END $$;
-${JOINED_REALM.data.replace(/TRUNCATE[^;]*;/, '')}
+SET LOCAL session_replication_role = replica;
+DO $$ DECLARE t regclass; BEGIN
+  FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace LOOP EXECUTE 'DELETE FROM ' || t; END LOOP;
+END $$;
+SET LOCAL session_replication_role = origin;
+SELECT setval('always_n_seq', 1, false);
+${JOINED_REALM.data}
 INSERT INTO cascaded SELECT i, 'k' || i, i FROM generate_series(1, 3) i;
 INSERT INTO cascading SELECT i, i, 'k' || i FROM generate_series(1, 3) i;
 INSERT INTO watched VALUES (1, 1), (2, 2);
@@ -31,7 +36,7 @@ INSERT INTO mails VALUES (1, 'A', 1);
 INSERT INTO booked VALUES (1, '[1,5)');
 INSERT INTO always (id) VALUES (1);
 INSERT INTO own VALUES (1, 1), (2, 2);
-TRUNCATE audit RESTART IDENTITY;
+${emptied(['audit'], ['audit_n_seq'])}
 ALTER TABLE stock DROP COLUMN IF EXISTS x;
 `;
 

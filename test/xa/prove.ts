@@ -1,6 +1,7 @@
 /** Proves of a script that a client cannot tell a prepared local transaction from a committed one, but by reading behind it. */
 import type { ExecutionContext } from 'ava';
 import type { PostgresMajor } from '../../examples/support/postgres-server.ts';
+import { emptied } from '../sql/emptied.ts';
 import { startMesh, NOTHING_LEFT, type Mesh, type MeshOptions } from '../sql-e2e/mesh.ts';
 import type { Script } from '../sql-e2e/prove.ts';
 import { openWire } from '../sql-e2e/wire-client.ts';
@@ -20,7 +21,7 @@ CREATE FUNCTION spend(amount int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
   UPDATE bare SET v = v - amount; RAISE NOTICE 'spent %', amount; RETURN amount;
 END $$;
 `;
-const MORE_DATA = 'TRUNCATE bare, late; INSERT INTO bare VALUES (1), (2);';
+const MORE_DATA = `${emptied(['bare', 'late'])} INSERT INTO bare VALUES (1), (2);`;
 
 /** A mesh over the tables of the statement shapes, and a table without a key, which no image can name the rows of. */
 export async function startXaMesh(major: PostgresMajor, way: Way, more: Partial<MeshOptions> = {}): Promise<Mesh> {

@@ -2,9 +2,8 @@
  * SELECT … FOR UPDATE and its weaker forms inside a global transaction: a row that another, unfinished one has changed is waited for, so
  * what is read and locked is what has been decided.
  */
-import type { Capture, OwnParameter } from '../../sql/statement.ts';
+import type { Capture } from '../../sql/statement.ts';
 import type { RelationFacts } from '../catalog.ts';
-import { quoteName } from '../identifier.ts';
 import type { ParsedStatement, Tree } from '../parse.ts';
 import {
   child,
@@ -17,21 +16,26 @@ import {
   type QualifiedName,
   type References,
 } from '../tree.ts';
-import { keyIndex, lockKey, type LockKey } from '../undo/lock-key.ts';
+import {
+  addCondition,
+  freeSql,
+  heldTable,
+  inserted,
+  OWN_PARAMETERS,
+  type HeldTable,
+  type Insertion,
+} from './condition.ts';
 
 /** Locks no more than the key: what is not read needs no decision. Source: PostgreSQL, src/include/nodes/lockoptions.h. */
 const KEY_SHARE = 'LCS_FORKEYSHARE';
 const NOWAIT = 'LockWaitError';
 const SKIP_LOCKED = 'LockWaitSkip';
 
-const OWN_PARAMETERS: readonly OwnParameter[] = ['gid', 'committed-gids'];
-
 /** Clauses that may follow the condition of a query that locks rows. */
-const AFTER_WHERE: readonly string[] = ['window', 'order', 'limit', 'offset', 'fetch', 'for'];
+const AFTER_WHERE: readonly string[] = ['group', 'having', 'window', 'order', 'limit', 'offset', 'fetch', 'for'];
 
 interface LockedTable {
-  /** Its row lock. */
-  readonly key: LockKey;
+  readonly table: HeldTable;
   readonly policy: string;
 }
 
@@ -52,18 +56,15 @@ export function lockingRead(
   const locked = tables.flatMap((table): readonly LockedTable[] => {
     const alias = nameOf(table);
     const clause = clauses.find((one) => locks(one, alias));
-    const facts = factsOf(relationName(table));
-    if (clause === undefined || facts === 'missing' || !canBeHeld(facts, table)) return [];
-    const index = keyIndex(facts);
-    if (index === undefined) return [];
-    return [{ key: lockKey(facts, index, quoteName(alias)), policy: text(clause, 'waitPolicy') ?? '' }];
+    if (clause === undefined) return [];
+    const held = heldTable(factsOf(relationName(table)), table, alias);
+    return held === undefined ? [] : [{ table: held, policy: text(clause, 'waitPolicy') ?? '' }];
   });
   const from = Math.min(...tables.map((table) => integer(table, 'location') ?? 0));
   if (locked.length === 0) return undefined;
   const parameters = references.parameters;
-  const own = { gid: `$${parameters + 1}::pg_catalog.text`, taken: `$${parameters + 2}::pg_catalog.text[]` };
-  const conditions = locked.map((table) => freeSql(table, own)).join(' AND ');
-  const sql = withCondition(statement, from, conditions);
+  const conditions = locked.map(({ table, policy }) => freeSql(table, parameters, { skips: policy === SKIP_LOCKED }));
+  const { sql, places } = inserted(statement, insertionsOf(statement, from, conditions.join(' AND ')));
   return {
     command: 'SELECT',
     sql,
@@ -71,10 +72,11 @@ export function lockingRead(
     returnsRows: true,
     clientParameters: parameters,
     ownParameters: OWN_PARAMETERS,
-    locks: locked.map(({ key }) => key.relation),
+    locks: locked.map(({ table }) => table.relation),
     read: {
       waits: !locked.some(({ policy }) => policy === NOWAIT),
       keepsLocks: locked.length < leavesOf(children(node, 'fromClause')),
+      places,
     },
   };
 }
@@ -118,38 +120,23 @@ function locks(clause: Tree, alias: string): boolean {
   return named.length === 0 || named.includes(alias);
 }
 
-/** A table with row locks of its own. The rows of tables that inherit from it are locked under those. */
-function canBeHeld(facts: RelationFacts, table: Tree): boolean {
-  return (
-    (facts.relkind === 'r' || facts.relkind === 'p') &&
-    facts.persistence === 'permanent' &&
-    facts.schema !== 'pg_catalog' &&
-    !(facts.hasHeirs && table['inh'] === true)
-  );
-}
-
-function freeSql({ key, policy }: LockedTable, own: { readonly gid: string; readonly taken: string }): string {
-  const skips = policy === SKIP_LOCKED;
-  return `atomesh.row_is_free(${key.relation}::pg_catalog.oid, ${key.sql}, ${own.gid}, ${own.taken}, ${skips})`;
-}
-
-/** The client's own text with a condition added to its WHERE, or a WHERE of its own. `from`: where its first table stands. */
-function withCondition({ source, start, end }: ParsedStatement, from: number, condition: string): string {
+/** Adds a condition to the WHERE of the query, or a WHERE of its own. `from`: where its first table stands. */
+function insertionsOf({ source, end }: ParsedStatement, from: number, condition: string): readonly Insertion[] {
   const tokens = source.tokensWithin(from, end);
   let depth = 0;
-  let where: { readonly start: number; readonly end: number } | undefined;
-  let next = end;
+  let where: number | undefined;
+  let next: number | undefined;
   for (const [index, token] of tokens.entries()) {
     if (token.text === '(' || token.text === '[') depth += 1;
     if (token.text === ')' || token.text === ']') depth -= 1;
     if (depth !== 0 || !token.isKeyword || tokens[index - 1]?.text === '.') continue;
-    if (token.text === 'where') where = token;
+    if (token.text === 'where') where = index;
     if (!AFTER_WHERE.includes(token.text)) continue;
-    next = token.start;
+    next = index;
     break;
   }
-  // Behind a line break: the client's text may end in a comment.
-  const rest = source.slice(next, end);
-  if (where === undefined) return `${source.slice(start, next)}\nWHERE ${condition}\n${rest}`;
-  return `${source.slice(start, where.start)}WHERE (${source.slice(where.end, next)}\n) AND ${condition}\n${rest}`;
+  const content = where === undefined ? [] : tokens.slice(where + 1, next);
+  const [first, last] = [content[0], content.at(-1)];
+  const range = first === undefined || last === undefined ? undefined : { start: first.start, end: last.end };
+  return addCondition(range, (next === undefined ? undefined : tokens[next]?.start) ?? end, condition);
 }

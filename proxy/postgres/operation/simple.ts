@@ -5,6 +5,7 @@ import { enteredOperation } from '../../sql/session.ts';
 import type { BarrierOperation } from '../../sql/work.ts';
 import { sendRow } from './row.ts';
 import { endBlock } from '../xa/end.ts';
+import { aheadOfPassed } from '../session/ahead/earlier-writes.ts';
 import { withoutPosition } from '../session/capture-run.ts';
 import { note, notePassed, refuseSimple, sendReady, type Conversation } from '../session/conversation.ts';
 import type { Request } from '../session/exchange.ts';
@@ -48,6 +49,10 @@ export async function serveOperationQuery(c: Conversation, query: OperationQuery
 
 async function runAsIs(c: Conversation, query: OperationQuery): Promise<void> {
   notePassed(c, query.text);
+  if ((await aheadOfPassed(c, query.text)) === false) {
+    c.exchange.add({ kind: 'sync', to: 'client' }, SYNC);
+    return c.exchange.settled();
+  }
   const isDecisive = query.statements.some(({ plan }) => plan.kind === 'control');
   const request = c.exchange.add({ kind: 'query', to: 'client', isDecisive }, query.frame.bytes);
   await c.exchange.settled();

@@ -25,6 +25,8 @@ export interface SessionOperations {
 export interface SessionParts {
   /** Why the session can belong to no global transaction: it works in another database than the second phase. Undefined where it can. */
   readonly foreign: Refusal | undefined;
+  /** Statements outside any global transaction wait for row locks too: each of them that may meet one is looked at. */
+  readonly respectsLocks: boolean;
   readonly resource: string;
   readonly operations: SessionOperations;
   /** Undefined where no local transaction is prepared. */

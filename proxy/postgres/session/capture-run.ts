@@ -18,6 +18,8 @@ import { BACKEND, HEADER_BYTES } from '../wire/frames.ts';
 
 /** P */
 const POSITION = 0x50;
+/** M */
+const MESSAGE = 0x4d;
 const TEXT = 25;
 const TEXT_ARRAY = 1009;
 
@@ -148,7 +150,7 @@ async function untilTaken(deps: CaptureDeps, run: CaptureRun, waiter: LockWaiter
     const report = reportOf(execute.error);
     const conflict = conflictIn(report, run);
     if (report.schema === PLAN_STALE.schema && report.table === PLAN_STALE.table) return { kind: 'stale' };
-    if (conflict === undefined) return { kind: 'error', frame: withoutPosition(execute.error) };
+    if (conflict === undefined) return { kind: 'error', frame: errorOf(admission.capture, execute.error, report) };
     const failure = admission.savepoint ? await giveBack(deps) : undefined;
     if (failure !== undefined) return { kind: 'error', frame: failure };
     const { holder } = conflict;
@@ -187,7 +189,10 @@ function addEntry({ injected }: CaptureDeps, run: CaptureRun, committed: readonl
 }
 
 /** Gives back the local locks that the statement took. The server's error when it was stopped in that. */
-async function giveBack({ exchange, injected }: CaptureDeps): Promise<Buffer | undefined> {
+export async function giveBack({
+  exchange,
+  injected,
+}: Pick<CaptureDeps, 'exchange' | 'injected'>): Promise<Buffer | undefined> {
   const restored = injected.add('rollback-to');
   const released = injected.add('release');
   exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
@@ -200,7 +205,7 @@ async function giveBack({ exchange, injected }: CaptureDeps): Promise<Buffer | u
  * a tag counts the last portion, as that of any statement with RETURNING does.
  */
 export function answerOf(capture: Capture, execute: Request): Buffer[] {
-  if (capture.recorded !== undefined) return [...execute.frames];
+  if (capture.recorded !== undefined || capture.read !== undefined) return [...execute.frames];
   const frames: Buffer[] = [];
   let count = 0;
   if (!capture.returnsRows) count = Number(rowsOf(execute)[0]?.[0] ?? 0);
@@ -215,11 +220,26 @@ export function answerOf(capture: Capture, execute: Request): Buffer[] {
   return frames;
 }
 
+/** What the server calls a capturing statement where a local transaction may only read (PG source: tcop/utility.c, CreateCommandName). */
+const CAPTURING = /SELECT(?: FOR (?:SHARE|NO KEY UPDATE))?/;
+const READ_ONLY = '25006';
+
+/** The error of a capturing statement, as that of the client's. */
+function errorOf({ command, read, recorded }: Capture, frame: Buffer, { code }: ReportTexts): Buffer {
+  if (code !== READ_ONLY || read !== undefined || recorded !== undefined) return withoutPosition(frame);
+  const inItsWords = (value: Buffer): Buffer =>
+    Buffer.from(value.toString('latin1').replace(CAPTURING, command), 'latin1');
+  return withoutPosition(frame, inItsWords);
+}
+
 /** The same error without its position, which counts in the capturing text and not in the client's. */
-export function withoutPosition(frame: Buffer): Buffer {
+export function withoutPosition(frame: Buffer, message = (value: Buffer): Buffer => value): Buffer {
   const report = decodeReport('error', frame.subarray(HEADER_BYTES));
   if (report.kind === 'fault') return frame;
-  return encodeReport({ ...report, fields: report.fields.filter((field) => field.letter !== POSITION) });
+  const fields = report.fields
+    .filter(({ letter }) => letter !== POSITION)
+    .map(({ letter, value }) => ({ letter, value: letter === MESSAGE ? message(value) : value }));
+  return encodeReport({ ...report, fields });
 }
 
 /** The row lock that was met, and whose it is, when that is what the error says. */

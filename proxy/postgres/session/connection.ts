@@ -70,8 +70,9 @@ class Relay implements OpenSession {
       onCopyIn: () => (this.#isRunning ? this.#copyIn.begin(this.#exchange.hasSync) : this.#watch.onCopyIn()),
       onDiscard: () => this.#forgetStatements(),
       onDeallocate: () => forgetClueless(this.#statements),
+      onDefined: () => deps.planner.catalogueMoved(),
     });
-    this.#watch = new PassWatch(this.#statements, this.#facts.settings, deps.traces, deps.count, deps.planner);
+    this.#watch = new PassWatch(this.#statements, this.#facts.settings, deps);
     const isLoggedIn = (): boolean => this.#isLoggedIn;
     this.#fromClient = createFrameReader({
       direction: 'frontend',
@@ -92,7 +93,9 @@ class Relay implements OpenSession {
     const bare = deps.stripsComments ? withoutTraceComments : (frame: Buffer): Buffer => frame;
     this.#exchange = new Exchange({ toServer, toClient, explain, bare }, (block, isKept) => {
       this.#conversation.state = ready(this.#conversation.state, block, isKept);
-      if (block === 'idle') this.#statements.portals.clear();
+      if (block !== 'idle') return;
+      this.#statements.portals.clear();
+      this.#facts.idle();
     });
     this.#injected = new Injected(this.#exchange);
     this.#twins = new Twins(
@@ -344,7 +347,9 @@ class Relay implements OpenSession {
 
   #onReady(status: number): void {
     this.#isLoggedIn = true;
-    this.#conversation.state = ready(this.#conversation.state, BLOCK[status] ?? 'idle');
+    const block = BLOCK[status] ?? 'idle';
+    this.#conversation.state = ready(this.#conversation.state, block);
+    if (block === 'idle') this.#facts.idle();
     this.#watch.onReady();
   }
 

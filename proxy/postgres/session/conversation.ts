@@ -4,7 +4,7 @@ import { assert } from '../../../src/platform/assert.ts';
 import { now } from '../../../src/platform/clock.ts';
 import type { ServedTraces } from '../../binding/from-sql-comment.ts';
 import type { SqlEvent } from '../../sql/event.ts';
-import type { PlannedStatement, Planner, SessionSettings } from '../../sql/planner.ts';
+import type { PlannedFor, PlannedStatement, Planner, SessionSettings } from '../../sql/planner.ts';
 import { badMark, bind, lockingRows, markOf, markOfSetting, succeeded, type SessionState } from '../../sql/session.ts';
 import type { Capture, GidSetting, Refusal, StatementPlan } from '../../sql/statement.ts';
 import { workOf, type UndoBranch, type Work } from '../../sql/work.ts';
@@ -35,6 +35,8 @@ export interface Conversation extends CaptureDeps {
   readonly resource: string;
   /** Why the session can belong to no global transaction; undefined where it can. */
   readonly foreign: Refusal | undefined;
+  /** Statements outside any global transaction wait for row locks too. */
+  readonly respectsLocks: boolean;
   readonly traces: ServedTraces;
   /** The mark that the session's application_name stands for, when it is the traceparent of a known trace. */
   readonly ambientMark: () => Mark | 'ambiguous' | undefined;
@@ -60,6 +62,16 @@ export function currentWork(c: Conversation): Work | undefined {
   return mark === undefined ? undefined : workOf(mark, c.resource);
 }
 
+/** What statements are planned for while the session has no mark. */
+function workOutside({ respectsLocks }: Conversation): PlannedFor {
+  return respectsLocks ? 'outside' : 'undo';
+}
+
+/** True when the plans of the next statement's captures ask for row locks, and nothing is captured. */
+export function waitsOutside(c: Conversation): boolean {
+  return c.respectsLocks && markOf(c.state) === undefined && c.state.block !== 'failed';
+}
+
 /** The branch that captured changes belong to. */
 export function currentBranch(c: Conversation): UndoBranch {
   const work = currentWork(c);
@@ -67,19 +79,23 @@ export function currentBranch(c: Conversation): UndoBranch {
   return work.branch;
 }
 
+/** An EXECUTE is asked for what it runs, and both it and that for names and facts; what else comes between is worth another. */
+const ROUNDS = 6;
+
 /** The plans of a text, asking the server's catalogue where needed; undefined when that failed and the client has its error. */
 export async function plansOf(
   c: Conversation,
   text: string,
   isInPipeline: boolean,
-  work: Work['kind'] = currentWork(c)?.kind ?? 'undo',
+  work: PlannedFor = currentWork(c)?.kind ?? workOutside(c),
 ): Promise<readonly PlannedStatement[] | undefined> {
-  for (let round = 0; round < 3; round += 1) {
+  for (let round = 0; round < ROUNDS; round += 1) {
     const planned = c.planner.plan(text, c.settings, now(), work);
     if (planned.kind === 'plans') return planned.plans;
     // A failed block answers nothing but its end; the server says so by itself.
     if (c.state.block === 'failed') return [whole(text, { kind: 'pass' })];
-    const rows = await ask(c, { name: 'facts', sql: planned.sql, parameters: planned.parameters, isInPipeline });
+    const { about: name, sql, parameters } = planned;
+    const rows = await ask(c, { name, sql, parameters, isInPipeline, isAnew: name === 'facts' });
     if (rows === undefined) {
       // What it was told so far was true for this statement.
       c.planner.forget();
@@ -126,11 +142,12 @@ async function ask(
     readonly sql: string;
     readonly parameters: readonly (string | null)[];
     readonly isInPipeline: boolean;
+    readonly isAnew?: boolean;
   },
 ): Promise<(string | null)[][] | undefined> {
   const { state } = c;
-  const { name, sql, parameters, isInPipeline } = question;
-  const rows = await c.injected.query(name, sql, parameters, { isInPipeline, passOn: c.toClient });
+  const { name, sql, parameters, isInPipeline, isAnew = false } = question;
+  const rows = await c.injected.query(name, sql, parameters, { isInPipeline, isAnew, passOn: c.toClient });
   // Outside a block our question is a local transaction of its own: its end is not the end of the client's, nor of its gid.
   if (state.block === 'idle') c.state = state;
   return rows;
@@ -138,7 +155,7 @@ async function ask(
 
 /** The plan of a text without a mark: only what begins or ends a block matters, for one may be named behind it in the same pipeline. */
 export function controlIn(c: Conversation, text: string): StatementPlan {
-  const planned = c.planner.plan(text, c.settings, now(), 'undo');
+  const planned = c.planner.plan(text, c.settings, now(), workOutside(c));
   const [only, ...others] = planned.kind === 'plans' ? planned.plans : [];
   return only?.plan.kind === 'control' && others.length === 0 ? only.plan : { kind: 'pass' };
 }
@@ -212,7 +229,8 @@ export async function planOf(
   const isUnclear = isAmbiguous(c, statement);
   if (isUnclear && options.isToRun) c.count('ambiguous');
   const isBound = markOf(c.state) !== undefined;
-  if (!isBound && !isUnclear && !statement.hasClue) return controlIn(c, statement.text);
+  const isPassing = !isUnclear && !statement.hasClue && !(c.respectsLocks && options.isToRun);
+  if (!isBound && isPassing) return controlIn(c, statement.text);
   const plans = await plansOf(c, statement.text, options.isInPipeline, isUnclear ? 'operation' : undefined);
   if (plans === undefined) return undefined;
   // The server refuses a Parse of several statements; an empty text runs as it is.
@@ -252,7 +270,8 @@ export function mayLockRows(text: string): boolean {
 
 /** Remembers of a statement that is passed on what its local transaction may have locked by it. */
 export function notePassed(c: Conversation, text: string): void {
-  c.count('passed');
+  if (!waitsOutside(c)) c.count('passed');
+  else if (c.traces.size > 0) c.count('none');
   if (mayLockRows(text)) c.state = lockingRows(c.state);
 }
 
@@ -266,7 +285,8 @@ export function noteCode(c: Conversation, isReported: boolean): void {
 
 /** A captured statement went well. Behind it the server was ready. */
 export function noteCaptured(c: Conversation, capture: Capture, plan: StatementPlan): void {
-  c.count(capture.read === undefined ? 'captured' : 'passed');
+  if (!waitsOutside(c)) c.count(capture.read === undefined ? 'captured' : 'passed');
+  else if (c.traces.size > 0) c.count('none');
   if (capture.recorded?.runsCode === true) noteCode(c, true);
   if (c.state.block !== 'idle') note(c, plan);
 }

@@ -2,10 +2,11 @@
  * Serves a client's messages while its session belongs to a global transaction: one at a time, each planned, each answered as
  * if the server alone had answered. Returns when the session is free again and its bytes may go through as they come.
  */
-import { isFree } from '../../sql/session.ts';
+import { isFree, markOf } from '../../sql/session.ts';
 import type { Refusal } from '../../sql/statement.ts';
 import { FRONTEND } from '../wire/frames.ts';
 import { refuseSimple, type Conversation } from './conversation.ts';
+import type { ClientFrame } from './pass-watch.ts';
 import { Pipeline } from './pipeline.ts';
 import { serveQuery } from './simple-query.ts';
 
@@ -23,7 +24,7 @@ export async function converse(c: Conversation): Promise<void> {
         if (!(await pipeline.isDropping())) await serveQuery(c, frame);
         break;
       case FRONTEND.functionCall:
-        if (!(await pipeline.isDropping())) await refuseSimple(c, functionCallRefusal);
+        if (!(await pipeline.isDropping())) await serveFunctionCall(c, frame);
         break;
       case FRONTEND.terminate:
         c.exchange.addUnanswered(frame.bytes);
@@ -35,6 +36,14 @@ export async function converse(c: Conversation): Promise<void> {
     await c.cancelling();
     if (isFree(c.state) && pipeline.isIdle && c.exchange.pending === 0) return;
   }
+}
+
+/** Only the pipeline in front of it is looked at where a session without a gid waits for row locks. */
+async function serveFunctionCall(c: Conversation, frame: ClientFrame): Promise<void> {
+  if (!c.respectsLocks || markOf(c.state) !== undefined || c.ambientMark() !== undefined)
+    return refuseSimple(c, functionCallRefusal);
+  c.exchange.add({ kind: 'query', to: 'client' }, frame.bytes);
+  await c.exchange.settled();
 }
 
 const functionCallRefusal: Refusal = {

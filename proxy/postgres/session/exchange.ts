@@ -118,7 +118,7 @@ export class Exchange {
 
   /** Sends the batch in one write. What was added behind an error that has been answered will not be: the server skips it. */
   flush(): void {
-    if (this.#isSkipping) for (const request of this.#replies.skip()) this.#end(request, 'skipped');
+    if (this.#isSkipping) for (const request of this.#replies.takeSkipped()) this.#end(request, 'skipped');
     if (this.#batch.length === 1) this.#output.toServer(this.#batch[0] as Buffer);
     else if (this.#batch.length > 1) this.#output.toServer(Buffer.concat(this.#batch));
     this.#batch = [];
@@ -197,7 +197,7 @@ export class Exchange {
       head.state = 'failed';
       return;
     }
-    const [failed, ...skipped] = this.#replies.fail();
+    const [failed, ...skipped] = this.#replies.takeFailed();
     assert(failed === head, 'the failed request heads the queue');
     this.#end(head, 'failed');
     for (const request of skipped) this.#end(request, 'skipped');

@@ -125,22 +125,34 @@ export class Injected {
   /**
    * Runs a query with text parameters right now, behind what the batch already holds. Inside a pipeline of the client's it ends
    * with Flush, so that the pipeline goes on; otherwise with Sync, so that no implicit transaction is left open. Answers its
-   * rows, or undefined when it or something before it failed; a failure of its own is passed on to the client.
+   * rows, or undefined when it or something before it failed; a failure of its own is passed on to the client. `isAnew`: what stands
+   * under the name is dropped first, so that the answer is certain to be that of this text: a client may have put one of its own there.
    */
   async query(
     name: string,
     text: string,
     parameters: readonly (string | null)[],
-    options: { readonly isInPipeline: boolean; readonly passOn: (error: Buffer) => void },
+    options: {
+      readonly isInPipeline: boolean;
+      readonly isAnew?: boolean;
+      readonly passOn: (error: Buffer) => void;
+    },
   ): Promise<(string | null)[][] | undefined> {
+    const closed = options.isAnew === true ? [this.#drop(`atomesh_${name}`)] : [];
     const { execute, all } = this.#add(`atomesh_${name}`, text, parameters);
     if (options.isInPipeline) this.#exchange.addUnanswered(FLUSH);
     else this.#exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
     await this.#exchange.settled();
-    // Its Parse fails where the extended protocol is not spoken: in a replication session.
-    const failed = all.find(({ state }) => state === 'failed');
+    // The first of them fails where the extended protocol is not spoken: in a replication session.
+    const failed = [...closed, ...all].find(({ state }) => state === 'failed');
     if (failed?.error !== undefined) options.passOn(failed.error);
     return execute.state === 'done' ? rowsOf(execute) : undefined;
+  }
+
+  #drop(name: string): Request {
+    this.#prepared.delete(name);
+    const close = encodeClose({ kind: 'close', target: 'statement', name: Buffer.from(name) });
+    return this.#exchange.add({ kind: 'close', to: 'nobody' }, close);
   }
 
   #add(

@@ -16,6 +16,19 @@ export interface ClientFrame {
   readonly bytes: Buffer;
 }
 
+/** What it is made of. */
+export interface PassWatchParts {
+  readonly traces: ServedTraces;
+  /** Hears of each statement that is carried out while requests of traces are served that belong to a global transaction. */
+  readonly count: (reason: 'unknown-trace' | 'none') => void;
+  readonly planner: Pick<Planner, 'knowsNames' | 'pathMoved'>;
+  /** What may meet a row lock is looked at, though it names no gid. */
+  readonly respectsLocks: boolean;
+}
+
+/** A text without any of these words locks, updates and deletes nothing by itself. */
+const MAY_MEET_LOCKS = /update|delete|merge|share|execute/i;
+
 export class PassWatch {
   /** Part of a pipeline went through, and its Sync has not. */
   isUnsynced = false;
@@ -25,6 +38,7 @@ export class PassWatch {
   readonly #traces: ServedTraces;
   readonly #onUnattributed: (reason: 'unknown-trace' | 'none') => void;
   readonly #path: PathWatch;
+  readonly #respectsLocks: boolean;
   readonly #owed = new Owed();
   #large = new LargeMessage();
   /** Why what was looked at last concerns no gid. */
@@ -33,16 +47,14 @@ export class PassWatch {
   constructor(
     statements: Statements,
     settings: ReadonlyMap<string, string>,
-    traces: ServedTraces,
-    /** Hears of each statement that is carried out while requests of traces are served that belong to a global transaction. */
-    onUnattributed: (reason: 'unknown-trace' | 'none') => void,
-    planner: Pick<Planner, 'knowsNames' | 'pathMoved'>,
+    { traces, count, planner, respectsLocks }: PassWatchParts,
   ) {
     this.#path = new PathWatch(settings, planner);
     this.#statements = statements;
     this.#settings = settings;
     this.#traces = traces;
-    this.#onUnattributed = onUnattributed;
+    this.#onUnattributed = count;
+    this.#respectsLocks = respectsLocks;
   }
 
   /** True when the server has answered every request that went through. */
@@ -52,6 +64,7 @@ export class PassWatch {
 
   /** Which messages must be looked at as a whole: texts may name a gid, and names matter while a statement with a clue exists. */
   holds(type: number): boolean {
+    if (this.#respectsLocks && isExtended(type)) return true;
     if (type === FRONTEND.query || type === FRONTEND.parse || type === FRONTEND.close) return true;
     if (type === FRONTEND.bind) return this.#looksAtNames || this.ambientMark() !== undefined;
     if (type === FRONTEND.describe) return this.#statements.withClue > 0;
@@ -123,7 +136,10 @@ export class PassWatch {
     this.#owed.onError();
   }
 
-  /** True when a whole message names a gid, sets one, or runs a statement that does. */
+  /**
+   * True when a whole message names a gid, sets one, or runs a statement that does; also when it may meet a row lock, where those who have no
+   * gid respect them.
+   */
   concernsGid(type: number, frame: Buffer): boolean {
     const isConcerned = this.#concernsGid(type, frame);
     if (isConcerned) this.#path.named();
@@ -131,6 +147,7 @@ export class PassWatch {
   }
 
   #concernsGid(type: number, frame: Buffer): boolean {
+    if (this.#respectsLocks && this.#mayMeetLocks(type, frame)) return true;
     if (type === FRONTEND.query || type === FRONTEND.parse) return this.#textConcernsGid(frame.subarray(HEADER_BYTES));
     if (type === FRONTEND.bind || type === FRONTEND.functionCall) {
       if (this.ambientMark() !== undefined) return true;
@@ -148,6 +165,12 @@ export class PassWatch {
       return decoded.kind === 'bind' ? decoded.values : [];
     };
     return this.#nameConcernsGid(name, bind);
+  }
+
+  /** A pipeline as a whole, since it is one local transaction. One whose beginning was too large to be looked at goes on as it came. */
+  #mayMeetLocks(type: number, frame: Buffer): boolean {
+    if (isExtended(type)) return !this.isUnsynced;
+    return type === FRONTEND.query && MAY_MEET_LOCKS.test(frame.toString('latin1', HEADER_BYTES));
   }
 
   /**

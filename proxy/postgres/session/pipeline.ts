@@ -4,6 +4,7 @@ import { assert } from '../../../src/platform/assert.ts';
 import { admit, isSameMark, markOf } from '../../sql/session.ts';
 import type { Capture, Refusal, StatementPlan } from '../../sql/statement.ts';
 import { addRow } from '../operation/extended.ts';
+import { runWaitingPortal } from '../locks/waiting-run.ts';
 import { runCapture, type CaptureOutcome } from './capture-run.ts';
 import {
   bindByComment,
@@ -21,26 +22,34 @@ import {
   planOf,
   refuseCommit,
   rollBack,
-  sendReady,
   statementOf,
+  waitsOutside,
   type Conversation,
 } from './conversation.ts';
+import { aheadOfPassed, aheadOfRead } from './ahead/earlier-writes.ts';
 import { serveDoomed, takeBlock } from './doomed.ts';
 import type { Request, RequestKind } from './exchange.ts';
 import type { ClientFrame } from './pass-watch.ts';
 import { foreignPortal, malformed, preparedTwice, stalePlan, hiddenGid } from './refusals.ts';
 import { forget, lose, namesGidByParameter, remember, setPrepared, settle } from './statements.ts';
 import type { Portal, Statement } from './statements.ts';
-import { addPortion, addPrepared, addTwin, passError, twinRun, type TwinBinding } from './twin-requests.ts';
+import {
+  addDescribe,
+  addPortion,
+  addPrepared,
+  addTwin,
+  passError,
+  twinRun,
+  type TwinBinding,
+} from './twin-requests.ts';
 import { decodeBind } from '../wire/bind.ts';
-import { FLUSH, NO_DATA, PARSE_COMPLETE, SYNC } from '../wire/bodiless.ts';
+import { FLUSH, PARSE_COMPLETE } from '../wire/bodiless.ts';
 import type { ProtocolFault } from '../wire/body.ts';
 import { decodeClose, decodeDescribe } from '../wire/describe.ts';
 import { decodeExecute, type Execute } from '../wire/execute.ts';
 import { FRONTEND } from '../wire/frames.ts';
-import { COMMITTED, endBlock, prepare } from '../xa/end.ts';
+import { COMMITTED, endPipeline, prepare } from '../xa/end.ts';
 import { enterPortal, type Entry } from '../xa/enter.ts';
-import { boundOwnWaits } from '../xa/own-waits.ts';
 
 /** One session's pipeline. */
 export class Pipeline {
@@ -155,26 +164,15 @@ export class Pipeline {
       this.#bindTwin({ portal, capture: plan.capture, branch: work.branch, committed: [], enter, to: 'client' });
       return undefined;
     }
-    this.#ensurePrepared(statement);
+    addPrepared(c, statement);
     this.#send('bind', 'client', frame.bytes);
   }
 
   async #describe(frame: ClientFrame): Promise<void> {
-    const c = this.#c;
     const describe = decodeDescribe(bodyOf(frame));
     if (describe.kind === 'fault') return this.#fault(describe);
-    const name = describe.name.toString('latin1');
-    if (describe.target === 'statement') {
-      const statement = c.statements.byName.get(name);
-      if (statement !== undefined) this.#ensurePrepared(statement);
-      return void this.#send('describe-statement', 'client', frame.bytes);
-    }
-    const portal = c.statements.portals.get(name);
-    const plan = portal?.plan;
-    if (plan?.kind === 'capture' && !plan.capture.returnsRows && portal?.mark !== undefined) {
-      return void c.exchange.add({ kind: 'invented', to: 'client', invented: NO_DATA });
-    }
-    this.#send('describe-portal', 'client', frame.bytes);
+    this.#isOpen = true;
+    addDescribe(this.#c, describe, frame.bytes);
   }
 
   async #execute(frame: ClientFrame): Promise<void> {
@@ -190,6 +188,7 @@ export class Pipeline {
     const { plan, statement } = portal;
     if (!isSameMark(portal.mark, mark) && plan.kind !== 'control' && plan.kind !== 'set-gid')
       return this.#refuse(foreignPortal);
+    if (plan.kind === 'capture' && waitsOutside(c)) return this.#wait(frame, execute, portal, plan.capture);
     if (mark === undefined && plan.kind !== 'set-gid' && plan.kind !== 'refuse')
       return this.#forward(frame, plan, statement.text);
     const admission = admit(c.state, plan);
@@ -227,6 +226,8 @@ export class Pipeline {
     const isPlain = capture.recorded?.isPlain !== false;
     const isAlone = isPlain && c.state.block === 'idle' && this.#executed === 0 && c.peek() === FRONTEND.sync;
     if (!isAlone) this.#wrap();
+    if (capture.read !== undefined && (await aheadOfRead(c, portal.statement.text)) === false)
+      return void (this.#isSkipping = true);
     const admission = admit(c.state, portal.plan);
     assert(admission.kind === 'capture', 'the block has not failed');
     this.#executed += 1;
@@ -235,6 +236,20 @@ export class Pipeline {
     const outcome = await runCapture(c, twinRun(c, { execute, branch, admission, isAlone, bindAgain }));
     portal.hasRun = outcome.kind === 'done';
     // The exchange ended with a Sync of ours.
+    this.#isOpen = false;
+    return this.#conclude(outcome, portal.plan);
+  }
+
+  /** Runs a statement that waits for row locks and changes nothing but what it says. */
+  async #wait(frame: ClientFrame, execute: Execute, portal: Portal, capture: Capture): Promise<void> {
+    const c = this.#c;
+    if (portal.hasRun && capture.returnsRows) return addPortion(c, capture, execute);
+    const isAlone = c.state.block === 'idle' && this.#executed === 0 && c.peek() === FRONTEND.sync;
+    if (!isAlone) this.#wrap();
+    const outcome = await runWaitingPortal(c, { portal, execute, capture, isAlone });
+    if (outcome.kind === 'as-it-came') return this.#run(frame, { kind: 'pass' });
+    this.#executed += 1;
+    portal.hasRun = outcome.kind === 'done';
     this.#isOpen = false;
     return this.#conclude(outcome, portal.plan);
   }
@@ -251,7 +266,7 @@ export class Pipeline {
         this.#isSkipping = true;
         return;
       case 'stale':
-        c.planner.forget();
+        c.planner.catalogueMoved();
         return this.#refuse(stalePlan);
       case 'refused':
         return this.#refuse(outcome.refusal);
@@ -304,19 +319,7 @@ export class Pipeline {
     this.#executed = 0;
     const isWrapped = this.#isWrapped && c.state.block !== 'idle';
     this.#isWrapped = false;
-    if (!isWrapped) {
-      if (isOpen) {
-        c.exchange.add({ kind: 'sync', to: 'client' }, SYNC);
-        await c.exchange.settled();
-      } else sendReady(c);
-      return;
-    }
-    if (isOpen) {
-      c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
-      await c.exchange.settled();
-    }
-    await endBlock(c);
-    sendReady(c);
+    await endPipeline(c, { isOpen, isWrapped });
   }
 
   async #close(frame: ClientFrame): Promise<void> {
@@ -345,10 +348,6 @@ export class Pipeline {
     this.#isSkipping = true;
   }
 
-  #ensurePrepared(statement: Statement): void {
-    if (addPrepared(this.#c, statement)) this.#isOpen = true;
-  }
-
   #send(kind: RequestKind, to: 'client' | 'nobody', bytes: Buffer): Request {
     this.#isOpen = true;
     return this.#c.exchange.add({ kind, to }, bytes);
@@ -356,7 +355,7 @@ export class Pipeline {
 
   async #forward(frame: ClientFrame, plan: StatementPlan, text = ''): Promise<void> {
     notePassed(this.#c, text);
-    if ((await boundOwnWaits(this.#c, text)) === false) return void (this.#isSkipping = true);
+    if ((await aheadOfPassed(this.#c, text)) === false) return void (this.#isSkipping = true);
     return this.#run(frame, plan);
   }
 

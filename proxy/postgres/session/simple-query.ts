@@ -22,12 +22,14 @@ import {
   rollBack,
   refuseSimple,
   sendReady,
+  waitsOutside,
   type Conversation,
 } from './conversation.ts';
+import { aheadOfPassed, aheadOfRead } from './ahead/earlier-writes.ts';
+import { runWaiting, waiterOf } from '../locks/waiting-run.ts';
 import type { ClientFrame } from './pass-watch.ts';
 import { ambiguousTrace, malformed, stalePlan } from './refusals.ts';
 import { serveSeveral } from './simple/several.ts';
-import { boundOwnWaits } from '../xa/own-waits.ts';
 import { serveChange, servePrepare } from '../xa/simple.ts';
 import { hasClue } from '../../binding/gid-clues.ts';
 import { forget, type Statement } from './statements.ts';
@@ -98,7 +100,14 @@ export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<v
 }
 
 async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan, text: string): Promise<void> {
-  if (currentWork(c) === undefined && plan.kind !== 'set-gid') return forward(c, frame, plan, text);
+  if (currentWork(c) === undefined && plan.kind !== 'set-gid') {
+    // A text has no parameters, which the server says of the client's own.
+    return plan.kind === 'capture' &&
+      waitsOutside(c) &&
+      !(plan.capture.clientParameters > 0 && plan.capture.execute === undefined)
+      ? serveWaiting(c, frame, plan, text)
+      : forward(c, frame, plan, text);
+  }
   const admission = admit(c.state, plan);
   switch (admission.kind) {
     case 'forward':
@@ -112,6 +121,7 @@ async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan
     case 'commit':
       return commit(c, frame, plan);
     case 'capture':
+      if (admission.capture.read !== undefined && (await aheadOfRead(c, text)) === false) return synchronised(c);
       await capture(c, admission, plan);
       return sendReady(c);
     case 'prepare':
@@ -122,12 +132,47 @@ async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan
   }
 }
 
+/** Runs a statement outside any global transaction that waits for row locks. */
+async function serveWaiting(
+  c: Conversation,
+  frame: ClientFrame,
+  plan: Extract<StatementPlan, { kind: 'capture' }>,
+  text: string,
+): Promise<void> {
+  let fields = (): readonly Buffer[] => [];
+  const outcome = await runWaiting(c, plan.capture, {
+    text,
+    isAlone: c.state.block === 'idle',
+    run: (admission, watch) => {
+      const run = captureRun(c, admission, waiterOf(c), watch);
+      ({ fields } = run);
+      return run;
+    },
+  });
+  switch (outcome.kind) {
+    case 'as-it-came':
+      return forward(c, frame, { kind: 'pass' }, text);
+    case 'done':
+      for (const bytes of [...fields(), ...outcome.frames]) c.toClient(bytes);
+      noteCaptured(c, plan.capture, plan);
+      break;
+    case 'error':
+      c.toClient(outcome.frame);
+      break;
+    case 'refused':
+      await fail(c, outcome.refusal, false);
+      break;
+    default:
+  }
+  sendReady(c);
+}
+
 /** Runs one captured statement. False when it failed; the client has its answer or the error. */
 async function capture(c: Conversation, admission: CaptureRun['admission'], plan: StatementPlan): Promise<boolean> {
   const run = captureRun(c, admission, currentBranch(c));
   const outcome = await runCapture(c, run);
   if (outcome.kind === 'stale') {
-    c.planner.forget();
+    c.planner.catalogueMoved();
     await fail(c, stalePlan, false);
   } else if (outcome.kind === 'refused') await fail(c, outcome.refusal, false);
   else if (outcome.kind === 'error') c.toClient(outcome.frame);
@@ -141,7 +186,7 @@ async function capture(c: Conversation, admission: CaptureRun['admission'], plan
 /** `text`: of a statement that may lock rows. */
 async function forward(c: Conversation, frame: ClientFrame, plan: StatementPlan, text = ''): Promise<void> {
   notePassed(c, text);
-  if ((await boundOwnWaits(c, text)) === false) return synchronised(c);
+  if ((await aheadOfPassed(c, text)) === false) return synchronised(c);
   const request = c.exchange.add({ kind: 'query', to: 'client', isDecisive: plan.kind === 'control' }, frame.bytes);
   await c.exchange.settled();
   if (request.state === 'done') note(c, plan);
@@ -166,14 +211,10 @@ function captureRun(
   c: Conversation,
   admission: CaptureRun['admission'],
   branch: UndoBranch,
+  watch = (request: Request): void => tellError(c, request),
 ): CaptureRun & { readonly fields: () => readonly Buffer[] } {
   const { capture } = admission;
   let description: Request | undefined;
-  const passError = (request: Request): void => {
-    request.onEnd = () => {
-      if (request.error !== undefined) c.toClient(withoutPosition(request.error));
-    };
-  };
   return {
     branch,
     admission,
@@ -188,10 +229,10 @@ function captureRun(
         timeZone: c.settings.get('TimeZone') ?? 'UTC',
         committed,
       });
-      for (const close of CLOSE_ALL) passError(c.exchange.add({ kind: 'close', to: 'nobody' }, close));
+      for (const close of CLOSE_ALL) watch(c.exchange.add({ kind: 'close', to: 'nobody' }, close));
       const { execute } = capture;
       const parse = (statement: Buffer, sql: Buffer, parameterTypes: readonly number[]): void =>
-        passError(
+        watch(
           c.exchange.add(
             { kind: 'parse', to: 'nobody' },
             encodeParse({ kind: 'parse', statement, text: sql, parameterTypes }),
@@ -199,7 +240,7 @@ function captureRun(
         );
       parse(OURS, text, [...(execute?.types ?? []), ...ownTypes(capture.ownParameters)]);
       if (execute !== undefined) parse(EXECUTING, executeSql(execute, values), []);
-      passError(
+      watch(
         c.exchange.add(
           { kind: 'bind', to: 'nobody' },
           encodeBind({
@@ -223,6 +264,12 @@ function captureRun(
       c.exchange.add({ kind: 'execute', to: 'held' }, encodeExecute({ kind: 'execute', portal: UNNAMED, maxRows: 0 })),
     // NoData is no answer to a simple query.
     fields: () => (description?.frames ?? []).filter((each) => each[0] === BACKEND.rowDescription),
+  };
+}
+
+function tellError(c: Conversation, request: Request): void {
+  request.onEnd = () => {
+    if (request.error !== undefined) c.toClient(withoutPosition(request.error));
   };
 }
 

@@ -8,7 +8,8 @@ import type { Conversation } from './conversation.ts';
 import type { Request } from './exchange.ts';
 import { setPrepared, type Portal, type Statement } from './statements.ts';
 import type { ProtocolFault } from '../wire/body.ts';
-import { encodeClose } from '../wire/describe.ts';
+import { NO_DATA } from '../wire/bodiless.ts';
+import { encodeClose, type Describe } from '../wire/describe.ts';
 import { encodeExecute, type Execute } from '../wire/execute.ts';
 
 /** What a portal is to be bound to. */
@@ -24,26 +25,47 @@ export interface TwinBinding {
   readonly to: 'client' | 'nobody';
 }
 
-/** Adds the Bind of the capturing statement, and its Parse unless the server has it. A fault when the client's Bind is malformed. */
-export function addTwin(c: Conversation, binding: TwinBinding): ProtocolFault | undefined {
+/**
+ * Adds the Bind of the capturing statement, and its Parse unless the server has it. A fault when the client's Bind is malformed. `watch`: hears
+ * of what the client hears nothing of, with what is to be done should it fail.
+ */
+export function addTwin(
+  c: Conversation,
+  binding: TwinBinding,
+  watch: (request: Request, onError?: () => void) => void = (request, onError) => passError(c, request, onError),
+): ProtocolFault | undefined {
   const bound = c.twins.bind(binding);
   if (bound.kind === 'fault') return bound;
   const unnamed = bound.replacesUnnamed ? c.statements.byName.get('') : undefined;
   if (unnamed !== undefined) setPrepared(c.statements, unnamed, false);
   if (bound.parse !== undefined) {
-    passError(c, c.exchange.add({ kind: 'parse', to: 'nobody' }, bound.parse), bound.unprepared);
+    watch(c.exchange.add({ kind: 'parse', to: 'nobody' }, bound.parse), bound.unprepared);
   }
   const request = c.exchange.add({ kind: 'bind', to: binding.to }, bound.bind);
-  if (binding.to === 'nobody') passError(c, request);
+  if (binding.to === 'nobody') watch(request);
   return undefined;
 }
 
-/** Adds the Parse of a statement of the client's that the server does not have. True when there was need of it. */
-export function addPrepared(c: Conversation, statement: Statement): boolean {
-  if (statement.isPrepared) return false;
+/** Adds the Parse of a statement of the client's that the server does not have. */
+export function addPrepared(c: Conversation, statement: Statement): void {
+  if (statement.isPrepared) return;
   setPrepared(c.statements, statement, true);
   passError(c, c.exchange.add({ kind: 'parse', to: 'nobody' }, statement.frame));
-  return true;
+}
+
+/** Adds a Describe of the client's. What a captured change without RETURNING gives, a count of ours, is none of its business. */
+export function addDescribe(c: Conversation, { target, name }: Describe, bytes: Buffer): void {
+  const key = name.toString('latin1');
+  if (target === 'statement') {
+    const statement = c.statements.byName.get(key);
+    if (statement !== undefined) addPrepared(c, statement);
+    return void c.exchange.add({ kind: 'describe-statement', to: 'client' }, bytes);
+  }
+  const portal = c.statements.portals.get(key);
+  const plan = portal?.plan;
+  if (plan?.kind === 'capture' && !plan.capture.returnsRows && portal?.mark !== undefined)
+    return void c.exchange.add({ kind: 'invented', to: 'client', invented: NO_DATA });
+  c.exchange.add({ kind: 'describe-portal', to: 'client' }, bytes);
 }
 
 /** One captured statement of a portal that is bound to its capturing statement. `bindAgain` binds it once more, its answers going nowhere. */

@@ -1,7 +1,7 @@
 /** The tables of a database that may get triggers, and what the catalogue says of them. */
 import type pg from 'pg';
 import { assert } from '../../../src/platform/assert.ts';
-import { readFacts, factsParameters, type RelationFacts } from '../catalog.ts';
+import { factKey, factsParameters, readFacts, type RelationFacts } from '../catalog.ts';
 import { FACTS_SQL } from '../catalog-sql.ts';
 import { ALL_TRIGGER_NAMES, sqlName, type TriggerSources, type TriggerTable } from './generate.ts';
 import { TRIGGER_SHAPE_SQL, TROUBLE_SQL } from './shape.ts';
@@ -40,10 +40,11 @@ export async function surveySources(
     const names = asked.slice(from, from + FACTS_AT_ONCE);
     const { rows } = await client.query<[string]>({
       text: FACTS_SQL,
-      values: factsParameters(names, [], []),
+      values: factsParameters(names.map(factKey), [], []),
       rowMode: 'array',
     });
-    for (const found of readFacts(rows).relations.values()) if (found !== 'missing') facts.set(found.oid, found);
+    for (const found of readFacts(rows).relations.values())
+      if (found !== 'missing') facts.set(found.fact.oid, found.fact);
   }
   const locked = [...facts.values()].flatMap(({ uniqueIndexes, foreignKeys }) => [
     ...uniqueIndexes.map((index) => index.lockRelation),

@@ -11,7 +11,7 @@ import { refuse, refuseAs } from './refusal.ts';
 import { resultColumnNames } from './text/result-columns.ts';
 import { plainReturningPart, returningPart } from './returning.ts';
 import { namesWithin, sourcesOf, type FactsOf, type Source } from './text/sources.ts';
-import { actionsOf, isChange, refuseTarget, runsCode } from './target.ts';
+import { actionsOf, isChange, refuseTarget, runsCode, withComputed } from './target.ts';
 import { undoOrder } from './undo-order.ts';
 import { upsertPart } from './upsert.ts';
 import { takeApart } from './text/with-clause.ts';
@@ -116,7 +116,7 @@ function captureOf(
       'What they do elsewhere cannot be seen. Make the table without them.',
     );
   }
-  const actions = actionsOf(statement);
+  const actions = withComputed(actionsOf(statement), facts);
   const { command, assigned } = actions;
   // Before 18 the rows of an UPDATE are read first, by a query, which knows no cursor.
   const isByCursor = child(child(node, 'whereClause') ?? {}, 'CurrentOfExpr') !== undefined;

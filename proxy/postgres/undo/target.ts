@@ -14,7 +14,7 @@ export interface Actions {
   readonly inserts: boolean;
   readonly updates: boolean;
   readonly deletes: boolean;
-  /** Columns that its updating part assigns. */
+  /** Columns that its updating part assigns, and those that are computed from them. */
   readonly assigned: ReadonlySet<string>;
 }
 
@@ -30,7 +30,7 @@ export function isChange(kind: string): boolean {
   return kind in COMMANDS;
 }
 
-/** What the statement may do; it must be one of those kinds. */
+/** What the statement may do by its text alone; it must be one of those kinds. */
 export function actionsOf({ kind, node }: Pick<ParsedStatement, 'kind' | 'node'>): Actions {
   const command = COMMANDS[kind] ?? 'DELETE';
   const conflict = child(node, 'onConflictClause') ?? {};
@@ -48,6 +48,13 @@ export function actionsOf({ kind, node }: Pick<ParsedStatement, 'kind' | 'node'>
     deletes: command === 'DELETE' || has('CMD_DELETE'),
     assigned: new Set(targets.flatMap((target) => text(target, 'name') ?? [])),
   };
+}
+
+/** The same of a table with generated columns, which change with the columns that they are computed from: any may be one of those. */
+export function withComputed(actions: Actions, { columns }: RelationFacts): Actions {
+  const computed = columns.filter(({ generated }) => generated !== undefined).map(({ name }) => name);
+  if (actions.assigned.size === 0 || computed.length === 0) return actions;
+  return { ...actions, assigned: new Set([...actions.assigned, ...computed]) };
 }
 
 const SYSTEM_SCHEMAS: ReadonlySet<string> = new Set(['pg_catalog', 'information_schema', 'atomesh']);
@@ -93,6 +100,7 @@ export function refuseTarget(facts: RelationFacts, actions: Actions, isOnly: boo
     refuseTriggers(facts, actions, name) ??
     refuseFunctions(facts, actions, name) ??
     refuseReferences(facts, actions, name) ??
+    refuseUnvalidated(facts, actions, name) ??
     refuseColumns(facts, actions, name)
   );
 }
@@ -169,6 +177,21 @@ function refuseReferences(
       );
 }
 
+/** A row that breaks a constraint can be mended or deleted, and then not be written back. */
+function refuseUnvalidated(
+  facts: RelationFacts,
+  { command, deletes, assigned }: Actions,
+  name: string,
+): StatementPlan | undefined {
+  const broken = facts.unvalidated.find(({ columns }) => deletes || columns.some((column) => assigned.has(column)));
+  return broken === undefined
+    ? undefined
+    : refuse(
+        `${command} of ${name}, which may have rows that break its constraint ${broken.name}, is not supported`,
+        `Put them right outside the global transaction, and then: ALTER TABLE ${name} VALIDATE CONSTRAINT "${broken.name}".`,
+      );
+}
+
 function refuseColumns(
   facts: RelationFacts,
   { command, deletes, assigned }: Actions,
@@ -189,11 +212,8 @@ function refuseColumns(
   const identity = facts.columns.find((column) => column.identityAlways && assigned.has(column.name));
   if (identity !== undefined)
     return refuse(`changing "${identity.name}" of ${name}, GENERATED ALWAYS AS IDENTITY, is not supported`);
-  // A generated column changes with the columns that it is computed from.
-  const computed = new Set(facts.columns.flatMap((column) => (column.generated === undefined ? [] : [column.name])));
   const freed = unlockableUniques(facts).find(
-    ({ columns }) =>
-      deletes || columns.some((column) => assigned.has(column) || (assigned.size > 0 && computed.has(column))),
+    ({ columns }) => deletes || columns.some((column) => assigned.has(column)),
   );
   return freed === undefined
     ? undefined

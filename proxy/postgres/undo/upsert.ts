@@ -64,7 +64,10 @@ interface Target {
   readonly position: number;
   readonly sql: string;
   readonly type: string;
-  /** The operator of the index: any other may take other values for equal, and one that the session lends any. */
+  /**
+   * The equality operator of the index: another one may call other values equal, and a name without a schema may mean one that the
+   * session's search_path lends.
+   */
   readonly equals: string;
 }
 

@@ -6,6 +6,7 @@ import {
   errorFrame,
   refuseCommit,
   rollBack,
+  sendReady,
   type Conversation,
   currentWork,
 } from '../session/conversation.ts';
@@ -29,13 +30,17 @@ export const COMMITTED: Buffer = encodeCommandComplete({ kind: 'command-complete
 /** What the server answers when it has prepared; to one whose block has failed it says ROLLBACK. */
 const TAG = 'PREPARE TRANSACTION';
 
+/** In SQL, the right to take on a role, as `pg_has_role` names it: being a member suffices up to 15, from 16 on `SET` is one of its own. */
+export const RIGHT_TO_TAKE_ON =
+  "CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.>=) 160000 THEN 'SET' ELSE 'MEMBER' END";
+
 /**
  * Whether anything was written, whether the role of the second phase may end what the current role prepares, and what a chained
  * block inherits. Only who prepared may end it, or a superuser; a role may become another one of which it is a member.
  * PG source: src/backend/access/transam/twophase.c, LockGXact; GetUserId is the role that was set last.
  */
 export const FACTS_OF_END = `SELECT (pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL)::pg_catalog.text,
- pg_catalog.pg_has_role($1::pg_catalog.name, current_user, CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.>=) 160000 THEN 'SET' ELSE 'MEMBER' END)::pg_catalog.text,
+ pg_catalog.pg_has_role($1::pg_catalog.name, current_user, ${RIGHT_TO_TAKE_ON})::pg_catalog.text,
  current_user::pg_catalog.text, pg_catalog.current_setting('transaction_isolation'), pg_catalog.current_setting('transaction_read_only'), pg_catalog.current_setting('transaction_deferrable')`;
 
 /**
@@ -102,6 +107,20 @@ export async function endBlock(c: Conversation): Promise<void> {
   c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
   await c.exchange.settled();
   if (end.error !== undefined) c.toClient(end.error);
+}
+
+/** The client's Sync: whatever is open ends, a block of ours (`isWrapped`) too, and it hears that the session is ready. */
+export async function endPipeline(
+  c: Conversation,
+  { isOpen, isWrapped }: { readonly isOpen: boolean; readonly isWrapped: boolean },
+): Promise<void> {
+  if (isOpen) {
+    c.exchange.add({ kind: 'sync', to: isWrapped ? 'nobody' : 'client' }, SYNC);
+    await c.exchange.settled();
+  }
+  if (isOpen && !isWrapped) return;
+  if (isWrapped) await endBlock(c);
+  sendReady(c);
 }
 
 /** One command of ours that must not be cancelled; the client hears what triggers have to say, as it would at a COMMIT. */

@@ -21,6 +21,7 @@ export function preparingPlanner(planner: Planner, preparing: Preparing): Planne
     },
     learn: (rows, nowMs) => planner.learn(rows, nowMs),
     forget: () => planner.forget(),
+    catalogueMoved: () => planner.catalogueMoved(),
     get knowsNames() {
       return planner.knowsNames;
     },

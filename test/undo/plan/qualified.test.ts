@@ -1,7 +1,7 @@
 import test from 'ava';
 import { loadModule, parsePlPgSQLSync } from 'libpg-query';
 import { startPostgres } from '../../../examples/support/postgres-server.ts';
-import { FACTS_SQL } from '../../../proxy/postgres/catalog-sql.ts';
+import { FACTS_SQL, NAMES_SQL } from '../../../proxy/postgres/catalog-sql.ts';
 import { loadParser, parse } from '../../../proxy/postgres/parse.ts';
 import { initialiseDatabase, schemaSql } from '../../../proxy/postgres/schema.ts';
 import {
@@ -48,6 +48,7 @@ test('what a search path can lend is found in a text', (t) => {
 test('CVE-2025-12819: nothing that the sidecar says in the session of a client is looked up along its search path', (t) => {
   for (const sql of [
     FACTS_SQL,
+    NAMES_SQL,
     PREPARED_SQL,
     BOUND_WAITS,
     ENTER_BRANCH,

@@ -71,6 +71,87 @@ for (const major of [14, 18] as const) {
     t.deepEqual(await dump(session.client, ['seeking', 'finding']), before);
   });
 
+  test(`a row that breaks a constraint which is NOT VALID is not captured where it could not come back, on PostgreSQL ${major}`, async (t) => {
+    await using server = await startPostgres({ major });
+    const connectionString = server.url('postgres');
+    await initialiseDatabase({ connectionString });
+    await server.run(
+      'postgres',
+      `CREATE TABLE rated (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED, note text);
+       CREATE TABLE whole (id int PRIMARY KEY, v int);
+       CREATE TABLE member (id int PRIMARY KEY, rated int, note text);
+       INSERT INTO rated VALUES (1, -1), (2, 2); INSERT INTO whole VALUES (1); INSERT INTO member VALUES (1, 9), (2, 2);
+       ALTER TABLE rated ADD CHECK (twice > 0) NOT VALID;
+       ALTER TABLE whole ADD CHECK (whole IS NOT NULL) NOT VALID;
+       ALTER TABLE member ADD FOREIGN KEY (rated) REFERENCES rated NOT VALID;
+       CREATE TABLE validated (id int PRIMARY KEY, v int, CHECK (v > 0)); INSERT INTO validated VALUES (1, 1);`,
+    );
+    await using session = await openCapturedSession(connectionString);
+    const finisher = createFinisher({ connection: { connectionString }, log: openLog('test', 'silent') });
+    t.teardown(() => finisher.close());
+    const tables = ['rated', 'whole', 'member', 'validated'];
+    const before = await dump(session.client, tables);
+    const gid = newGid();
+    await session.begin(gid);
+    for (const sql of [
+      "UPDATE member SET note = 'x'",
+      'INSERT INTO rated VALUES (3, 3)',
+      'INSERT INTO whole VALUES (2, 2)',
+      'INSERT INTO member VALUES (3, 3)',
+      'UPDATE validated SET v = 5',
+      'DELETE FROM validated',
+    ])
+      t.is((await session.run(sql)).kind, 'ran', sql);
+    for (const sql of [
+      'UPDATE rated SET v = 1 WHERE id = 1',
+      'DELETE FROM rated',
+      'INSERT INTO rated VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET v = excluded.v',
+      'UPDATE whole SET v = 1',
+      'UPDATE member SET rated = 2',
+      'DELETE FROM member',
+    ])
+      t.like(await session.plan(sql), { kind: 'refuse', escalates: true }, sql);
+    await session.commit();
+    t.like(await finisher.rollback(gid, 'shop/db'), { result: 'success' });
+    t.deepEqual(await dump(session.client, tables), before);
+  });
+
+  test(`a generated column changes with the columns that it is computed from, on PostgreSQL ${major}`, async (t) => {
+    await using server = await startPostgres({ major });
+    const connectionString = server.url('postgres');
+    await initialiseDatabase({ connectionString });
+    await server.run(
+      'postgres',
+      `CREATE TABLE kind (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED UNIQUE);
+       CREATE TABLE refers (id int PRIMARY KEY, kind int REFERENCES kind (twice) ON UPDATE SET NULL);
+       CREATE TABLE seat (id int PRIMARY KEY, v int, place int GENERATED ALWAYS AS (v * 2) STORED UNIQUE);
+       CREATE TABLE made (v int, id int GENERATED ALWAYS AS (v * 2) STORED PRIMARY KEY);
+       INSERT INTO kind VALUES (1, 1); INSERT INTO refers VALUES (1, 2); INSERT INTO seat VALUES (1, 1); INSERT INTO made VALUES (1);`,
+    );
+    await using session = await openCapturedSession(connectionString);
+    const finisher = createFinisher({ connection: { connectionString }, log: openLog('test', 'silent') });
+    t.teardown(() => finisher.close());
+    for (const sql of [
+      'UPDATE kind SET v = 5',
+      'INSERT INTO kind VALUES (1, 5) ON CONFLICT (id) DO UPDATE SET v = excluded.v',
+    ])
+      t.like(await session.plan(sql), { kind: 'refuse', escalates: true }, `the reference would be lost: ${sql}`);
+    const tables = ['seat', 'made'];
+    const before = await dump(session.client, tables);
+    const gid = newGid();
+    await session.begin(gid);
+    for (const sql of ['UPDATE seat SET v = 5', 'UPDATE made SET v = 5'])
+      t.is((await session.run(sql)).kind, 'ran', sql);
+    await session.commit();
+    for (const sql of ['INSERT INTO seat VALUES (2, 1)', 'INSERT INTO made VALUES (1)']) {
+      await session.begin(newGid());
+      await t.throwsAsync(session.run(sql), { code: '55P03' }, `the value is kept: ${sql}`);
+      await session.rollback();
+    }
+    t.like(await finisher.rollback(gid, 'shop/db'), { result: 'success' });
+    t.deepEqual(await dump(session.client, tables), before);
+  });
+
   test(`an upsert finds the row that its index takes for the same, wherever the type comes from, on PostgreSQL ${major}`, async (t) => {
     await using server = await startPostgres({ major });
     const connectionString = server.url('postgres');

@@ -103,7 +103,7 @@ export const TRAPS: readonly Trap[] = [
   ),
   trap(
     'Row-level security, rights to columns',
-    'escalates; dirty when it comes later',
+    'escalates; the server’s error; dirty later',
     'branch/finish-errors.test.ts',
     'a table that has come to have row-level security is left alone',
   ),

@@ -16,7 +16,7 @@ import {
   type Conversation,
 } from '../conversation.ts';
 import { endBlock } from '../../xa/end.ts';
-import { boundOwnWaits } from '../../xa/own-waits.ts';
+import { aheadOfPassed } from '../ahead/earlier-writes.ts';
 import { runChange } from '../../xa/simple.ts';
 
 /** A text of several statements, all of which pass, are captured, or run in a local transaction that will be prepared. */
@@ -94,7 +94,7 @@ function padded(text: string, { start, length }: Range): Buffer {
 async function pass(c: Conversation, text: string, range: Range): Promise<boolean> {
   const statement = Buffer.from(text).toString('utf8', range.start, range.start + range.length);
   notePassed(c, statement);
-  if ((await boundOwnWaits(c, statement)) === false) {
+  if ((await aheadOfPassed(c, statement)) === false) {
     c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
     await c.exchange.settled();
     return false;
