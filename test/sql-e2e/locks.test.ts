@@ -1,5 +1,6 @@
 import test from 'ava';
 import type pg from 'pg';
+import { until } from '../../examples/support/until.ts';
 import { NOTHING_LEFT, type Mesh, type Outcome } from './mesh.ts';
 import { commented, reset, startShopMesh } from './prove.ts';
 import { openWire, say } from './wire-client.ts';
@@ -30,6 +31,15 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 /** Resolves when a statement has met the holder's lock, and the sidecar asks what has become of the holder. */
 async function isMet(holder: string): Promise<void> {
   await mesh.line.heard(`GET /v1/transactions/${holder}`);
+}
+
+const BLOCKED = "SELECT FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0 AND datname = 'shop'";
+
+async function deadlocks(): Promise<number> {
+  const { rows } = await mesh.owner.query<{ n: string }>(
+    "SELECT deadlocks AS n FROM pg_stat_database WHERE datname = 'shop'",
+  );
+  return Number(rows[0]?.n);
 }
 
 type Local = (client: pg.Client, gid: string, text: string) => Promise<pg.QueryResult>;
@@ -130,6 +140,38 @@ test.serial('a waiting block does not stand in the way of the rollback that it w
   t.deepEqual(rows, [{ qty: 11 }, { qty: 12 }, { qty: 13 }]);
   await Promise.all([one.end(), two.end()]);
 });
+
+for (const way of ['a statement', 'a block'] as const) {
+  test.serial(`${way} that meets a deadlock behind a wait gives its locks back and goes on`, async (t) => {
+    const [holder, waiter] = [await mesh.begin(), await mesh.begin()];
+    const [one, two, other] = [await mesh.client(), await mesh.client(), await mesh.client()];
+    await one.query(commented('UPDATE item SET qty = qty + 10 WHERE id = 1', holder));
+    // Row 1 is locked ahead of row 2, wherever they lie.
+    await two.query('SET enable_seqscan = off; SET enable_bitmapscan = off');
+    if (way === 'a block') {
+      await two.query(commented('BEGIN', waiter));
+      await two.query('UPDATE item SET qty = qty + 10 WHERE id = 3');
+    }
+    const waiting = two.query(commented('UPDATE item SET qty = qty + 10 WHERE id IN (1, 2)', waiter));
+    await isMet(holder);
+    // Of the two that wait for each other, the server ends the one whose patience is over first.
+    await other.query("BEGIN; SET LOCAL deadlock_timeout = '1min'; UPDATE item SET qty = qty + 100 WHERE id = 2");
+    await mesh.end(holder, 'commit');
+    await until('the waiter waits for the other', async () =>
+      (await mesh.owner.query(BLOCKED)).rowCount === 1 ? true : undefined,
+    );
+    const before = await deadlocks();
+    await other.query('UPDATE item SET qty = qty + 100 WHERE id = 1');
+    await other.query('COMMIT');
+    t.is((await waiting).rowCount, 2);
+    if (way === 'a block') await two.query('COMMIT');
+    await mesh.end(waiter, 'commit');
+    const { rows } = await mesh.owner.query('SELECT qty FROM item WHERE id < 3 ORDER BY id');
+    t.deepEqual(rows, [{ qty: 121 }, { qty: 112 }]);
+    await until('the deadlock is counted', async () => ((await deadlocks()) === before + 1 ? true : undefined));
+    await Promise.all([one.end(), two.end(), other.end()]);
+  });
+}
 
 test.serial('named portals of a pipeline are bound again when their rows were waited for', async (t) => {
   const [holder, waiter] = [await mesh.begin(), await mesh.begin()];

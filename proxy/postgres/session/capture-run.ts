@@ -123,6 +123,8 @@ async function untilTaken(deps: CaptureDeps, run: CaptureRun, waiter: LockWaiter
   }
   const turn = deps.holders.turn(admission.capture.locks ?? []);
   if (turn !== undefined) await turn;
+  // The try behind a wait meets whoever else is let go then, the rollback that it waited for among them, with rows in another order.
+  let hasMetDeadlock = false;
   for (let attempt = 1; ; attempt += 1) {
     if (deps.isAbandoned(branch)) return { kind: 'refused', refusal: rolledBackAsAWhole(gid) };
     const earlier = admission.checkEarlierWrites && attempt === 1 ? injected.add('has-written') : undefined;
@@ -150,9 +152,15 @@ async function untilTaken(deps: CaptureDeps, run: CaptureRun, waiter: LockWaiter
     const report = reportOf(execute.error);
     const conflict = conflictIn(report, run);
     if (report.schema === PLAN_STALE.schema && report.table === PLAN_STALE.table) return { kind: 'stale' };
-    if (conflict === undefined) return { kind: 'error', frame: errorOf(admission.capture, execute.error, report) };
+    const isOursToSolve = report.code === DEADLOCK && attempt > 1 && !hasMetDeadlock;
+    if (conflict === undefined && !isOursToSolve)
+      return { kind: 'error', frame: errorOf(admission.capture, execute.error, report) };
     const failure = admission.savepoint ? await giveBack(deps) : undefined;
     if (failure !== undefined) return { kind: 'error', frame: failure };
+    if (conflict === undefined) {
+      hasMetDeadlock = true;
+      continue;
+    }
     const { holder } = conflict;
     if (read?.waits === false) return { kind: 'refused', refusal: notNow(holder) };
     const waited = await waiter.wait(conflict);
@@ -223,6 +231,7 @@ export function answerOf(capture: Capture, execute: Request): Buffer[] {
 /** What the server calls a capturing statement where a local transaction may only read (PG source: tcop/utility.c, CreateCommandName). */
 const CAPTURING = /SELECT(?: FOR (?:SHARE|NO KEY UPDATE))?/;
 const READ_ONLY = '25006';
+const DEADLOCK = '40P01';
 
 /** The error of a capturing statement, as that of the client's. */
 function errorOf({ command, read, recorded }: Capture, frame: Buffer, { code }: ReportTexts): Buffer {
