@@ -50,7 +50,7 @@ export function actionsOf({ kind, node }: Pick<ParsedStatement, 'kind' | 'node'>
   };
 }
 
-/** The same of a table with generated columns, which change with the columns that they are computed from: any may be one of those. */
+/** The same actions where they assign generated columns as well: which columns one is computed from is not known, so it may be any. */
 export function withComputed(actions: Actions, { columns }: RelationFacts): Actions {
   const computed = columns.filter(({ generated }) => generated !== undefined).map(({ name }) => name);
   if (actions.assigned.size === 0 || computed.length === 0) return actions;

@@ -9,10 +9,10 @@ interface Item {
 }
 
 /**
- * The changes in the order deletions, updates, insertions, so that they can be undone from the last to the first: inserted rows are
- * deleted, and with them their unique values; updated rows get back what they had, which no row has any more; deleted rows return last,
- * into a table that has their values free. Undefined where foreign keys between the tables ask for another order, or for none: rows
- * are inserted after those that they refer to, and deleted before them.
+ * The changes in the order deletions, updates, insertions. Undoing goes from the last to the first, and so no row returns while another
+ * one still has its unique values: what was inserted is deleted first, then updated rows get their former values, and what was deleted
+ * returns last. Undefined where foreign keys between the tables ask for another order, or for none: rows are inserted after those that
+ * they refer to, and deleted before them.
  */
 export function undoOrder(changes: readonly CapturedChange[]): readonly CapturedChange[] | undefined {
   if (changes.length < 2) return changes;

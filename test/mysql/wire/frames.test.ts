@@ -6,7 +6,8 @@ import {
   packetsIn,
   type FrameReader,
 } from '../../../proxy/mysql/wire/frames.ts';
-import { chunksOf, payloadOf, readAll } from './reading.ts';
+import { chunksOf } from '../../sql/codec-properties.ts';
+import { payloadOf, readAll } from './reading.ts';
 
 const pass = (): boolean => false;
 const hold = (): boolean => true;

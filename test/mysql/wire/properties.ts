@@ -9,22 +9,9 @@ import { createFrameReader, encodePackets } from '../../../proxy/mysql/wire/fram
 import { binaryOf, interpretBinary } from '../../../proxy/mysql/wire/values.ts';
 import { capabilities, handshakeResponse as hellos, samples, type Sample } from './arbitraries.ts';
 import { cuts, mutate, mutations } from './damage.ts';
-import { chunksOf, readAll } from './reading.ts';
+import { chunksOf, hold, pass, some, type Property } from '../../sql/codec-properties.ts';
+import { readAll } from './reading.ts';
 import { typedValue } from './typed-values.ts';
-
-export interface Property {
-  /** A sentence: the rule. */
-  readonly title: string;
-  readonly property: fc.IRawProperty<unknown>;
-}
-
-const pass = (): boolean => false;
-const hold = (): boolean => true;
-/** Some types held, some passed, by an arbitrary mask. */
-const some =
-  (mask: number) =>
-  (type: number): boolean =>
-    ((mask >> (type & 15)) & 1) === 1;
 
 const sample = fc.oneof(...samples.map(([, arbitrary]) => arbitrary));
 const stream = fc.array(

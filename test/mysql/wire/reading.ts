@@ -17,18 +17,6 @@ export interface Read {
   readonly fault: FrameReader['fault'];
 }
 
-/** Cuts `bytes` into chunks of the given sizes, used over and over. */
-export function chunksOf(bytes: Buffer, sizes: readonly number[]): readonly Buffer[] {
-  const chunks: Buffer[] = [];
-  for (let at = 0, index = 0; at < bytes.length; index += 1) {
-    const size = sizes[index % sizes.length] as number;
-    // A copy: views of one Buffer would hide that a reader has kept a chunk that the socket uses again.
-    chunks.push(Buffer.from(bytes.subarray(at, at + size)));
-    at += size;
-  }
-  return chunks;
-}
-
 /** Reads `chunks` as a stream. Chunks are overwritten once they are read, as a socket may do. */
 export function readAll(
   chunks: readonly Buffer[],

@@ -22,21 +22,8 @@ import {
   value,
   type Side,
 } from './arbitraries.ts';
-import { chunksOf, decodeFaithfully, decodeFrame, readAll } from './reading.ts';
-
-export interface Property {
-  /** A sentence: the rule. */
-  readonly title: string;
-  readonly property: fc.IRawProperty<unknown>;
-}
-
-const pass = (): boolean => false;
-const hold = (): boolean => true;
-/** Some types held, some passed, by an arbitrary mask. */
-const some =
-  (mask: number) =>
-  (type: number): boolean =>
-    ((mask >> (type & 15)) & 1) === 1;
+import { chunksOf, hold, pass, some, type Property } from '../../sql/codec-properties.ts';
+import { decodeFaithfully, decodeFrame, readAll } from './reading.ts';
 const side = fc.constantFrom<Side>('frontend', 'backend');
 
 /** What must hold for any bytes of a direction, however they are cut. */
