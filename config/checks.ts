@@ -2,15 +2,8 @@
 import type { CoordinatorOptions } from '../src/options.ts';
 import type { Address } from '../src/platform/option-types.ts';
 import type { DatabaseOptions, SidecarOptions } from '../proxy/options.ts';
-import { type Path, pathText } from './fault.ts';
+import { type Finding, type Path, pathText } from './fault.ts';
 import { loginFaults, loginWarnings } from './login-checks.ts';
-
-/** A finding about the option at `path`. */
-export interface Finding {
-  readonly path: Path;
-  readonly message: string;
-  readonly expected?: string;
-}
 
 export interface Findings {
   readonly faults: readonly Finding[];

@@ -17,6 +17,13 @@ export interface ConfigFault {
 
 export type Path = readonly (string | number)[];
 
+/** A finding about the option at `path`. */
+export interface Finding {
+  readonly path: Path;
+  readonly message: string;
+  readonly expected?: string;
+}
+
 /** `inbound.transactions[0].begin`; keys that are no plain names are quoted: `upstreams["a b"]`. */
 export function pathText(path: Path): string {
   let text = '';

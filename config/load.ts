@@ -2,8 +2,8 @@
 import { sidecarOptions, type SidecarOptions } from '../proxy/options.ts';
 import { coordinatorOptions, type CoordinatorOptions } from '../src/options.ts';
 import type { z } from 'zod';
-import { checkCoordinator, checkSidecar, type Finding, type Findings } from './checks.ts';
-import { type ConfigFault, pathText } from './fault.ts';
+import { checkCoordinator, checkSidecar, type Findings } from './checks.ts';
+import { type ConfigFault, type Finding, pathText } from './fault.ts';
 import { readText, type Strings } from './strings.ts';
 import { keyPlaceAt, nodeAt, type TreeNode } from './tree.ts';
 import { validate } from './validate.ts';

@@ -1,7 +1,6 @@
 /** What has to hold between the options of one database that say how clients and the sidecar log in, and with which TLS. */
 import type { DatabaseOptions } from '../proxy/options.ts';
-import type { Finding } from './checks.ts';
-import type { Path } from './fault.ts';
+import type { Finding, Path } from './fault.ts';
 
 /** What cannot work. */
 export function loginFaults(database: DatabaseOptions, path: Path): readonly Finding[] {

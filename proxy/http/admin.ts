@@ -10,7 +10,8 @@ import type { Registry } from '../../src/platform/metrics.ts';
 import type { Address } from '../../src/platform/option-types.ts';
 import type { LockPage } from '../../src/contract/locks.ts';
 import { sendError } from './errors.ts';
-import { bind, type Listening } from './listener.ts';
+import type { Listening } from './listener.ts';
+import { bind } from './open-listener.ts';
 
 /** What readiness depends on: `ok` says whether all is well, `detail` one line for each part. */
 export interface Readiness {

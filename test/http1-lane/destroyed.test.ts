@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream';
 import test from 'ava';
 import { codeOf } from '../../proxy/http/errors.ts';
-import { openOrigin, type AnswerHandler, type OriginRequest } from '../../proxy/http1/origin.ts';
+import { openOrigin } from '../../proxy/http1/open-origin.ts';
+import type { AnswerHandler, OriginRequest } from '../../proxy/http1/origin.ts';
 import { openHttp2Origin } from '../../proxy/http2/origin.ts';
 import { startHttp2App } from '../http2/support.ts';
 import { startApp } from '../proxy-http/support.ts';

@@ -12,7 +12,8 @@ import {
 import type { AddressInfo, Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import type { Admit } from '../../proxy/http/admission.ts';
-import { openListener, type Listening } from '../../proxy/http/listener.ts';
+import type { Listening } from '../../proxy/http/listener.ts';
+import { openListener } from '../../proxy/http/open-listener.ts';
 import { openHttpMetrics } from '../../proxy/http/metrics.ts';
 import { openHttp2Origin } from '../../proxy/http2/origin.ts';
 import { openHttp2Server } from '../../proxy/http2/server.ts';
