@@ -25,6 +25,7 @@ export function showText(view: TransactionView, at: Instant): string {
     ['finished', view.finishedAt === undefined ? undefined : time(view.finishedAt)],
     ['reason', view.reason],
     ['stopped while', view.stoppedFrom],
+    ['stopped by', view.stoppedBy],
     ['run', view.run === undefined ? undefined : String(view.run)],
     ['steps', view.steps?.join(', ')],
     ['callback', view.callback === undefined ? undefined : callbackText(view.callback, at)],

@@ -50,12 +50,25 @@ const retry = common('retry')
     print(options.json ? JSON.stringify(view, null, 2) : showText(view, now()));
   });
 
+const stop = common('stop')
+  .description('give a transaction up: it has failed, and no branch is called any more, to compensate neither')
+  .argument('<gid>', 'the id of the transaction', gid)
+  .option('--by <name>', 'who decides; the user of this system unless given')
+  .option('--reason <text>', 'why; kept with the transaction')
+  .action(async (id: Gid, options: Common & { by?: string; reason?: string }) => {
+    const { by = systemUser(), reason } = options;
+    const request = { ...(by === undefined ? {} : { by }), ...(reason === undefined ? {} : { reason }) };
+    const view = await ask(options, (client) => client.stop(id, request));
+    print(options.json ? JSON.stringify(view, null, 2) : showText(view, now()));
+  });
+
 export const txCommand: Command = new Command('tx')
   .description('look at global transactions (token by ATOMESH_TOKEN)')
   .addCommand(list)
   .addCommand(show)
   .addCommand(retry)
-  .addCommand(resolveCommand);
+  .addCommand(resolveCommand)
+  .addCommand(stop);
 
 function limit(text: string): number {
   const count = Number(text);

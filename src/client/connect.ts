@@ -52,6 +52,7 @@ export function connectCoordinator({ url, token, timeoutMs }: CoordinatorConnect
     submit: async (gid, request = {}) => transactionOf(await ask('POST', `${one(gid)}/submit`, request)),
     abort: async (gid, request) => transactionOf(await ask('POST', `${one(gid)}/abort`, request)),
     retry: async (gid, request = {}) => transactionOf(await ask('POST', `${one(gid)}/retry`, request)),
+    stop: async (gid, request = {}) => transactionOf(await ask('POST', `${one(gid)}/stop`, request)),
     resolve: async (gid, request) => transactionOf(await ask('POST', `${one(gid)}/resolve`, request)),
     read: (gid, waitMs = 0) => {
       const path = waitMs > 0 ? `${one(gid)}?wait=${Math.ceil(waitMs)}ms` : one(gid);

@@ -6,6 +6,7 @@ import type {
   EnlistRequest,
   ResolveRequest,
   RetryRequest,
+  StopRequest,
   RunAnswer,
   StepRequest,
   SubmitRequest,
@@ -34,6 +35,8 @@ export interface CoordinatorClient {
   retry(gid: Gid, request?: RetryRequest): Promise<TransactionView>;
   /** Decides about dirty branches; the same again about what was decided so changes nothing. */
   resolve(gid: Gid, request: ResolveRequest): Promise<TransactionView>;
+  /** Gives the transaction up: no branch is called any more. TRANSACTION_DECIDED when it is over, stopped by an earlier call too. */
+  stop(gid: Gid, request?: StopRequest): Promise<TransactionView>;
   /** The transaction, or undefined when the coordinator does not know the gid. `waitMs`: how long to wait for its end. */
   read(gid: Gid, waitMs?: number): Promise<TransactionView | undefined>;
   list(filter: {

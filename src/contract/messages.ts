@@ -15,6 +15,7 @@
  * | `POST /v1/transactions/{gid}/abort` | `AbortRequest` | 200 `TransactionView`; 409 `TRANSACTION_DECIDED` when it has committed |
  * | `POST /v1/transactions/{gid}/retry` | `RetryRequest` | 200 `TransactionView`; every unfinished branch is asked again now, a dirty one too |
  * | `POST /v1/transactions/{gid}/resolve` | `ResolveRequest` | 200 `TransactionView` (recorded, durable; the branch is called next); 409 `BRANCH_NOT_DIRTY`; 404 `BRANCH_UNKNOWN` |
+ * | `POST /v1/transactions/{gid}/stop` | `StopRequest` | 200 `TransactionView`: it has failed, and no branch is called any more, to compensate neither; 409 `TRANSACTION_DECIDED` when it is over |
  *
  * submit and abort are idempotent. Enlisting the same resource of the same gid again answers the same branch id and adds
  * the new operation URLs as alternatives (another replica of the same sidecar); with `requests` it replaces URLs and requests
@@ -166,6 +167,9 @@ export interface RetryRequest {
   readonly reason?: string;
 }
 
+/** Gives the transaction up, whatever its branches did. Recorded with the transaction. */
+export type StopRequest = RetryRequest;
+
 /** What an operator decides about dirty branches; `by` and `reason` are who decides, and why. */
 export interface ResolveRequest extends RetryRequest {
   /** The branch; absent: every dirty one of the transaction. */
@@ -254,6 +258,8 @@ export interface TransactionView {
   readonly reason?: string;
   /** An operator has stopped it in this status: from then on nothing is called, and branches that were not over stay as they were. */
   readonly stoppedFrom?: GlobalStatus;
+  /** Who has stopped it, where he has said so; `reason` has why. */
+  readonly stoppedBy?: string;
   readonly initiator?: string;
   /** True when a branch is dirty: nothing goes on by itself. */
   readonly needsAttention: boolean;

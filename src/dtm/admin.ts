@@ -85,7 +85,7 @@ export function createDtmAdmin(runner: Runner, records: Records, { now, log }: D
   async function forceStop(text: string): Promise<DtmReply> {
     const gid = parseGid(text);
     if (gid === undefined) return unknownGid(text);
-    const outcome = await runner.happen(gid, { kind: 'stop' });
+    const outcome = await runner.giveUp(gid);
     if (outcome.ok) return SUCCESS;
     if (outcome.error.code !== 'TRANSACTION_DECIDED') return refusedBy(outcome.error, text);
     const known = await runner.read(gid);

@@ -1,6 +1,6 @@
 /** What can happen to a global transaction. Recovery is no path of its own: it is the event `woken`. */
 import type { BranchId, BranchKind, CallResult, Operation } from '../contract/transaction.ts';
-import type { Diagnosis, ResolveRequest, RetryRequest, StepView } from '../contract/messages.ts';
+import type { Diagnosis, ResolveRequest, RetryRequest, StepView, StopRequest } from '../contract/messages.ts';
 import type { Progress, Terms } from './global-transaction.ts';
 
 export interface NewBranch extends Terms {
@@ -42,7 +42,7 @@ export type Event =
   /** An operator decides about one dirty branch, or about all of them. */
   | ({ readonly kind: 'resolve' } & ResolveRequest)
   /** An operator gives the transaction up: it has failed, and no branch is called any more. */
-  | { readonly kind: 'stop' }
+  | ({ readonly kind: 'stop' } & StopRequest)
   /** Workflow: the program runs (again) at the initiator. Of a mesh: a new run, known by the `id` of the request for it. */
   | { readonly kind: 'resume'; readonly id?: string }
   /** Mesh that is a workflow: a step of a run has finished. */

@@ -97,6 +97,8 @@ export interface GlobalTransaction {
   readonly reason?: string;
   /** An operator has given it up, in this status. */
   readonly stoppedFrom?: GlobalStatus;
+  /** Who has, where he has said so. */
+  readonly stoppedBy?: string;
   readonly initiator?: string;
   /** Hash of the request that began it: the same gid with another request is refused. */
   readonly requestHash: string;

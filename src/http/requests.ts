@@ -113,7 +113,7 @@ export function abortRequestOf(body: string): Outcome<AbortRequest> {
   return objectOf<AbortRequest>(body, ABORT);
 }
 
-/** The body of `POST /v1/transactions/{gid}/retry`; an empty one is `{}`. */
+/** The body of `POST /v1/transactions/{gid}/retry`, and of `…/stop`, which says the same; an empty one is `{}`. */
 export function retryRequestOf(body: string): Outcome<RetryRequest> {
   return body === '{}' || body === '' ? { ok: true, value: {} } : objectOf<RetryRequest>(body, RETRY);
 }

@@ -63,6 +63,7 @@ export function v1Routes(runner: Runner, limit: number): readonly Route[] {
     { method: 'POST', path: '/v1/transactions/{gid}/abort', handle: withGid(abortRequestOf, bodyOf, abort) },
     { method: 'POST', path: '/v1/transactions/{gid}/retry', handle: withGid(retryRequestOf, bodyOf, retry) },
     { method: 'POST', path: '/v1/transactions/{gid}/resolve', handle: withGid(resolveRequestOf, bodyOf, resolve) },
+    { method: 'POST', path: '/v1/transactions/{gid}/stop', handle: withGid(retryRequestOf, bodyOf, stop) },
   ];
 
   async function begin(call: Call): Promise<Reply> {
@@ -109,6 +110,10 @@ export function v1Routes(runner: Runner, limit: number): readonly Route[] {
 
   async function resolve(gid: Gid, request: Parameters<Runner['resolve']>[1]): Promise<Reply> {
     return transactionReply(await runner.resolve(gid, request));
+  }
+
+  async function stop(gid: Gid, request: Parameters<Runner['giveUp']>[1]): Promise<Reply> {
+    return transactionReply(await runner.giveUp(gid, request));
   }
 
   async function read(gid: Gid, waitMs: number, call: Call): Promise<Reply> {

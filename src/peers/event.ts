@@ -72,7 +72,11 @@ const EVENTS: { readonly [Kind in Asked]: z.ZodType<Extract<Event, { readonly ki
     by: z.string().exactOptional(),
     reason: z.string().exactOptional(),
   }),
-  stop: z.strictObject({ kind: z.literal('stop') }),
+  stop: z.strictObject({
+    kind: z.literal('stop'),
+    by: z.string().exactOptional(),
+    reason: z.string().exactOptional(),
+  }),
   resume: z.strictObject({ kind: z.literal('resume'), id: z.string().exactOptional() }),
   step: z.strictObject({
     kind: z.literal('step'),

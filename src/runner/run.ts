@@ -9,6 +9,7 @@ import type {
   EnlistRequest,
   ResolveRequest,
   RetryRequest,
+  StopRequest,
   StepRequest,
   SubmitRequest,
 } from '../contract/messages.ts';
@@ -227,6 +228,12 @@ class CoordinatorRunner implements Runner {
   async resolve(gid: Gid, request: ResolveRequest): Promise<Outcome<GlobalTransaction>> {
     const outcome = await this.happen(gid, { kind: 'resolve', ...request });
     if (outcome.ok) this.#options.log.warn({ gid, ...request }, 'an operator has decided about a dirty branch');
+    return outcome;
+  }
+
+  async giveUp(gid: Gid, request: StopRequest = {}): Promise<Outcome<GlobalTransaction>> {
+    const outcome = await this.happen(gid, { kind: 'stop', ...request });
+    if (outcome.ok) this.#options.log.warn({ gid, ...request }, 'an operator has stopped a transaction');
     return outcome;
   }
 

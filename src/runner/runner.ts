@@ -6,6 +6,7 @@ import type {
   EnlistRequest,
   ResolveRequest,
   RetryRequest,
+  StopRequest,
   RunAnswer,
   StepRequest,
   SubmitRequest,
@@ -61,6 +62,8 @@ export interface Runner {
   retry(gid: Gid, request?: RetryRequest): Promise<Outcome<GlobalTransaction>>;
   /** An operator's decision about dirty branches. */
   resolve(gid: Gid, request: ResolveRequest): Promise<Outcome<GlobalTransaction>>;
+  /** An operator gives the transaction up. TRANSACTION_DECIDED when it is over, stopped by an earlier call too. */
+  giveUp(gid: Gid, request?: StopRequest): Promise<Outcome<GlobalTransaction>>;
   read(gid: Gid): Promise<Outcome<GlobalTransaction>>;
   /** Resolves when the transaction is final or needs attention, or after `waitMs`, with its state at that time. */
   waitForEnd(gid: Gid, waitMs: number, signal: AbortSignal): Promise<Outcome<GlobalTransaction>>;

@@ -47,7 +47,7 @@ export async function pageOf<View>(
 /** The view of `transaction`: what the contract promises and nothing else of the state. */
 export function viewOf(transaction: GlobalTransaction): TransactionView {
   const { gid, mode, status, createdAt, deadline, finishedAt, reason, initiator, branches } = transaction;
-  const { callback, run, steps, stoppedFrom } = transaction;
+  const { callback, run, steps, stoppedFrom, stoppedBy } = transaction;
   return {
     gid,
     mode,
@@ -57,6 +57,7 @@ export function viewOf(transaction: GlobalTransaction): TransactionView {
     ...(finishedAt === undefined ? {} : { finishedAt }),
     ...(reason === undefined ? {} : { reason }),
     ...(stoppedFrom === undefined ? {} : { stoppedFrom }),
+    ...(stoppedBy === undefined ? {} : { stoppedBy }),
     ...(initiator === undefined ? {} : { initiator }),
     needsAttention: !isFinal(status) && branches.some((branch) => branch.status === 'dirty'),
     ...(callback === undefined ? {} : { callback: callbackViewOf(callback, status === 'prepared') }),

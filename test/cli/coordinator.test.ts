@@ -126,6 +126,16 @@ test('tx shows what a coordinator keeps, as text and as JSON', async (t) => {
 
   const retried = await run(t, ['tx', 'retry', 'order-1'], { env });
   t.is(retried.code, 0, retried.err);
+  const stopped = await run(t, ['tx', 'stop', 'order-1', '--by', 'ann', '--reason', 'the shop is closed'], { env });
+  t.is(stopped.code, 0, stopped.err);
+  t.regex(stopped.out, /\nstatus: +failed\n/);
+  t.regex(
+    stopped.out,
+    /\nreason: +stopped by an operator: the shop is closed\nstopped while: +submitted\nstopped by: +ann\n/,
+  );
+  const twice = await run(t, ['tx', 'stop', 'order-1'], { env });
+  t.is(twice.code, 1);
+  t.regex(twice.err, /has ended: failed/);
   const unknown = await run(t, ['tx', 'show', 'order-3'], { env });
   t.like(unknown, { code: 1, out: '' });
   t.regex(unknown.err, /does not know the transaction order-3/);

@@ -252,7 +252,8 @@ test('resetCronTime leaves alone the initiators that have never been asked: they
 
 test('a TCC transaction that nobody decides is cancelled after the time that the options say', async (t) => {
   await using branches = await startBranches();
-  await using dtm = await startDtm('sqlite', { dtm: { timeoutToFail: '2s', retryInterval: '20ms' } });
+  // Long enough for both branches to be registered in time on a machine that is busy; waiting for it costs nothing.
+  await using dtm = await startDtm('sqlite', { dtm: { timeoutToFail: '12s', retryInterval: '20ms' } });
   await beginTcc(dtm, 'kept', branches.url);
   await until('it is cancelled', async () => (await dtm.state('kept')).status === 'failed', 40_000);
   t.deepEqual(branches.calls, ['cancel 02 /cancel', 'cancel 01 /cancel']);

@@ -156,6 +156,33 @@ test('a dirty branch shows what the participant said of it, and is called once m
   t.is(body.error.code, 'BRANCH_NOT_DIRTY');
 });
 
+test('a transaction that cannot finish is given up once, and says by whom, why and in which status', async (t) => {
+  await using branch = await startTestBranch(() => ({ status: 500 }));
+  await using coordinator = await startTestCoordinator();
+  await coordinator.ask('POST', '/v1/transactions', { gid: 'g' });
+  await coordinator.ask('POST', '/v1/transactions/g/branches', undo(branch.url));
+  await coordinator.ask('POST', '/v1/transactions/g/submit', {});
+  for (const wrong of [{ who: 'ann' }, { by: true }, { reason: 7 }, { by: 'x'.repeat(201) }])
+    t.is((await coordinator.ask('POST', '/v1/transactions/g/stop', wrong)).status, 400);
+  const { status, body } = await coordinator.ask('POST', '/v1/transactions/g/stop', { by: 'ann', reason: 'gone' });
+  t.is(status, 200);
+  const told = {
+    status: 'failed',
+    stoppedFrom: 'submitted',
+    stoppedBy: 'ann',
+    reason: 'stopped by an operator: gone',
+  };
+  t.like(body, told);
+  const again = await coordinator.ask('POST', '/v1/transactions/g/stop', { by: 'bob' });
+  t.is(again.status, 409);
+  t.is(again.body.error.code, 'TRANSACTION_DECIDED');
+  t.like((await coordinator.ask('GET', '/v1/transactions/g')).body, told);
+  t.is((await coordinator.ask('POST', '/v1/transactions/nobody/stop', {})).status, 404);
+  await coordinator.ask('POST', '/v1/transactions', { gid: 'h' });
+  const bare = await coordinator.ask('POST', '/v1/transactions/h/stop', {});
+  t.like(bare.body, { stoppedFrom: 'prepared', stoppedBy: undefined, reason: 'stopped by an operator' });
+});
+
 test('the list goes page by page in the order of gid, by status when asked', async (t) => {
   await using coordinator = await startTestCoordinator();
   for (const gid of ['c', 'a', 'e', 'b', 'd']) await coordinator.ask('POST', '/v1/transactions', { gid });

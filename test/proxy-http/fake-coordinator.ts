@@ -107,6 +107,9 @@ export class FakeCoordinator implements CoordinatorClient {
   resolve(): Promise<TransactionView> {
     return Promise.reject(new CodedError('INTERNAL', 'not used here'));
   }
+  stop(): Promise<TransactionView> {
+    return Promise.reject(new CodedError('INTERNAL', 'not used here'));
+  }
   list(): Promise<TransactionList> {
     return Promise.resolve({ transactions: [] });
   }
