@@ -1,0 +1,154 @@
+/** Turns statements of MySQL and MariaDB into what is done with them inside a global transaction. Pure. */
+import { columnOf, type TableFacts } from './catalog.ts';
+import type { ParsedStatement } from './parse.ts';
+import { callsUnknown } from './text/functions.ts';
+import type { ChangeStatement, InsertStatement, TableName, TableReference } from './text/statement.ts';
+import { planOther, type OtherPlan } from './text/verbs.ts';
+import type { Capture, CapturedTable } from './undo/capture.ts';
+import type { ParameterValue } from './undo/given.ts';
+import { captureInsert, type Insertion } from './undo/insert.ts';
+import { assignsVariables, capturePinned } from './undo/pinned.ts';
+import { refuse, type Refused } from './undo/refusal.ts';
+import { captured, type Actions } from './undo/target.ts';
+import { captureUpsert } from './undo/upsert.ts';
+
+export type StatementPlan = OtherPlan | Capture | Refused;
+
+export type Planned =
+  | StatementPlan
+  /** These tables' facts must be known first (catalog-sql.ts), then the statement is planned again. */
+  | {
+      readonly kind: 'facts-needed';
+      readonly tables: readonly { readonly database: string; readonly table: string }[];
+    };
+
+/** What a plan depends on beside the statement. */
+export interface PlanContext {
+  /** The session's database; undefined when it has none. */
+  readonly database: string | undefined;
+  /** Facts by database and table as they were written; `none` for a table that does not exist; undefined where they are not known. */
+  readonly facts: (database: string, table: string) => TableFacts | 'none' | undefined;
+  /** The client's parameters; empty for a text that is run as it is. */
+  readonly parameters: readonly ParameterValue[];
+}
+
+/** The plan for one statement. */
+export function plan(parsed: ParsedStatement, context: PlanContext): Planned {
+  const { statement, source, span } = parsed;
+  if (statement.kind === 'unclear') {
+    return refuse(`${statement.verb.toUpperCase()} that ${statement.what}`, 'Write it in a plainer form.');
+  }
+  if (statement.kind === 'other') return planOther(source, span);
+  const called = callsUnknown(source, span);
+  if (called !== undefined) return refuse(`a call of ${called}(), which may change rows,`);
+  return 'rows' in statement ? planInsert(statement, parsed, context) : planChange(statement, parsed, context);
+}
+
+type Looked = { readonly kind: 'facts'; readonly facts: readonly TableFacts[] } | Exclude<Planned, Capture | OtherPlan>;
+
+/** The facts of tables, in their order; what else there is to do while they are not known. */
+function look(tables: readonly TableName[], { database, facts }: PlanContext): Looked {
+  const known: TableFacts[] = [];
+  const missing: { database: string; table: string }[] = [];
+  for (const { database: written, table } of tables) {
+    const where = written ?? database;
+    if (where === undefined) return refuse(`a change of ${table}, while no database is selected,`);
+    const found = facts(where, table);
+    if (found === 'none') return refuse(`a change of ${where}.${table}, which is no table that the sidecar can see,`);
+    if (found === undefined) missing.push({ database: where, table });
+    else known.push(found);
+  }
+  return missing.length > 0 ? { kind: 'facts-needed', tables: missing } : { kind: 'facts', facts: known };
+}
+
+function planChange(statement: ChangeStatement, { source, span }: ParsedStatement, context: PlanContext): Planned {
+  if (assignsVariables(statement, source))
+    return refuse(`${statement.kind.toUpperCase()} whose condition sets a variable`);
+  const looked = look(statement.tables, context);
+  if (looked.kind !== 'facts') return looked;
+  const changed = changedTables(statement, looked.facts, context.database);
+  if (!Array.isArray(changed)) return changed as Refused;
+  const tables: CapturedTable[] = [];
+  for (const { facts, alias, assigned } of changed as readonly ChangedTable[]) {
+    const isUpdate = statement.kind === 'update';
+    const actions: Actions = {
+      command: statement.kind.toUpperCase(),
+      inserts: false,
+      deletes: !isUpdate,
+      assigned: isUpdate ? assigned : undefined,
+    };
+    const table = captured(facts, actions, alias);
+    if ('kind' in table) return table;
+    if (tables.some(({ database, table: name }) => database === table.database && name === table.table)) {
+      return refuse(`${actions.command} of ${table.table} under two names`);
+    }
+    tables.push(table);
+  }
+  return capturePinned(statement, { source, span }, tables);
+}
+
+interface ChangedTable {
+  readonly facts: TableFacts;
+  readonly alias: string;
+  readonly assigned: readonly string[];
+}
+
+/** Which of the tables of a statement are changed by it. */
+function changedTables(
+  statement: ChangeStatement,
+  facts: readonly TableFacts[],
+  database: string | undefined,
+): readonly ChangedTable[] | Refused {
+  const all = statement.tables.flatMap((reference, index) => {
+    const found = facts[index];
+    return found === undefined ? [] : [{ reference, facts: found, alias: reference.alias ?? reference.table }];
+  });
+  const unclear = refuse(`${statement.kind.toUpperCase()} of which it is not clear what table it changes`);
+  const chosen = new Map<(typeof all)[number], string[]>();
+  if (statement.kind === 'delete') {
+    if (statement.targets.length === 0 && statement.isJoined) return unclear;
+    const targets =
+      statement.targets.length === 0
+        ? all.map(({ alias }) => ({ database: undefined, table: alias }))
+        : statement.targets;
+    for (const target of targets) {
+      const found = all.filter((each) => isCalled(each.reference, each.facts, target, database));
+      const [only] = found;
+      if (only === undefined || found.length > 1) return unclear;
+      chosen.set(only, []);
+    }
+  }
+  for (const { table, column } of statement.assignments) {
+    const named = table === undefined ? all : all.filter(({ alias }) => alias === table);
+    const found = named.filter((each) => columnOf(each.facts, column) !== undefined);
+    const [only] = found;
+    if (only === undefined || found.length > 1) return unclear;
+    chosen.set(only, [...(chosen.get(only) ?? []), column]);
+  }
+  return [...chosen].map(([{ facts: own, alias }, assigned]) => ({ facts: own, alias, assigned }));
+}
+
+function isCalled(
+  reference: TableReference,
+  facts: TableFacts,
+  target: TableName,
+  database: string | undefined,
+): boolean {
+  if ((reference.alias ?? reference.table) !== target.table) return false;
+  return target.database === undefined || target.database === (reference.database ?? database ?? facts.database);
+}
+
+function planInsert(statement: InsertStatement, { source, span }: ParsedStatement, context: PlanContext): Planned {
+  const looked = look([statement.table], context);
+  if (looked.kind !== 'facts') return looked;
+  const [facts] = looked.facts;
+  if (facts === undefined) return refuse('INSERT into no table');
+  const isReplace = statement.kind === 'replace';
+  const assigned = statement.onDuplicate?.assignments.map(({ column }) => column);
+  const actions: Actions = { command: statement.kind.toUpperCase(), inserts: true, deletes: isReplace, assigned };
+  const table = captured(facts, actions, statement.table.table);
+  if ('kind' in table) return table;
+  const insertion: Insertion = { statement, source, span, facts, table, parameters: context.parameters };
+  const isPlain = !isReplace && !statement.isIgnoring && statement.onDuplicate === undefined;
+  return isPlain ? captureInsert(insertion) : captureUpsert(insertion);
+}

@@ -1,0 +1,216 @@
+/**
+ * The capture of a change: the statements that a session runs, on the client's own connection and in its local transaction, in place
+ * of the client's one, and what they must have found. All texts have one character for each byte, as the client's own.
+ */
+import { tableName } from '../identifier.ts';
+import { imageSql, isRestorable, valuesOf, type ImageColumn } from './image.ts';
+import type { LockKey } from './lock-key.ts';
+import type { ChangedRow, UndoRecord } from './record.ts';
+import { refuse, type Refused } from './refusal.ts';
+
+/** A statement, and which of the client's parameters it has, by their numbers from 0. */
+export interface Step {
+  readonly sql: string;
+  readonly parameters: readonly number[];
+}
+
+/** A table whose rows the statement changes. */
+export interface CapturedTable {
+  readonly database: string;
+  readonly table: string;
+  readonly columns: readonly ImageColumn[];
+  /** Columns that tell the rows apart. */
+  readonly key: readonly string[];
+  readonly locks: readonly LockKey[];
+  /** What its columns are qualified with in the client's statement: quoted. */
+  readonly row: string;
+}
+
+/** A row as it was read: its image, and the key of each of its locks, in the order of the table's locks. Empty ones lock nothing. */
+export interface FoundRow {
+  readonly image: string;
+  readonly locks: readonly string[];
+}
+
+/** The rows of each table, in the order of the capture's tables; none twice. */
+export type Found = readonly (readonly FoundRow[])[];
+
+/** What the server answered to the change. */
+export interface Outcome {
+  readonly affectedRows: number;
+  /** The digits of the OK packet's last insert id. */
+  readonly insertId: string;
+  /** The client asked for CLIENT_FOUND_ROWS: rows that an UPDATE leaves as they were are counted as well. */
+  readonly countsFound: boolean;
+  /** The local transaction is READ COMMITTED or below: rows may appear that a locking read did not find. */
+  readonly hasPhantoms: boolean;
+}
+
+/** A row lock to be taken. */
+export interface RowLock {
+  readonly relation: string;
+  readonly key: string;
+}
+
+export type Conclusion =
+  /** To be written before the client is answered; both lists may be empty. */
+  | { readonly kind: 'captured'; readonly records: readonly UndoRecord[]; readonly locks: readonly RowLock[] }
+  /** Rows changed between two steps: back to the savepoint, and once more from the start. */
+  | { readonly kind: 'again' }
+  /** Back to the savepoint, and the client is refused. */
+  | Refused;
+
+/**
+ * How a change is captured. Behind a savepoint, in this order:
+ *
+ * 1. `before`, when there is one. Rows that cannot be captured are a refusal; nothing has been changed. With `looksFirst` it is run
+ *    without locks first, and once more with them when it found a row.
+ * 2. `change`, whose OK packet is the client's answer. An error of its own is the client's answer too, and the local transaction
+ *    goes on; but a duplicate key (1062) where `isPlain` says that the statement was to do something else then is 'again', with locks.
+ * 3. `after`, when there is one.
+ * 4. `conclude`; records and locks are written.
+ *
+ * 2 and 3 may be sent together where `after` does not need the outcome, and the records with what the client sends next. MySQL carries
+ * out what stands behind an error, and after a deadlock (1213) outside of any transaction: so nothing that changes rows may be sent
+ * along behind a step that can fail. A read behind a failed change finds rows as they were, and is thrown away.
+ */
+export interface Capture {
+  readonly kind: 'capture';
+  readonly tables: readonly CapturedTable[];
+  readonly looksFirst: boolean;
+  readonly before: ((locks: boolean) => Step) | undefined;
+  readonly change: (before: Found) => Step & { readonly isPlain: boolean };
+  /** Undefined where nothing is left to be read. `needsOutcome`: which rows to read is known from the answer to the change. */
+  readonly after: ((before: Found, outcome: Outcome | undefined) => Step | undefined) | undefined;
+  readonly needsOutcome: boolean;
+  readonly conclude: (before: Found, outcome: Outcome, after: Found) => Conclusion;
+}
+
+/** Our own SQL, which may name tables in any script, with one character for each byte of it. */
+export function ours(sql: string): string {
+  return Buffer.from(sql, 'utf8').toString('latin1');
+}
+
+/** The columns that a read has for a table: its image, then its locks. */
+export function readColumns({ columns, locks, row }: CapturedTable): string {
+  return ours([imageSql(columns, row), ...locks.map(({ sql }) => sql(row))].join(', '));
+}
+
+/** The table's own name, for a statement of ours. */
+export function ownName(table: CapturedTable): string {
+  return ours(tableName(table));
+}
+
+/**
+ * What a read answered: for each table its columns, one after the other, as ASCII. Refuses what no record can be made of. A joined row
+ * without a row of the table has nothing but NULL for its key.
+ */
+export function readFound(
+  tables: readonly CapturedTable[],
+  rows: readonly (readonly (string | null)[])[],
+  maxRows: number,
+): { readonly kind: 'found'; readonly found: Found } | Refused {
+  const found: FoundRow[][] = [];
+  let place = 0;
+  for (const table of tables) {
+    const width = 1 + table.locks.length;
+    const seen = new Map<string, FoundRow>();
+    for (const columns of rows) {
+      const row = readRow(table, columns.slice(place, place + width));
+      if (row === undefined)
+        return refuse(`a row of ${tableName(table)} that is longer than max_allowed_packet allows`);
+      if (row !== 'none') seen.set(keyText(table, row.image), row);
+    }
+    if (seen.size > maxRows) {
+      return refuse(
+        `changing more than ${maxRows} rows by one statement`,
+        "Split the statement, or raise maxRows of this database in the sidecar's configuration.",
+      );
+    }
+    found.push([...seen.values()]);
+    place += width;
+  }
+  return { kind: 'found', found };
+}
+
+function readRow(table: CapturedTable, [image, ...locks]: readonly (string | null)[]): FoundRow | 'none' | undefined {
+  if (image === null || image === undefined) return undefined;
+  if (!isPresent(table, image)) return 'none';
+  const known = locks.filter((lock) => lock !== null);
+  return known.length === locks.length ? { image, locks: known } : undefined;
+}
+
+/** In place of an image, where a row that was read is of another table. No image is this text. */
+const NOTHING = '-';
+export const NOTHING_COLUMN: string = `'${NOTHING}'`;
+
+function isPresent({ columns, key }: CapturedTable, image: string): boolean {
+  if (image === NOTHING) return false;
+  const values = valuesOf(columns, image);
+  return columns.some(({ name }, index) => key.includes(name) && values[index] !== undefined);
+}
+
+/** The part of an image that tells the row apart. */
+export function keyText({ columns, key }: CapturedTable, image: string): string {
+  const values = valuesOf(columns, image);
+  return columns.flatMap(({ name }, index) => (key.includes(name) ? [values[index] ?? ''] : [])).join(',');
+}
+
+/** The rows of a table before and after, in pairs; those that are the same are left out. */
+export function pairs(
+  table: CapturedTable,
+  before: readonly FoundRow[],
+  after: readonly FoundRow[],
+): readonly ChangedRow[] {
+  const later = new Map(after.map(({ image }) => [keyText(table, image), image]));
+  const earlier = new Set(before.map(({ image }) => keyText(table, image)));
+  return [
+    ...before.map(({ image }) => ({ before: image, after: later.get(keyText(table, image)) })),
+    ...after
+      .filter(({ image }) => !earlier.has(keyText(table, image)))
+      .map(({ image }) => ({ before: undefined, after: image })),
+  ].filter((row) => row.before !== row.after);
+}
+
+/** The records and locks of what changed. Refuses a row that could not be written back exactly. */
+export function concluded(
+  tables: readonly CapturedTable[],
+  changed: readonly (readonly ChangedRow[])[],
+  found: readonly Found[],
+): Conclusion {
+  const records: UndoRecord[] = [];
+  const locks = new Map<string, RowLock>();
+  for (const [index, table] of tables.entries()) {
+    const rows = changed[index] ?? [];
+    if (rows.length === 0) continue;
+    const lossy = lossyColumn(table, rows);
+    if (lossy !== undefined) {
+      return refuse(
+        `changing ${lossy} of ${tableName(table)}, a JSON with a date, bytes, a decimal or a number of 16 digits or more,`,
+      );
+    }
+    const { database, table: name, columns, key } = table;
+    records.push({ database, table: name, columns, key, rows });
+    const images = new Set(rows.flatMap(({ before, after }) => [before, after]));
+    const touched = found.flatMap((each) => each[index] ?? []).filter(({ image }) => images.has(image));
+    for (const row of touched) {
+      for (const [place, { relation }] of table.locks.entries()) {
+        const text = row.locks[place] ?? '';
+        if (text !== '') locks.set(`${relation} ${text}`, { relation, key: text });
+      }
+    }
+  }
+  return { kind: 'captured', records, locks: [...locks.values()] };
+}
+
+/** A column with a value that would have to be written back, and cannot be. */
+function lossyColumn({ columns }: CapturedTable, rows: readonly ChangedRow[]): string | undefined {
+  for (const { before, after } of rows) {
+    if (before === undefined) continue;
+    const values = valuesOf(columns, before);
+    const later = after === undefined ? undefined : valuesOf(columns, after);
+    const place = values.findIndex((value, index) => !isRestorable(value) && value !== later?.[index]);
+    if (place !== -1) return columns[place]?.name;
+  }
+  return undefined;
+}

@@ -1,0 +1,138 @@
+/** UPDATE and DELETE: the rows are read and locked by the client's own clauses, and then changed by these and their keys. */
+import { findWord, parametersIn, placesOf, textOf, type Source, type Span } from '../text/span.ts';
+import type { ChangeStatement } from '../text/statement.ts';
+import {
+  NOTHING_COLUMN,
+  concluded,
+  ours,
+  ownName,
+  pairs,
+  readColumns,
+  type Capture,
+  type CapturedTable,
+  type Conclusion,
+  type Found,
+  type Outcome,
+  type Step,
+} from './capture.ts';
+import { quoteName, tableName } from '../identifier.ts';
+import { rowsSql } from './image.ts';
+import { refuse } from './refusal.ts';
+
+/** The capture of a change of tables that may be captured. */
+export function capturePinned(
+  statement: ChangeStatement,
+  { source, span }: { readonly source: Source; readonly span: Span },
+  tables: readonly CapturedTable[],
+): Capture {
+  const isDelete = statement.kind === 'delete';
+  return {
+    kind: 'capture',
+    tables,
+    looksFirst: false,
+    before: () => beforeStep(statement, source, tables),
+    change: (before) => ({ ...changeStep(statement, { source, span }, tables, before), isPlain: false }),
+    after: isDelete ? undefined : (before) => afterStep(tables, before),
+    needsOutcome: false,
+    conclude: (before, outcome, after) =>
+      isDelete ? concludeDelete(tables, before, outcome) : concludeUpdate(tables, before, after),
+  };
+}
+
+function beforeStep({ from, where, order }: ChangeStatement, source: Source, tables: readonly CapturedTable[]): Step {
+  const clauses = [from, ...(where === undefined ? [] : [where]), ...(order === undefined ? [] : [order])];
+  const condition = where === undefined ? '' : `\nWHERE ${textOf(source, where)}`;
+  const rest = order === undefined ? '' : `\n${textOf(source, order)}`;
+  return {
+    sql: `SELECT ${tables.map(readColumns).join(', ')} FROM ${textOf(source, from)}${condition}${rest}\nFOR UPDATE`,
+    parameters: clauses.flatMap((span) => parametersIn(source, span)),
+  };
+}
+
+/**
+ * The client's text with the keys as a further condition: no row is changed that was not read, even if one came to match since, and
+ * whatever the condition says the second time. What it says in warnings and errors is said all the same.
+ */
+function changeStep(
+  { where, behind }: ChangeStatement,
+  { source, span }: { readonly source: Source; readonly span: Span },
+  tables: readonly CapturedTable[],
+  before: Found,
+): Step {
+  const pins = tables.map((table, index) => {
+    const images = (before[index] ?? []).map(({ image }) => image);
+    const pin = `(${images.length === 0 ? noRow(table) : rowsSql(table, images, table.row)})`;
+    if (tables.length === 1) return pin;
+    // An outer join has rows without one of this table.
+    const [first] = table.key;
+    return `(${pin} OR ${table.row}.${quoteName(first ?? '')} IS NULL)`;
+  });
+  const pinned = ours(pins.join(' AND '));
+  const whole = placesOf(source, span);
+  const { text } = source;
+  const parameters = parametersIn(source, span);
+  if (where === undefined) {
+    const at = source.tokens[behind]?.end ?? whole.end;
+    return { sql: `${text.slice(whole.start, at)} WHERE ${pinned}${text.slice(at, whole.end)}`, parameters };
+  }
+  const { start, end } = placesOf(source, where);
+  const condition = `(${text.slice(start, end)}\n) AND ${pinned}`;
+  return { sql: `${text.slice(whole.start, start)}${condition}${text.slice(end, whole.end)}`, parameters };
+}
+
+/** False for every row, which a server does not see beforehand: of what matches nothing for certain MariaDB does not say how many rows matched. */
+function noRow({ key, row }: CapturedTable): string {
+  return `CONCAT(${row}.${quoteName(key[0] ?? '')}) IS NULL`;
+}
+
+/** Locking, so that it reads what is there, and not what the snapshot of the local transaction has; all of it is locked already. */
+function afterStep(tables: readonly CapturedTable[], before: Found): Step | undefined {
+  const reads = tables.flatMap((table, index) => {
+    const images = (before[index] ?? []).map(({ image }) => image);
+    if (images.length === 0) return [];
+    const own = { ...table, row: '`atomesh_row`' };
+    // The columns of the other tables of a joined change are there, and empty.
+    const columns = tables.map((each, place) =>
+      place === index ? readColumns(own) : NOTHING_COLUMN + ", ''".repeat(each.locks.length),
+    );
+    return [
+      `SELECT ${columns.join(', ')} FROM ${ownName(table)} AS ${own.row} WHERE ${ours(rowsSql(table, images, own.row))} FOR UPDATE`,
+    ];
+  });
+  if (reads.length === 0) return undefined;
+  return {
+    sql: reads.length === 1 ? reads.join('') : reads.map((read) => `(${read})`).join(' UNION ALL '),
+    parameters: [],
+  };
+}
+
+/** Fewer rows than were read may have been changed; those are the same before and after. A row that is gone has another key now. */
+function concludeUpdate(tables: readonly CapturedTable[], before: Found, after: Found): Conclusion {
+  const moved = tables.find((_, index) => (before[index] ?? []).length !== (after[index] ?? []).length);
+  if (moved !== undefined) {
+    return refuse(
+      `changing the key of ${tableName(moved)}`,
+      'Delete the row and insert it anew, or make the change outside the global transaction.',
+    );
+  }
+  const changed = tables.map((table, index) => pairs(table, before[index] ?? [], after[index] ?? []));
+  return concluded(tables, changed, [before, after]);
+}
+
+function concludeDelete(tables: readonly CapturedTable[], before: Found, outcome: Outcome): Conclusion {
+  const read = before.reduce((sum, rows) => sum + rows.length, 0);
+  if (outcome.affectedRows !== read) return { kind: 'again' };
+  const changed = tables.map((_, index) =>
+    (before[index] ?? []).map(({ image }) => ({ before: image, after: undefined })),
+  );
+  return concluded(tables, changed, [before]);
+}
+
+/** True when the condition or the order assigns a variable: it would do so once more. */
+export function assignsVariables({ where, order, from }: ChangeStatement, source: Source): boolean {
+  return [from, where, order].some((span) => {
+    if (span === undefined) return false;
+    for (let place = span.from; place < span.to; place += 1) if (source.tokens[place]?.text === ':=') return true;
+    return findWord(source, span, 'into') < span.to;
+  });
+}
