@@ -13,9 +13,11 @@ import { copyPart } from './copy/copy.ts';
 import { grpcPart } from './grpc.ts';
 import { httpPart } from './http/http.ts';
 import { latencyPart } from './http/latency.ts';
+import { askingPart } from './locks/asking.ts';
 import { locksPart } from './locks/locks.ts';
 import type { Part, Result, Wishes } from './measure.ts';
 import { modesPart } from './modes/modes.ts';
+import { mysqlPart } from './mysql/mysql.ts';
 import { pgbouncerPart } from './pgbouncer/pgbouncer.ts';
 import { plansPart } from './plans/plans.ts';
 import { restartPart } from './restart.ts';
@@ -34,7 +36,9 @@ const PARTS: readonly Part[] = [
   sqlPart,
   plansPart,
   locksPart,
+  askingPart,
   copyPart,
+  mysqlPart,
   pgbouncerPart,
 ];
 

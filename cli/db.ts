@@ -2,7 +2,14 @@
 import { Command } from 'commander';
 import type { DatabaseOptions } from '../proxy/options.ts';
 import { initialiseDatabase, schemaSql, type SchemaOptions } from '../proxy/postgres/schema.ts';
-import { chooseDatabases, onDatabases, type ChosenDatabase, type DatabaseChoice } from './db/databases.ts';
+import {
+  chooseDatabases,
+  chooseMysqlDatabases,
+  onDatabases,
+  type ChosenDatabase,
+  type DatabaseChoice,
+} from './db/databases.ts';
+import { initialiseMysql, printMysql } from './db/mysql.ts';
 import { triggersCommand } from './db/triggers.ts';
 import { prepares, rightToEnd, xaHints } from './db/xa-hints.ts';
 import { CommandFailed, describeError, EXIT } from './exit.ts';
@@ -15,18 +22,26 @@ interface InitOptions extends DatabaseChoice {
 
 const init = onDatabases(new Command('init'))
   .description('create or update the schema "atomesh" in every database of a sidecar; may be run again at any time')
-  .option('--grant-to <role>', 'the role that the application logs in as (default: every role)')
+  .option(
+    '--grant-to <role>',
+    'the role that the application logs in as (default: every role; on MySQL none), there as user@host',
+  )
   .option('--grant-barrier <role>', "a role that writes to atomesh.barrier itself, with the client library's barrier")
   .option('--print', 'print the SQL and connect to nothing')
   .action(async (options: InitOptions) => {
-    const databases = chooseDatabases(options);
+    const [databases, servers] = [chooseDatabases(options), chooseMysqlDatabases(options)];
     let failures = 0;
     for (const chosen of databases) {
       if (options.print) printSql(chosen.database, options);
       else if (!(await initialise(chosen, options))) failures += 1;
     }
-    if (options.grantTo === undefined) process.stderr.write(`${EVERY_ROLE}\n`);
-    if (failures > 0) throw new CommandFailed(EXIT.failure, `${failures} of ${databases.length} databases failed`);
+    for (const chosen of servers) {
+      if (options.print) printMysql(chosen, options);
+      else if (!(await initialiseMysql(chosen, options))) failures += 1;
+    }
+    const all = databases.length + servers.length;
+    if (options.grantTo === undefined && databases.length > 0) process.stderr.write(`${EVERY_ROLE}\n`);
+    if (failures > 0) throw new CommandFailed(EXIT.failure, `${failures} of ${all} databases failed`);
   });
 
 const EVERY_ROLE =

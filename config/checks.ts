@@ -1,9 +1,9 @@
 /** What has to hold between options of a sidecar, and what is allowed but worth a warning. */
 import type { CoordinatorOptions } from '../src/options.ts';
 import type { Address } from '../src/platform/option-types.ts';
-import type { DatabaseOptions, SidecarOptions } from '../proxy/options.ts';
+import type { AnyDatabaseOptions, DatabaseOptions, SidecarOptions } from '../proxy/options.ts';
 import { type Finding, type Path, pathText } from './fault.ts';
-import { loginFaults, loginWarnings } from './login-checks.ts';
+import { loginFaults, loginWarnings, tlsFaults } from './login-checks.ts';
 
 export interface Findings {
   readonly faults: readonly Finding[];
@@ -24,8 +24,7 @@ export function checkSidecar(options: SidecarOptions): Findings {
     ...sameAddresses(listeners),
     ...barrierFaults(options),
     ...beginFaults(options),
-    ...options.databases.flatMap((database, index) => loginFaults(database, ['databases', index])),
-    ...options.databases.flatMap((database, index) => captureFaults(database, ['databases', index])),
+    ...options.databases.flatMap((database, index) => databaseFaults(database, ['databases', index])),
   ];
   if (options.inbound === undefined && options.outbound === undefined && options.databases.length === 0) {
     faults.push({
@@ -36,7 +35,7 @@ export function checkSidecar(options: SidecarOptions): Findings {
   }
   const { control } = options;
   const warnings: Finding[] = options.databases.flatMap((database, index) => {
-    return loginWarnings(database, ['databases', index]);
+    return database.engine === 'mysql' ? [] : loginWarnings(database, ['databases', index]);
   });
   if (isWildcard(control.listen) && control.advertise === undefined) {
     warnings.push({
@@ -66,6 +65,12 @@ export function checkSidecar(options: SidecarOptions): Findings {
     });
   }
   return { faults, warnings };
+}
+
+/** What has to hold between the options of one database. */
+function databaseFaults(database: AnyDatabaseOptions, path: Path): readonly Finding[] {
+  if (database.engine === 'mysql') return tlsFaults(database, path);
+  return [...loginFaults(database, path), ...captureFaults(database, path)];
 }
 
 /** Triggers write row images, which there are in undo mode alone. */
@@ -106,14 +111,20 @@ export function checkCoordinator({ listen, grpc, token, branchToken, branches }:
 /** The database of `inbound.barrier` must exist. */
 function barrierFaults({ inbound, databases }: SidecarOptions): Finding[] {
   const name = inbound?.barrier;
-  if (name === undefined || name === 'off' || databases.some((database) => database.name === name)) return [];
-  const names = databases.map((database) => database.name).join(', ');
+  const carriers = databases.filter(({ engine }) => engine !== 'mysql');
+  if (name === undefined || name === 'off' || carriers.some((database) => database.name === name)) return [];
+  const names = carriers.map((database) => database.name).join(', ');
+  const path = ['inbound', 'barrier'];
+  if (databases.some((database) => database.name === name)) {
+    const expected = names === '' ? 'off' : `one of ${names}, or off`;
+    return [{ path, message: `the database ${name} has engine mysql, where there is no barrier yet`, expected }];
+  }
   const expected = names === '' ? 'a database under databases' : `one of ${names}, or off`;
-  return [{ path: ['inbound', 'barrier'], message: `there is no database ${name}`, expected }];
+  return [{ path, message: `there is no database ${name}`, expected }];
 }
 
 function beginFaults({ inbound, databases }: SidecarOptions): Finding[] {
-  const hasBarrier = databases.length > 0 && inbound?.barrier !== 'off';
+  const hasBarrier = databases.some(({ engine }) => engine !== 'mysql') && inbound?.barrier !== 'off';
   return (inbound?.transactions ?? []).flatMap(({ begin }, index): Finding[] => {
     const path = ['inbound', 'transactions', index, 'begin'];
     if (begin.message && begin.workflow) {
@@ -131,7 +142,8 @@ function beginFaults({ inbound, databases }: SidecarOptions): Finding[] {
     }
     if (!begin.message || hasBarrier) return [];
     const message = 'a message follows a local transaction, and there is no database that could say how it ended';
-    return [{ path: [...path, 'message'], message, expected: 'an entry under databases, and inbound.barrier not off' }];
+    const expected = 'an entry under databases whose engine is postgres, and inbound.barrier not off';
+    return [{ path: [...path, 'message'], message, expected }];
   });
 }
 

@@ -1,5 +1,5 @@
 /** What has to hold between the options of one database that say how clients and the sidecar log in, and with which TLS. */
-import type { DatabaseOptions } from '../proxy/options.ts';
+import type { AnyDatabaseOptions, DatabaseOptions } from '../proxy/options.ts';
 import type { Finding, Path } from './fault.ts';
 
 /** What cannot work. */
@@ -27,7 +27,8 @@ export function loginWarnings({ auth, listen, listenTls, tls }: DatabaseOptions,
   return warnings;
 }
 
-function tlsFaults({ tls, listenTls }: DatabaseOptions, path: Path): readonly Finding[] {
+/** What cannot work of TLS, on either side. */
+export function tlsFaults({ tls, listenTls }: AnyDatabaseOptions, path: Path): readonly Finding[] {
   const faults: Finding[] = [];
   if ((tls.certificate === undefined) !== (tls.key === undefined)) {
     const missing = tls.key === undefined ? 'key' : 'certificate';
@@ -37,7 +38,8 @@ function tlsFaults({ tls, listenTls }: DatabaseOptions, path: Path): readonly Fi
       expected: `also ${missing}`,
     });
   }
-  if (tls.mode === 'disable' && (tls.negotiation === 'direct' || tls.certificate !== undefined)) {
+  const isDirect = 'negotiation' in tls && tls.negotiation === 'direct';
+  if (tls.mode === 'disable' && (isDirect || tls.certificate !== undefined)) {
     const name = tls.certificate === undefined ? 'negotiation' : 'certificate';
     faults.push({
       path: [...path, 'tls', name],

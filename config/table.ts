@@ -1,22 +1,36 @@
 /** Looks into an option table: which names it knows at a path, and which of its options are secret. */
 import { z } from 'zod';
 import type { Path } from './fault.ts';
+import { nodeAt, type TreeNode } from './tree.ts';
 
-/** The part of the table that is responsible for `path`, or undefined when it knows no such option. */
-export function tableAt(table: z.core.$ZodType, path: Path): z.core.$ZodType | undefined {
+/**
+ * The part of the table that is responsible for `path`, or undefined when it knows no such option. Where an option decides which
+ * others there are (the engine of a database), `tree` says what was written.
+ */
+export function tableAt(table: z.core.$ZodType, path: Path, tree?: TreeNode): z.core.$ZodType | undefined {
   let schema: z.core.$ZodType | undefined = table;
-  for (const step of path) {
+  for (const [index, step] of path.entries()) {
     if (schema === undefined) return undefined;
-    schema = inside(schema, step);
+    schema = inside(chosen(schema, tree && nodeAt(tree, path.slice(0, index))), step);
   }
-  return schema;
+  return schema && chosen(schema, tree && nodeAt(tree, path));
+}
+
+/** Of a union by an option: the alternative whose value of it was written. Anything else stays as it is. */
+function chosen(schema: z.core.$ZodType, node: TreeNode | undefined): z.core.$ZodType {
+  const { def } = schema._zod as z.core.$ZodTypes['_zod'];
+  if (def.type !== 'union' || !('discriminator' in def) || node?.kind !== 'map') return schema;
+  const name = String(def.discriminator);
+  const written = node.entries.get(name)?.node;
+  const value = written?.kind === 'scalar' ? written.value : undefined;
+  return def.options.find((option) => inside(option, name)?._zod.values?.has(value as string)) ?? schema;
 }
 
 /** The names of the options at the top of `schema`. Empty where any name may stand. */
 export function knownNames(schema: z.core.$ZodType): readonly string[] {
   const { def } = bare(schema)._zod as z.core.$ZodTypes['_zod'];
   if (def.type === 'object') return Object.keys(def.shape);
-  if (def.type === 'union') return def.options.flatMap(knownNames);
+  if (def.type === 'union') return [...new Set(def.options.flatMap(knownNames))];
   return [];
 }
 

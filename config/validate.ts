@@ -102,7 +102,7 @@ function explainIssue(subject: Subject, issue: z.core.$ZodIssue, base: Path): re
       const known = issue.values.map(String);
       const node = nodeAt(subject.tree, path);
       const written = node?.kind === 'scalar' ? String(node.value) : '';
-      return [wrongValue(subject, path, `one of ${known.join(', ')}`, nearest(written, known))];
+      return [wrongValue(subject, path, ownPhrase(issue) ?? `one of ${known.join(', ')}`, nearest(written, known))];
     }
     case 'invalid_type':
       return [wrongValue(subject, path, ownPhrase(issue) ?? typeName(issue.expected))];
@@ -143,7 +143,7 @@ function explainUnion(subject: Subject, issue: z.core.$ZodIssueInvalidUnion, pat
 }
 
 function unknownName(subject: Subject, parent: Path, name: string): ConfigFault {
-  const schema = tableAt(subject.table, parent);
+  const schema = tableAt(subject.table, parent, subject.tree);
   const known = schema === undefined ? [] : knownNames(schema);
   const suggestion = nearest(name, known);
   return faultAt(subject, [...parent, name], {

@@ -86,7 +86,8 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
   const holders = createLockHolders(coordinator);
   const locks = createLockList(phaseTwoConnection(options), log);
   const mode = options.mode === 'none' ? 'none' : 'undo';
-  const planning = { mode, maxRows: options.maxRows, capture: options.capture, carriesBarrier: isHere } as const;
+  const { maxRows, capture } = options;
+  const planning = { mode, maxRows, capture, carriesBarrier: isHere, preparing: xa.preparing } as const;
   const sharedFacts = new SharedFacts();
   const listener = await startPostgresListener({
     database: options,
@@ -95,7 +96,7 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     statementBytesMax: parts.limits.statement,
     enlistment,
     holders,
-    createPlanner: () => xa.planner(createPlanner(planning, sharedFacts)),
+    createPlanner: () => createPlanner(planning, sharedFacts),
     preparation: xa.preparation,
     traces: parts.traces,
     operations: {

@@ -107,24 +107,30 @@ const postgresUrl = pattern(
 
 const pemFile = pattern(/^[^\0]+$/, 'the path of a PEM file');
 
+/** What TLS towards a server is made of, whatever the database. */
+const tlsOptions = {
+  mode: z
+    .enum(['disable', 'require', 'verify-full'])
+    .default('disable')
+    .describe('As in libpq; require does not check who the server is'),
+  ca: pemFile
+    .optional()
+    .describe('PEM file of the authority that signed the server certificate; without it those of the system'),
+  certificate: pemFile.optional().describe('PEM file of the certificate that the sidecar shows to the server'),
+  key: pemFile.optional().describe('PEM file of the key of that certificate'),
+};
+const TLS_MEANING = 'How connections to the server are protected: of sessions and of the second phase';
+
 const upstreamTls = z
   .strictObject({
-    mode: z
-      .enum(['disable', 'require', 'verify-full'])
-      .default('disable')
-      .describe('As in libpq; require does not check who the server is'),
-    ca: pemFile
-      .optional()
-      .describe('PEM file of the authority that signed the server certificate; without it those of the system'),
-    certificate: pemFile.optional().describe('PEM file of the certificate that the sidecar shows to the server'),
-    key: pemFile.optional().describe('PEM file of the key of that certificate'),
+    ...tlsOptions,
     negotiation: z
       .enum(['postgres', 'direct'])
       .default('postgres')
       .describe('How TLS begins: asked for, or at once, which PostgreSQL takes from 17 on (sslnegotiation of libpq)'),
   })
   .prefault({})
-  .describe('How connections to the server are protected: of sessions and of the second phase');
+  .describe(TLS_MEANING);
 
 const listenTls = z
   .strictObject({
@@ -188,12 +194,18 @@ const xaOptions = z
   .prefault({})
   .describe('Prepared transactions, in mode xa and where undo escalates');
 
-const database = z.strictObject({
+/** What every database has. */
+const databaseOptions = {
   name: pattern(
     /^[a-z0-9][a-z0-9_-]{0,62}$/,
     'a name of at most 63 lower-case letters, digits, "-" and "_", such as orders',
   ).describe('Unique within this service'),
   listen: address.describe('Where the application connects instead of to the database'),
+};
+
+const postgresDatabase = z.strictObject({
+  engine: z.literal('postgres').optional().describe('What the server is; without it PostgreSQL'),
+  ...databaseOptions,
   upstream: postgresUrl,
   tls: upstreamTls,
   listenTls: listenTls.optional(),
@@ -245,6 +257,34 @@ const database = z.strictObject({
     .boolean()
     .default(false)
     .describe('Take comments that carry a gid or a trace off before a statement goes on to the database'),
+});
+
+const mysqlUrl = pattern(
+  /^(?:mysql|mariadb):\/\/[^@/?#\s]+(?:\/[^?#\s]*)?$/,
+  'a URL such as mysql://host:3306/database, without user and password: clients log in as themselves',
+).describe('The database server');
+
+const mysqlDatabase = z.strictObject({
+  engine: z.literal('mysql').describe('What the server is: MySQL or MariaDB'),
+  ...databaseOptions,
+  upstream: mysqlUrl,
+  tls: z.strictObject(tlsOptions).prefault({}).describe(TLS_MEANING),
+  listenTls: listenTls.optional(),
+  auth: z
+    .strictObject({
+      timeout: duration.prefault('60s').describe('How long a client may take to log in, TLS included'),
+    })
+    .prefault({})
+    .describe('Clients of this listener log in at the database'),
+  mode: z
+    .literal('none', {
+      error: 'expected none: row images and prepared transactions are not there yet with engine mysql',
+    })
+    .describe('none: refuse writes inside a global transaction'),
+});
+
+const database = z.discriminatedUnion('engine', [postgresDatabase, mysqlDatabase], {
+  error: ({ code }) => (code === 'invalid_union' ? 'expected postgres or mysql' : undefined),
 });
 
 export const sidecarOptions = z.strictObject({
@@ -313,4 +353,7 @@ export const sidecarOptions = z.strictObject({
 });
 
 export type SidecarOptions = z.output<typeof sidecarOptions>;
-export type DatabaseOptions = SidecarOptions['databases'][number];
+export type AnyDatabaseOptions = SidecarOptions['databases'][number];
+export type MysqlDatabaseOptions = Extract<AnyDatabaseOptions, { readonly engine: 'mysql' }>;
+/** Of a PostgreSQL database. */
+export type DatabaseOptions = Exclude<AnyDatabaseOptions, MysqlDatabaseOptions>;

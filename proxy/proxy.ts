@@ -10,6 +10,7 @@ import type { ServedTraces } from './binding/from-sql-comment.ts';
 import { lockPage } from './branch/lock-view.ts';
 import { startControlServer } from './branch/control-server.ts';
 import { startDatabase, type Database } from './database.ts';
+import { startMysqlDatabase } from './mysql-database.ts';
 import { startAdmin, type Readiness } from './http/admin.ts';
 import { startInbound } from './inbound/inbound.ts';
 import { checkMessage } from './inbound/begin-message.ts';
@@ -17,7 +18,7 @@ import { openDesks, type Desks } from './desks.ts';
 import { openHttpMetrics } from './http/metrics.ts';
 import { startOutbound } from './outbound/outbound.ts';
 import { openSqlMetrics } from './metrics.ts';
-import type { DatabaseOptions, SidecarOptions } from './options.ts';
+import type { AnyDatabaseOptions, SidecarOptions } from './options.ts';
 import { loadParser } from './postgres/parse.ts';
 import { checkSchema } from './postgres/schema.ts';
 import { missingTriggers } from './postgres/triggers/install.ts';
@@ -93,9 +94,8 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
   const controlUrl =
     advertise ?? `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${control.address.port}`;
   for (const database of options.databases) {
-    const started = await startDatabase({
+    const shared = {
       service: options.service,
-      options: database,
       limits: options.limits,
       controlUrl,
       coordinator,
@@ -103,7 +103,11 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
       barrier: barrierIn(database.name, options),
       metrics: sqlMetrics,
       log,
-    });
+    };
+    const started =
+      database.engine === 'mysql'
+        ? await startMysqlDatabase({ ...shared, options: database })
+        : await startDatabase({ ...shared, options: database });
     databases.set(database.name, started);
   }
   const shared = {
@@ -178,7 +182,9 @@ function opened(desks: Desks | undefined): Desks {
   throw new CodedError('SHUTTING_DOWN', 'this sidecar is starting', { retry: 'safe' });
 }
 
-async function checkDatabase(database: DatabaseOptions): Promise<void> {
+async function checkDatabase(database: AnyDatabaseOptions): Promise<void> {
+  // Nothing of the sidecar's own is in it as long as it captures nothing there.
+  if (database.engine === 'mysql') return;
   const connection = phaseTwoConnection(database);
   await checkSchema(connection);
   await checkXa(database);
@@ -187,9 +193,9 @@ async function checkDatabase(database: DatabaseOptions): Promise<void> {
   if (error !== undefined) throw error;
 }
 
-/** By default the rows of operations are in the first database. */
+/** By default the rows of operations are in the first database that can have them. */
 function barrierIn(database: string, { inbound, databases }: SidecarOptions): 'here' | 'elsewhere' | 'off' {
-  const name = inbound?.barrier ?? databases[0]?.name;
+  const name = inbound?.barrier ?? databases.find(({ engine }) => engine !== 'mysql')?.name;
   if (name === database) return 'here';
   return name === 'off' ? 'off' : 'elsewhere';
 }

@@ -1,5 +1,13 @@
 import test from 'ava';
-import { checkAll, cycleFaults, layerFaults, lockFaults, sizeFaults, wordFaults } from './architecture/checks.ts';
+import {
+  checkAll,
+  cycleFaults,
+  layerFaults,
+  lockFaults,
+  scriptFaults,
+  sizeFaults,
+  wordFaults,
+} from './architecture/checks.ts';
 import { LAYERS, type Layer } from './architecture/layers.ts';
 import { readRepository } from './architecture/repository.ts';
 
@@ -157,4 +165,14 @@ test('every package is held by a hash, and none says where it came from', (t) =>
   t.is(lockFaults(lock({})).length, 1);
   t.is(lockFaults(lock({ integrity: 'sha512-x', resolved: 'https://elsewhere/a.tgz' })).length, 1);
   t.is(lockFaults(undefined).length, 1);
+});
+
+test('a script that node runs reaches nothing that only runs in tests, but for types', (t) => {
+  const tree = treeOf({
+    'test/a/run.ts': "import { b } from '../b/prove.ts';\n",
+    'test/a/hunt.ts': "import { c } from '../b/types.ts';\n",
+    'test/b/prove.ts': "import test from 'ava';\n",
+    'test/b/types.ts': "import type { ExecutionContext } from 'ava';\n",
+  });
+  t.deepEqual(scriptFaults(tree), ['test/a/run.ts: is run by node, and test/b/prove.ts imports ava']);
 });

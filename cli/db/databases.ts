@@ -1,7 +1,9 @@
 /** The databases of a sidecar's configuration that a command is about, and how it logs in to them. */
 import type { Command } from 'commander';
 import type pg from 'pg';
-import type { DatabaseOptions } from '../../proxy/options.ts';
+import { ownLogin } from '../../proxy/mysql/own-login.ts';
+import type { OwnLogin } from '../../proxy/mysql/own-pool.ts';
+import type { AnyDatabaseOptions, DatabaseOptions, MysqlDatabaseOptions } from '../../proxy/options.ts';
 import { phaseTwoConnection } from '../../proxy/postgres/upstream.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
 import { sidecarConfig } from '../options.ts';
@@ -30,9 +32,12 @@ export function onDatabases(command: Command): Command {
     .option('--admin-password-env <name>', 'the environment variable that holds its password');
 }
 
-/** @throws CommandFailed when the file has no such database, or the password is not there. */
+/**
+ * The PostgreSQL databases among them.
+ * @throws CommandFailed when the file has no such database, or the password is not there.
+ */
 export function chooseDatabases(choice: DatabaseChoice): readonly ChosenDatabase[] {
-  const databases = named(sidecarConfig(choice.config).options.databases, choice);
+  const databases = named(choice).filter((database) => database.engine !== 'mysql');
   const password = adminPassword(choice);
   const { adminUser } = choice;
   return databases.map((database) => {
@@ -47,10 +52,29 @@ export function chooseDatabases(choice: DatabaseChoice): readonly ChosenDatabase
   });
 }
 
-function named(
-  all: readonly DatabaseOptions[],
-  { config, database: names }: DatabaseChoice,
-): readonly DatabaseOptions[] {
+/** A database on a MySQL or MariaDB server; `connection` is absent when nobody was named who may log in. */
+export interface ChosenMysqlDatabase {
+  readonly database: MysqlDatabaseOptions;
+  readonly connection: OwnLogin | undefined;
+}
+
+/**
+ * Those on MySQL and MariaDB servers.
+ * @throws CommandFailed when the file has no such database, or the password is not there.
+ */
+export function chooseMysqlDatabases(choice: DatabaseChoice): readonly ChosenMysqlDatabase[] {
+  const databases = named(choice).filter((database) => database.engine === 'mysql');
+  const password = adminPassword(choice);
+  const { adminUser: user } = choice;
+  return databases.map((database) => ({
+    database,
+    connection:
+      user === undefined ? undefined : ownLogin(database, { user, ...(password === undefined ? {} : { password }) }),
+  }));
+}
+
+function named({ config, database: names }: DatabaseChoice): readonly AnyDatabaseOptions[] {
+  const all: readonly AnyDatabaseOptions[] = sidecarConfig(config).options.databases;
   if (all.length === 0) throw new CommandFailed(EXIT.config, `${config}: there are no databases in this file`);
   for (const name of names ?? []) {
     if (all.some((database) => database.name === name)) continue;

@@ -66,10 +66,16 @@ function pageOf(text: string, url: string): LockPage {
 }
 
 function locksText(locks: readonly LockView[], at: Instant): string {
-  const rows = locks.map(({ database, gid: holder, table, columns, values, since, waiting }) => {
+  const rows = locks.map(({ database, gid: holder, table, columns, values, shared, since, waiting }) => {
     const row = `${table} (${columns.join(', ')}) = (${values.map((value) => JSON.stringify(value)).join(', ')})`;
     const waits = waiting.map((one) => `${one.gid.length === 0 ? 'outside' : one.gid} (${age(at - one.since)})`);
-    return [database, row, holder, since === undefined ? '' : age(at - since), waits.join(', ')];
+    return [
+      database,
+      row,
+      shared ? `${holder} (shared)` : holder,
+      since === undefined ? '' : age(at - since),
+      waits.join(', '),
+    ];
   });
   return textTable(['DATABASE', 'ROW', 'HELD BY', 'SINCE', 'WAITED FOR BY'], rows);
 }

@@ -4,16 +4,22 @@ import type { LockPage, LockView } from '../../src/contract/locks.ts';
 import { parseGid, type Gid } from '../../src/contract/transaction.ts';
 import type { RowName, Waiting } from './lock-holders.ts';
 
-/** A row of atomesh.row_lock with what the catalogue says of it. */
+/** A row of atomesh.row_lock, or of atomesh.parent_claim, with what the catalogue says of it. */
 export interface HeldLock extends Omit<LockView, 'database' | 'waiting'> {
   readonly row: RowName;
+}
+
+/** What tells a lock from every other one. */
+export interface LockName extends RowName {
+  readonly gid: string;
+  readonly resource: string;
 }
 
 export interface LockQuery {
   /** Only those of this global transaction. */
   readonly gid?: Gid;
-  /** Those behind this row, in the order of relation and key. */
-  readonly after?: RowName;
+  /** Those behind this one, in the order of relation, key, gid and resource. */
+  readonly after?: LockName;
   readonly limit: number;
 }
 
@@ -41,13 +47,13 @@ export async function lockPage(databases: readonly LockedDatabase[], query: stri
     if ((database !== undefined && one.name !== database) || (after !== undefined && one.name < after.database))
       continue;
     const wanted = limit + 1 - locks.length;
-    const from = after?.database === one.name ? { after: after.row } : {};
+    const from = after?.database === one.name ? { after: after.lock } : {};
     const held = await one.locks({ limit: wanted, ...from, ...(gid === undefined ? {} : { gid }) });
     const waiting = one.waiting();
     for (const { row, ...lock } of held) {
       if (locks.length === limit) return { locks, ...(last === undefined ? {} : { next: last }) };
       locks.push({ database: one.name, ...lock, waiting: waitersOf(row, waiting) });
-      last = cursorText({ database: one.name, row });
+      last = cursorText({ database: one.name, lock: { ...row, gid: lock.gid, resource: lock.resource } });
     }
   }
   return { locks };
@@ -62,7 +68,7 @@ function waitersOf(row: RowName, waiting: readonly Waiting[]): LockView['waiting
 
 interface Cursor {
   readonly database: string;
-  readonly row: RowName;
+  readonly lock: LockName;
 }
 
 interface PageQuery {
@@ -95,17 +101,17 @@ function badQuery(message: string): CodedError {
   return new CodedError('BAD_REQUEST', message, { hint: `Known parameters are ${PARAMETERS.join(', ')}.` });
 }
 
-function cursorText({ database, row }: Cursor): string {
-  return Buffer.from(JSON.stringify([database, row.relation, row.key])).toString('base64url');
+function cursorText({ database, lock: { relation, key, gid, resource } }: Cursor): string {
+  return Buffer.from(JSON.stringify([database, relation, key, gid, resource])).toString('base64url');
 }
 
 function readCursor(text: string): Cursor | undefined {
   try {
     const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
-    if (!Array.isArray(value) || value.length !== 3) return undefined;
-    const [database, relation, key] = value as unknown[];
-    if (typeof database !== 'string' || typeof relation !== 'string' || typeof key !== 'string') return undefined;
-    return /^[0-9]{1,10}$/.test(relation) ? { database, row: { relation, key } } : undefined;
+    if (!Array.isArray(value) || value.length !== 5 || !value.every((part) => typeof part === 'string'))
+      return undefined;
+    const [database = '', relation = '', key = '', gid = '', resource = ''] = value as readonly string[];
+    return /^[0-9]{1,10}$/.test(relation) ? { database, lock: { relation, key, gid, resource } } : undefined;
   } catch {
     return undefined;
   }

@@ -12,18 +12,18 @@ const UNWRITTEN_FRAMES_MAX = 100;
 
 /** Passes the interim answers of one stream on. */
 export class InterimAnswers {
-  private readonly stream: ServerHttp2Stream;
-  private hasContinued = false;
+  readonly #stream: ServerHttp2Stream;
+  #hasContinued = false;
 
   constructor(stream: ServerHttp2Stream) {
-    this.stream = stream;
+    this.#stream = stream;
   }
 
   /** Sends one, or leaves it out: a client may wait for the first 100 only, and can do without all others (RFC 9110 §15.2). */
   pass(status: number, raw: RawHead): void {
-    const { stream } = this;
-    if (status === 100 ? this.hasContinued : isUnread(stream)) return;
-    this.hasContinued ||= status === 100;
+    const stream = this.#stream;
+    if (status === 100 ? this.#hasContinued : isUnread(stream)) return;
+    this.#hasContinued ||= status === 100;
     const fields = trailerFields(raw).filter(([name]) => !name.startsWith(':'));
     try {
       stream.additionalHeaders({ ...trailersObject(fields), ':status': status });

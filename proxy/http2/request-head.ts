@@ -26,8 +26,8 @@ export class Http2Head implements RequestHead {
   readonly sensitive: readonly string[];
   /** The body as it came, once it was asked for and has come. */
   kept: Buffer | undefined = undefined;
-  private readonly stream: ServerHttp2Stream;
-  private reading: Promise<Buffer | CodedError> | undefined = undefined;
+  readonly #stream: ServerHttp2Stream;
+  #reading: Promise<Buffer | CodedError> | undefined = undefined;
 
   /** `authority` where it names the destination; `headers`: end-to-end headers, with a Host where the next hop is to get it. */
   constructor(
@@ -43,25 +43,25 @@ export class Http2Head implements RequestHead {
     this.isWhole = head.isWhole;
     this.expects = arrived.expects && !head.isWhole;
     this.sensitive = head.sensitive;
-    this.stream = stream;
+    this.#stream = stream;
   }
 
   /** Of a gRPC call the message, without its prefix; the method must be unary. A body of no known length is read up to the limit. */
   body(bytesMax: number): Promise<Buffer | CodedError> {
-    this.reading ??= this.read(bytesMax);
-    return this.reading;
+    this.#reading ??= this.#read(bytesMax);
+    return this.#reading;
   }
 
-  private async read(bytesMax: number): Promise<Buffer | CodedError> {
+  async #read(bytesMax: number): Promise<Buffer | CodedError> {
     if (this.isWhole && !this.isGrpc) return Buffer.alloc(0);
     const announced = fieldOf(this.headers, 'content-length');
     const length = announced === undefined ? undefined : Number(announced);
     const most = this.isGrpc ? bytesMax + MESSAGE_PREFIX_BYTES : bytesMax;
     if (length !== undefined && length > most) return bodyTooLarge(bytesMax);
     // The other side gets the body with its head, so it is ours to let the client send it (RFC 9110 §10.1.1).
-    if (this.expects && !this.stream.closed && !this.stream.destroyed)
-      this.stream.additionalHeaders({ ':status': 100 });
-    const body = await collected(this.stream, most, length);
+    if (this.expects && !this.#stream.closed && !this.#stream.destroyed)
+      this.#stream.additionalHeaders({ ':status': 100 });
+    const body = await collected(this.#stream, most, length);
     if (body === 'too-large') return bodyTooLarge(bytesMax);
     if (!Buffer.isBuffer(body)) return body;
     this.kept = body;

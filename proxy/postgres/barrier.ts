@@ -4,10 +4,9 @@
  */
 import type pg from 'pg';
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
-import { INITIATOR, isFinal, parseGid, type Gid } from '../../src/contract/transaction.ts';
 import type { Log } from '../../src/platform/log.ts';
-import { originOf, type Barrier, type KeptAnswer, type OperationOf } from '../branch/barrier.ts';
-import { transTypeOf } from '../sql/work.ts';
+import { BATCH_ROWS, HALF, UNKNOWN_DAYS, barrierOf, type BarrierRows, type OldRow } from '../branch/barrier-rows.ts';
+import type { Barrier } from '../branch/barrier.ts';
 import { openOwnPool } from './own-pool.ts';
 
 export interface BarrierOptions {
@@ -24,16 +23,6 @@ export interface BarrierOptions {
 /** What reads finds a connection however many wait for the application. */
 const READING_MAX = 2;
 const WRITING_MAX = 4;
-const BATCH_ROWS = 500;
-/** Of one run of the cleaning; the next run goes on, for what is deleted is not met again. */
-const BATCHES_MAX = 200;
-const QUESTIONS_AT_ONCE = 8;
-/**
- * The coordinator forgets what has ended, and clients of other coordinators may use the table too: a gid that ours does not know is
- * over only when no transaction can be that old. A deadline is at most 30 days away.
- */
-const UNKNOWN_DAYS = 31;
-
 /** One reading and one writing have snapshots of their own: the reading sees what the writing has waited for. */
 const SETTINGS = { default_transaction_isolation: 'read committed', default_transaction_read_only: 'off' };
 
@@ -56,8 +45,6 @@ const DELETE = `WITH gone AS (DELETE FROM atomesh.barrier WHERE id = ANY ($1::pg
 answers AS (DELETE FROM atomesh.operation_answer a USING gone g WHERE a.gid = g.gid AND a.branch_id = g.branch_id AND a.op = g.op)
 SELECT FROM gone`;
 
-/** Beside the row of an operation: another local transaction of it was refused. Libraries count their barriers and use no such id. */
-const HALF = 'half';
 const INSERT_HALF = `INSERT INTO atomesh.barrier (trans_type, gid, branch_id, op, barrier_id, reason)
 VALUES ($1, $2, $3, $4, '${HALF}', '${HALF}') ON CONFLICT ON CONSTRAINT uniq_barrier DO NOTHING`;
 
@@ -80,131 +67,55 @@ ORDER BY o.create_time, o.id LIMIT ${BATCH_ROWS}`;
 
 /** A barrier with connections of its own, made when needed; `close` ends them. */
 export function createBarrier(options: BarrierOptions): Barrier & { close(): Promise<void> } {
-  return new PostgresBarrier(options);
+  // What waits for nobody, and what may wait for a local transaction of the application.
+  const [reading, writing] = [openPool(options, READING_MAX), openPool(options, WRITING_MAX)];
+  const barrier = barrierOf(rowsIn(reading, writing), options.coordinator);
+  return Object.assign(barrier, {
+    async close() {
+      await Promise.all([reading.end(), writing.end()]);
+    },
+  });
 }
 
-class PostgresBarrier implements Barrier {
-  /** What waits for nobody. */
-  readonly #reading: pg.Pool;
-  /** What may wait for a local transaction of the application. */
-  readonly #writing: pg.Pool;
-  readonly #coordinator: Pick<CoordinatorClient, 'read'>;
-
-  constructor(options: BarrierOptions) {
-    this.#coordinator = options.coordinator;
-    this.#reading = openPool(options, READING_MAX);
-    this.#writing = openPool(options, WRITING_MAX);
-  }
-
-  async arrive({ gid, branch, task }: OperationOf): ReturnType<Barrier['arrive']> {
-    if (task === 'confirm' || task === 'cancel' || task === 'compensate') {
-      const values = [transTypeOf(task), gid, branch, originOf(task), task];
-      const inserted = await this.#writing.query(INSERT_UNDONE, values).catch(busyOr);
-      if (inserted === 'busy') return 'busy';
-      if (inserted.rowCount === 1) return 'absorbed';
-    }
-    const reason = await this.#reasonOf(gid, branch, task);
-    if (reason === undefined) return 'open';
-    if (reason === HALF) return 'half';
-    return reason === task ? 'done' : 'fenced';
-  }
-
-  async complete({ gid, branch, task }: OperationOf, answer?: KeptAnswer): ReturnType<Barrier['complete']> {
-    const reason = await this.#settle(gid, branch, task, task, answer);
-    if (reason === HALF) return 'half';
-    return reason === task ? 'done' : 'fenced';
-  }
-
-  async answerOf({ gid, branch, task }: OperationOf): ReturnType<Barrier['answerOf']> {
-    const { rows } = await this.#reading.query<StoredAnswer>(READ_ANSWER, [gid, branch, task]);
-    const [row] = rows;
-    return row && { status: row.status, headers: JSON.parse(row.headers) as string[], body: row.body };
-  }
-
-  async halve({ gid, branch, task }: OperationOf): Promise<void> {
-    await this.#reading.query(INSERT_HALF, [transTypeOf(task), gid, branch, task]);
-  }
-
-  async backCheck(gid: Gid): ReturnType<Barrier['backCheck']> {
-    return (await this.#settle(gid, INITIATOR, 'msg', 'rollback')) === 'rollback' ? 'rolled-back' : 'committed';
-  }
-
-  /**
-   * A row is needed until its global transaction is over, however old it is: without it a compensation would find nothing to undo.
-   * The age is that of the youngest row of the gid.
-   */
-  async cleanUp(olderThanMs: number): Promise<number> {
-    let deleted = 0;
-    let after: readonly (string | null)[] = [null, null];
-    for (let batch = 0; batch < BATCHES_MAX; batch += 1) {
-      const { rows } = await this.#reading.query<OldRow>(OLD, [olderThanMs, ...after]);
-      const last = rows.at(-1);
-      if (last === undefined) break;
-      after = [last.created, last.number];
-      const over = await this.#over(rows);
-      const ids = rows.filter(({ gid }) => over.has(gid)).map(({ number }) => number);
-      if (ids.length === 0) continue;
-      const { rowCount } = await this.#reading.query(DELETE, [ids]);
-      deleted += rowCount ?? 0;
-    }
-    return deleted;
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([this.#reading.end(), this.#writing.end()]);
-  }
-
-  /**
-   * Writes the row unless its key is taken, after waiting for whoever is writing it; answers the reason of the row that stands, or that
-   * the operation is half.
-   */
-  async #settle(
-    gid: Gid,
-    branch: string,
-    task: OperationOf['task'] | 'msg',
-    reason: string,
-    answer?: KeptAnswer,
-  ): Promise<string> {
-    const row = [transTypeOf(task), gid, branch, task, reason];
-    const { rowCount } =
-      answer === undefined
-        ? await this.#writing.query(INSERT, row)
-        : await this.#writing.query(INSERT_ANSWERED, [
-            ...row,
-            answer.status,
-            JSON.stringify(answer.headers),
-            answer.body,
-          ]);
-    if (rowCount === 1) return reason;
-    const standing = await this.#reasonOf(gid, branch, task);
-    // Rows are deleted only when their global transaction is long over.
-    if (standing === undefined)
-      throw new Error(`the row of ${task} of branch ${branch} of ${gid} has just been deleted`);
-    return standing;
-  }
-
-  async #reasonOf(gid: Gid, branch: string, task: string): Promise<string | undefined> {
-    const { rows } = await this.#reading.query<{ reason: string }>(READ, [gid, branch, task]);
-    return rows[0]?.reason;
-  }
-
-  /** The gids of the rows that are over. One question a transaction, a few at a time: there is time. */
-  async #over(rows: readonly OldRow[]): Promise<ReadonlySet<string>> {
-    const gids = [...new Map(rows.map((row) => [row.gid, row])).values()];
-    const over = new Set<string>();
-    for (let from = 0; from < gids.length; from += QUESTIONS_AT_ONCE) {
-      const some = gids.slice(from, from + QUESTIONS_AT_ONCE);
-      const answers = await Promise.all(some.map((row) => this.#isOver(row)));
-      for (const [index, { gid }] of some.entries()) if (answers[index] === true) over.add(gid);
-    }
-    return over;
-  }
-
-  async #isOver({ gid: text, ancient }: OldRow): Promise<boolean> {
-    const gid = parseGid(text);
-    const transaction = gid === undefined ? undefined : await this.#coordinator.read(gid);
-    return transaction === undefined ? ancient : isFinal(transaction.status);
-  }
+function rowsIn(reading: pg.Pool, writing: pg.Pool): BarrierRows<NumberedRow> {
+  return {
+    async insertUndone({ transType, gid, branch, op, origin }) {
+      const inserted = await writing.query(INSERT_UNDONE, [transType, gid, branch, origin, op]).catch(busyOr);
+      return inserted === 'busy' ? 'busy' : inserted.rowCount === 1;
+    },
+    async insert({ transType, gid, branch, op, reason }, answer) {
+      const row = [transType, gid, branch, op, reason];
+      const { rowCount } =
+        answer === undefined
+          ? await writing.query(INSERT, row)
+          : await writing.query(INSERT_ANSWERED, [...row, answer.status, JSON.stringify(answer.headers), answer.body]);
+      return rowCount === 1;
+    },
+    async insertHalf({ transType, gid, branch, op }) {
+      await reading.query(INSERT_HALF, [transType, gid, branch, op]);
+    },
+    async reasonOf(gid, branch, op) {
+      const { rows } = await reading.query<{ reason: string }>(READ, [gid, branch, op]);
+      return rows[0]?.reason;
+    },
+    async answerOf(gid, branch, op) {
+      const { rows } = await reading.query<StoredAnswer>(READ_ANSWER, [gid, branch, op]);
+      const [row] = rows;
+      return row && { status: row.status, headers: JSON.parse(row.headers) as string[], body: row.body };
+    },
+    async old(olderThanMs, after) {
+      const { rows } = await reading.query<NumberedRow>(OLD, [
+        olderThanMs,
+        after?.created ?? null,
+        after?.number ?? null,
+      ]);
+      return rows;
+    },
+    async delete(rows) {
+      const { rowCount } = await reading.query(DELETE, [rows.map(({ number }) => number)]);
+      return rowCount ?? 0;
+    },
+  };
 }
 
 function openPool(options: BarrierOptions, max: number): pg.Pool {
@@ -232,12 +143,9 @@ interface StoredAnswer {
   readonly body: Buffer;
 }
 
-interface OldRow {
+interface NumberedRow extends OldRow {
   /** The id. */
   readonly number: string;
-  readonly gid: string;
   /** As text: a date of JavaScript has no microseconds. */
   readonly created: string;
-  /** No transaction can be this old. */
-  readonly ancient: boolean;
 }

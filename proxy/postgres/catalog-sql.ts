@@ -15,6 +15,7 @@ const CAT = operator('||');
 /** The text of an item of JSON. */
 const AT = operator('->>');
 const BITS = operator('&');
+const GE = operator('>=');
 /** A regular expression matches. These operators all bind alike, weaker than arithmetic and stronger than AND. */
 const MATCHES = operator('~');
 
@@ -48,13 +49,21 @@ const versions = (catalogue: string, alias: string, owner: string): string =>
 const ofChildren = (catalogue: string, owner: string): string =>
   `(select pg_catalog.concat(pg_catalog.count(*), ':', pg_catalog.sum(x.xmin::pg_catalog.text::pg_catalog.int8), ' ') from pg_catalog.pg_inherits h join pg_catalog.${catalogue} x on x.${owner} ${EQ} h.inhrelid where h.inhparent ${EQ} c.oid)`;
 
+/** What is older came with the server. Source: PostgreSQL, src/include/access/transam.h (FirstNormalObjectId). */
+const FIRST_OID = 16_384;
+
+/** The same for the checks of the domains that its columns have. */
+const OF_DOMAINS = `(select pg_catalog.concat(pg_catalog.count(*), ':', pg_catalog.sum(k.xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_attribute a
+  join pg_catalog.pg_constraint k on k.conrelid ${EQ} 0 and k.contypid ${EQ} a.atttypid where a.attrelid ${EQ} c.oid and a.attnum ${GT} 0 and a.atttypid ${GE} ${FIRST_OID})`;
+
 /**
  * SQL for the versions of the catalogue rows that describe the relation `c` (a pg_class row): changes with every column,
- * trigger, foreign key, rule, policy, check, child and index of the relation, and with triggers and indexes of its children.
+ * trigger, foreign key, rule, policy, check, child and index of the relation, with triggers and indexes of its children, and with checks of
+ * the domains of its columns.
  * Each change writes a row by a later transaction, so that count and sum tell any two states apart. TRUNCATE, VACUUM, ANALYZE
  * and rights to the table change nothing here.
  */
-export const SHAPE_SQL: string = `pg_catalog.concat_ws(' ', c.relkind, c.relpersistence, c.relnatts, c.relchecks, c.relhasrules, c.relrowsecurity, c.relispartition, c.relhassubclass, ${versions('pg_attribute', 'a', 'attrelid')}, ${versions('pg_trigger', 'g', 'tgrelid')}, ${versions('pg_index', 'i', 'indrelid')}, case when c.relhassubclass then ${ofChildren('pg_inherits', 'inhrelid')} ${CAT} ${ofChildren('pg_trigger', 'tgrelid')} ${CAT} ${ofChildren('pg_index', 'indrelid')} end)`;
+export const SHAPE_SQL: string = `pg_catalog.concat_ws(' ', c.relkind, c.relpersistence, c.relnatts, c.relchecks, c.relhasrules, c.relrowsecurity, c.relispartition, c.relhassubclass, ${versions('pg_attribute', 'a', 'attrelid')}, ${versions('pg_trigger', 'g', 'tgrelid')}, ${versions('pg_index', 'i', 'indrelid')}, ${OF_DOMAINS}, case when c.relhassubclass then ${ofChildren('pg_inherits', 'inhrelid')} ${CAT} ${ofChildren('pg_trigger', 'tgrelid')} ${CAT} ${ofChildren('pg_index', 'indrelid')} end)`;
 
 /** Source: PostgreSQL, src/include/access/stratnum.h (BTEqualStrategyNumber). */
 const BTREE_EQUAL = 3;
@@ -90,6 +99,11 @@ const IS_USERS = `g.tgenabled ${NE} 'D' and not exists (select from pg_catalog.p
 const TRIGGERS = `(select pg_catalog.json_agg(pg_catalog.json_build_object('name', g.tgname, 'onInsert', (g.tgtype ${BITS} 4) ${GT} 0, 'onDelete', (g.tgtype ${BITS} 8) ${GT} 0, 'onUpdate', (g.tgtype ${BITS} 16) ${GT} 0) order by g.tgname)
   from pg_catalog.pg_trigger g where g.tgrelid ${EQ} c.oid and ${IS_USERS})`;
 
+/** What the row locks of the key are filed under to which the foreign key `k` (a pg_constraint row) of the relation `c` leads, as above. */
+const REFERRED = `(case when k.conindid ${EQ} ${KEY_INDEX_SQL}
+        then (select r.indrelid from pg_catalog.pg_index r where r.indexrelid ${EQ} coalesce(pg_catalog.pg_partition_root(k.conindid)::pg_catalog.oid, k.conindid))
+        else coalesce(pg_catalog.pg_partition_root(k.conindid)::pg_catalog.oid, k.conindid) end)::pg_catalog.int8`;
+
 /**
  * `pairs` are in the order of the index that the foreign key relies on, each with what is known of the parent's column; `lockRelation` is
  * that of the index, as above. Of the parent no more is asked: planning this query is most of its cost.
@@ -107,10 +121,13 @@ const FOREIGN_KEYS = `(select pg_catalog.json_agg(pg_catalog.json_build_object('
       join pg_catalog.pg_type t on t.oid ${EQ} a.atttypid join pg_catalog.pg_namespace tn on tn.oid ${EQ} t.typnamespace
       join pg_catalog.pg_type b on b.oid ${EQ} case when t.typtype ${EQ} 'd' then t.typbasetype else t.oid end join pg_catalog.pg_namespace bn on bn.oid ${EQ} b.typnamespace
       left join pg_catalog.pg_collation l on l.oid ${EQ} a.attcollation),
-    'lockRelation', (select (case when k.conindid ${EQ} ${KEY_INDEX_SQL}
-        then (select r.indrelid from pg_catalog.pg_index r where r.indexrelid ${EQ} coalesce(pg_catalog.pg_partition_root(k.conindid)::pg_catalog.oid, k.conindid))
-        else coalesce(pg_catalog.pg_partition_root(k.conindid)::pg_catalog.oid, k.conindid) end)::pg_catalog.int8 from pg_catalog.pg_class c where c.oid ${EQ} k.confrelid)))
+    'lockRelation', (select ${REFERRED} from pg_catalog.pg_class c where c.oid ${EQ} k.confrelid)))
   from pg_catalog.pg_constraint k where k.conrelid ${EQ} c.oid and k.contype ${EQ} 'f')`;
+
+/** The keys of the relation that foreign keys lead to. */
+const REFERRED_KEYS = `(select pg_catalog.json_agg(pg_catalog.json_build_object('lockRelation', r.relation, 'isDeferrable', r.late))
+  from (select ${REFERRED} as relation, pg_catalog.bool_or(k.condeferrable) as late from pg_catalog.pg_constraint k
+    where k.confrelid ${EQ} c.oid and k.contype ${EQ} 'f' group by 1) r)`;
 
 /** What a partition may have of its own, which the partitioned table does not show; null when there is nothing of the kind. */
 const PARTITION_TROUBLE = `(select pg_catalog.min(w.trouble ${CAT} ' (' ${CAT} l.relname ${CAT} ')')
@@ -148,16 +165,52 @@ const UNVALIDATED = `(select pg_catalog.json_agg(pg_catalog.json_build_object('n
   from pg_catalog.pg_constraint k where k.conrelid ${EQ} c.oid and not k.convalidated and k.contype ${EQ} any ('{c,f,n}'::pg_catalog."char"[])
     and coalesce((pg_catalog.to_jsonb(k) ${AT} 'conenforced')::pg_catalog.bool, true))`;
 
+/** Functions of pg_catalog that are STABLE and answer by the clock, the session, its rights or the catalogue, and not by settings that images are written under. */
+const OF_THE_MOMENT =
+  "'^(now|age|(transaction|statement)_timestamp|current_.*|session_user|getpgusername|version|inet_.*|row_security_active|has_.*|to_reg.*|txid_.*|.*_description|getdatabaseencoding|pg_(?!typeof$|column_size$).*)$'";
+
+/**
+ * True where the check `k` (a pg_constraint row) may say of the same row one thing now and another later, or elsewhere: by the clock, or by
+ * who asks. The server records no dependence on its own functions, so they are found in the expression.
+ * Source: PostgreSQL, src/include/nodes/primnodes.h (SQLValueFunction is CURRENT_DATE, CURRENT_USER and their like).
+ */
+const IS_OF_THE_MOMENT = `(k.conbin::pg_catalog.text ${MATCHES} '[{]SQLVALUEFUNCTION ' or exists (
+    select from pg_catalog.regexp_matches(k.conbin::pg_catalog.text, ':(?:op)?funcid ([0-9]+)', 'g') m(found)
+    join pg_catalog.pg_proc p on p.oid ${EQ} m.found[1]::pg_catalog.oid
+    where p.pronamespace ${EQ} 'pg_catalog'::pg_catalog.regnamespace and (p.provolatile ${EQ} 'v'
+      or (p.provolatile ${EQ} 's' and p.proname ${MATCHES} ${OF_THE_MOMENT} and not (p.proname ${EQ} 'age' and p.pronargs ${GT} 1)))))`;
+
+/** The types of the user's that a value of the relation holds, at any depth. */
+const OWN_TYPES = `(with recursive part(oid) as (
+    select a.atttypid from pg_catalog.pg_attribute a where a.attrelid ${EQ} c.oid and a.attnum ${GT} 0 and a.atttypid ${GE} ${FIRST_OID}
+    union select u.oid from part join pg_catalog.pg_type t on t.oid ${EQ} part.oid cross join lateral (select t.typbasetype union all select t.typelem
+      union all select g.rngsubtype from pg_catalog.pg_range g where g.rngtypid ${EQ} t.oid
+      union all select a.atttypid from pg_catalog.pg_attribute a where t.typrelid ${NE} 0 and a.attrelid ${EQ} t.typrelid and a.attnum ${GT} 0 and not a.attisdropped) u(oid)
+    where u.oid ${GE} ${FIRST_OID}) select part.oid from part)`;
+
+/**
+ * Checks that rows which are there may fail when they are written back, whatever was changed of them. Of a table those whose word is that
+ * of the moment: a change of a row is refused by every check, so where one is NOT VALID its columns say more. Of a domain those that are NOT
+ * VALID too: an image is a row of the table as soon as it is read.
+ */
+const UNSTEADY_CHECKS = `(select pg_catalog.json_agg(pg_catalog.json_build_object('name', k.conname, 'isOfMoment', m.found,
+    'domain', (select t.typname from pg_catalog.pg_type t where t.oid ${EQ} k.contypid)) order by k.conname)
+  from pg_catalog.pg_constraint k cross join lateral (select ${IS_OF_THE_MOMENT}) m(found)
+  where k.contype ${EQ} 'c' and (m.found or (k.conrelid ${EQ} 0 and not k.convalidated)) and coalesce((pg_catalog.to_jsonb(k) ${AT} 'conenforced')::pg_catalog.bool, true)
+    and (k.conrelid ${EQ} c.oid or (k.conrelid ${EQ} 0 and k.contypid ${EQ} any (array(select o.oid from ${OWN_TYPES} o)))))`;
+
 /** The relation (pg_class row `c`) that the name `q.name` means in this session: schema or null, name. */
 const MEANT = `left join pg_catalog.pg_class c on c.oid ${EQ} pg_catalog.to_regclass(case when q.name ${AT} 0 is null then pg_catalog.quote_ident(q.name ${AT} 1)
       else pg_catalog.quote_ident(q.name ${AT} 0) ${CAT} '.' ${CAT} pg_catalog.quote_ident(q.name ${AT} 1) end)`;
 
 /** The versions of the functions of the name `q.name`, in whatever schema: changes with each that comes, goes or becomes another. */
-const FUNCTIONS_VERSION = `(select pg_catalog.concat(pg_catalog.count(*), ':', pg_catalog.sum(p.xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_proc p where p.proname ${EQ} (q.name ${AT} 1))`;
+const FUNCTIONS_VERSION = `(select pg_catalog.concat(pg_catalog.count(*), ':', pg_catalog.sum(p.xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_proc p where p.proname ${EQ} (q.name ${AT} 1))
+  ${CAT} case when q.name ${AT} 1 ${EQ} 'pg_event_trigger' then (select pg_catalog.concat(' ', pg_catalog.count(*), ':', pg_catalog.sum(g.xmin::pg_catalog.text::pg_catalog.int8), ':', pg_catalog.sum(p.xmin::pg_catalog.text::pg_catalog.int8))
+    from pg_catalog.pg_event_trigger g join pg_catalog.pg_proc p on p.oid ${EQ} g.evtfoid) else '' end`;
 
 /** What DDL writes, as far as facts are read from it. */
 const CATALOGUES =
-  'class attribute attrdef collation constraint depend extension index inherits namespace opclass amop operator policy proc rewrite trigger type cast'
+  'class attribute attrdef collation constraint depend event_trigger extension index inherits namespace opclass amop operator policy proc rewrite trigger type cast'
     .split(' ')
     .map((name) => `pg_catalog.pg_${name}`)
     .join(',');
@@ -192,11 +245,11 @@ export const FACTS_SQL: string = `select pg_catalog.json_build_object(${READING}
       'isPartition', c.relispartition, 'hasHeirs', c.relkind ${EQ} 'r' and exists (select from pg_catalog.pg_inherits h where h.inhparent ${EQ} c.oid),
       'partitionTrouble', case when c.relkind ${EQ} 'p' then ${PARTITION_TROUBLE} end,
       'rowSecurity', c.relrowsecurity, 'rules', c.relkind ${EQ} any ('{r,p}'::pg_catalog."char"[]) and exists (select from pg_catalog.pg_rewrite r where r.ev_class ${EQ} c.oid),
-      'triggers', ${TRIGGERS}, 'foreignKeys', ${FOREIGN_KEYS},
+      'triggers', ${TRIGGERS}, 'foreignKeys', ${FOREIGN_KEYS}, 'referred', ${REFERRED_KEYS},
       'cascadesOnDelete', exists (select ${CASCADES} and k.confdeltype ${EQ} any ('{c,n,d}'::pg_catalog."char"[])),
       'cascadesOnUpdateOf', (select pg_catalog.json_agg(distinct a.attname) from pg_catalog.pg_attribute a where a.attrelid ${EQ} c.oid
          and exists (select ${CASCADES} and k.confupdtype ${EQ} any ('{c,n,d}'::pg_catalog."char"[]) and a.attnum ${EQ} any (k.confkey))),
-      'columns', ${COLUMNS}, 'uniqueIndexes', ${INDEXES}, 'otherUniques', ${OTHER_UNIQUES}, 'unsafe', ${UNSAFE_OF_RELATION}, 'seekingChecks', ${SEEKING_CHECKS}, 'unvalidated', ${UNVALIDATED}, 'fingerprint', ${FINGERPRINT_SQL}, 'shape', ${SHAPE_SQL}) end))
+      'columns', ${COLUMNS}, 'uniqueIndexes', ${INDEXES}, 'otherUniques', ${OTHER_UNIQUES}, 'unsafe', ${UNSAFE_OF_RELATION}, 'seekingChecks', ${SEEKING_CHECKS}, 'unvalidated', ${UNVALIDATED}, 'unsteadyChecks', ${UNSTEADY_CHECKS}, 'fingerprint', ${FINGERPRINT_SQL}, 'shape', ${SHAPE_SQL}) end))
     from pg_catalog.json_array_elements($1::pg_catalog.text::pg_catalog.json) q(name)
     ${MEANT}
     left join pg_catalog.pg_namespace n on n.oid ${EQ} c.relnamespace),

@@ -69,6 +69,13 @@ export interface ForeignKeyFacts {
     | undefined;
 }
 
+/** A key that foreign keys refer to. */
+export interface ReferredKey {
+  readonly lockRelation: number;
+  /** One of them can be looked at as late as at COMMIT. */
+  readonly isDeferrable: boolean;
+}
+
 export interface RelationFacts {
   readonly kind: 'relation';
   readonly oid: number;
@@ -86,6 +93,8 @@ export interface RelationFacts {
   readonly rules: boolean;
   readonly triggers: readonly TriggerFacts[];
   readonly foreignKeys: readonly ForeignKeyFacts[];
+  /** The keys of the relation that foreign keys refer to, by what their locks are filed under. */
+  readonly referred: readonly ReferredKey[];
   /** A foreign key to the relation deletes or changes the rows that refer to a deleted one. */
   readonly cascadesOnDelete: boolean;
   /** Columns whose change a foreign key to the relation carries on to the rows that refer to it. */
@@ -102,6 +111,14 @@ export interface RelationFacts {
   readonly seekingChecks: readonly string[];
   /** Constraints that rows of the relation may break, since they are NOT VALID, and the columns that each is about. */
   readonly unvalidated: readonly { readonly name: string; readonly columns: readonly string[] }[];
+  /** Checks that rows which are there may fail when they are written back, whatever was changed of them. */
+  readonly unsteadyChecks: readonly {
+    readonly name: string;
+    /** The domain whose check it is; null for one of the table. */
+    readonly domain: string | null;
+    /** It goes by the clock or by who asks. One of a domain that does not is NOT VALID. */
+    readonly isOfMoment: boolean;
+  }[];
   /** Hash of columns, types and primary key: an undo record is applied only to a table of the same fingerprint. */
   readonly fingerprint: string;
   /** `SHAPE_SQL` at the time of asking: a captured statement fails as stale when it is another by then. */
@@ -272,6 +289,7 @@ function readRelation(raw: RawRelation): RelationFacts {
     kind: 'relation',
     persistence: PERSISTENCE[raw.persistence] ?? 'unlogged',
     triggers: raw.triggers ?? [],
+    referred: raw.referred ?? [],
     cascadesOnUpdateOf: raw.cascadesOnUpdateOf ?? [],
     foreignKeys: (raw.foreignKeys ?? []).map(readForeignKey),
     uniqueIndexes: raw.uniqueIndexes ?? [],
@@ -280,6 +298,7 @@ function readRelation(raw: RawRelation): RelationFacts {
     unsafeOnRead: raw.unsafe.always ?? [],
     seekingChecks: raw.seekingChecks ?? [],
     unvalidated: raw.unvalidated ?? [],
+    unsteadyChecks: raw.unsteadyChecks ?? [],
     columns: (raw.columns ?? []).map(readColumn),
   };
 }

@@ -2,10 +2,12 @@
 import pg from 'pg';
 import type { Gid, Resolution } from '../../src/contract/transaction.ts';
 import type { Log } from '../../src/platform/log.ts';
-import type { Dirt, Finisher, FinishResult } from '../branch/finish.ts';
+import type { RowsInTheWay } from '../branch/diagnosis.ts';
+import { CommitGroups, GROUPS_AT_ONCE } from '../branch/commit-groups.ts';
+import { DirtyBranch, dirtyResult, endedOtherwise } from '../branch/dirty.ts';
+import type { Finisher, FinishResult } from '../branch/finish.ts';
 import { openOwnPool } from './own-pool.ts';
-import { rowsInTheWay, type RowsInTheWay } from './rollback/diagnosis.ts';
-import { DirtyBranch } from './rollback/records.ts';
+import { rowsInTheWay } from './rollback/diagnosis.ts';
 import { forgetBranch, restoreBranch } from './undo/restore.ts';
 
 export interface FinisherOptions {
@@ -17,11 +19,8 @@ export interface FinisherOptions {
   readonly statementTimeoutMs?: number;
 }
 
-const GROUP_MAX = 1_000;
-const WAITING_MAX = 10_000;
-/** So that a connection which has gone silent holds up its own group alone; fewer than connections, so that a rollback finds one. */
-const GROUPS_AT_ONCE = 3;
-const CONNECTIONS_MAX = 6;
+/** More than groups of commits run at once, so that a rollback finds one. */
+const CONNECTIONS_MAX = 2 * GROUPS_AT_ONCE;
 
 /** A database or a role may say that every transaction begins as one that only reads. */
 const READ_WRITE = { default_transaction_read_only: 'off' };
@@ -31,17 +30,10 @@ export function createFinisher(options: FinisherOptions): Finisher {
   return new PoolFinisher(options);
 }
 
-interface WaitingCommit {
-  readonly gid: Gid;
-  readonly resource: string;
-  readonly answer: (result: FinishResult) => void;
-}
-
 class PoolFinisher implements Finisher {
   readonly #pool: pg.Pool;
   readonly #log: Log;
-  #waiting: WaitingCommit[] = [];
-  #groupsRunning = 0;
+  readonly #commits: CommitGroups;
 
   constructor(options: FinisherOptions) {
     this.#log = options.log;
@@ -53,6 +45,14 @@ class PoolFinisher implements Finisher {
       statementTimeoutMs,
       lockTimeoutMs,
       settings: READ_WRITE,
+    });
+    this.#commits = new CommitGroups({
+      failureOf,
+      commit: async (gids, branchResource) => {
+        const sql = 'SELECT atomesh.commit_branches($1, $2) AS contrary';
+        const { rows } = await this.#pool.query<{ contrary: readonly string[] }>(sql, [gids, branchResource]);
+        return new Set(rows[0]?.contrary);
+      },
     });
   }
 
@@ -75,56 +75,7 @@ class PoolFinisher implements Finisher {
   }
 
   commit(gid: Gid, resource: string): Promise<FinishResult> {
-    if (this.#waiting.length >= WAITING_MAX) {
-      return Promise.resolve({ result: 'unknown', detail: 'too many commits are waiting' });
-    }
-    return new Promise((answer) => {
-      this.#waiting.push({ gid, resource, answer });
-      void this.#commitWaiting();
-    });
-  }
-
-  /** A few groups at a time; what arrives meanwhile makes the next. */
-  async #commitWaiting(): Promise<void> {
-    if (this.#groupsRunning >= GROUPS_AT_ONCE) return;
-    this.#groupsRunning += 1;
-    try {
-      for (let group = this.#nextGroup(); group.length > 0; group = this.#nextGroup()) {
-        await this.#commitGroup(group);
-      }
-    } finally {
-      this.#groupsRunning -= 1;
-    }
-  }
-
-  /** The waiting commits of the resource that has waited longest. */
-  #nextGroup(): readonly WaitingCommit[] {
-    const resource = this.#waiting[0]?.resource;
-    const group = this.#waiting.filter((item) => item.resource === resource).slice(0, GROUP_MAX);
-    const taken = new Set(group);
-    this.#waiting = this.#waiting.filter((item) => !taken.has(item));
-    return group;
-  }
-
-  async #commitGroup(group: readonly WaitingCommit[]): Promise<void> {
-    const resource = group[0]?.resource ?? '';
-    try {
-      const { rows } = await this.#pool.query<{ contrary: readonly string[] }>(
-        'SELECT atomesh.commit_branches($1, $2) AS contrary',
-        [group.map((item) => item.gid), resource],
-      );
-      const contrary = new Set(rows[0]?.contrary);
-      for (const item of group)
-        item.answer(contrary.has(item.gid) ? endedOtherwise('rolled back') : { result: 'success' });
-    } catch (error) {
-      // One branch that is still in use must not hold up the others.
-      if (isBusy(error) && group.length > 1) {
-        for (const item of group) await this.#commitGroup([item]);
-        return;
-      }
-      const result = failureOf(error);
-      for (const item of group) item.answer(result);
-    }
+    return this.#commits.commit(gid, resource);
   }
 
   async rollback(gid: Gid, resource: string, resolution?: Resolution): Promise<FinishResult> {
@@ -147,7 +98,7 @@ class PoolFinisher implements Finisher {
           { gid, resource, reason: error.dirt.reason, table: error.dirt.table },
           'branch is dirty: nothing was restored',
         );
-        return { result: 'dirty', detail: diagnosis(dirt), dirt };
+        return dirtyResult(dirt);
       }
       return failureOf(error);
     }
@@ -219,14 +170,6 @@ class PoolFinisher implements Finisher {
   }
 }
 
-function endedOtherwise(ended: 'committed' | 'rolled back'): FinishResult {
-  return {
-    result: 'unknown',
-    detail: `the branch is already ${ended}; the two decisions contradict each other`,
-    ended,
-  };
-}
-
 function codeOf(error: unknown): string {
   const code = (error as { code?: unknown } | undefined)?.code;
   return typeof code === 'string' ? code : '';
@@ -254,14 +197,4 @@ function asDirt(error: unknown): unknown {
 function failureOf(error: unknown): FinishResult {
   const detail = error instanceof Error ? error.message : String(error);
   return { result: isBusy(error) ? 'ongoing' : 'unknown', detail };
-}
-
-const DETAIL_CHARACTERS_MAX = 2_000;
-
-function diagnosis(dirt: Dirt): string {
-  const show = (image: string | undefined): string => image ?? 'no row';
-  return `${dirt.reason}; table ${dirt.table}; current ${show(dirt.current)}; before ${show(dirt.before)}; after ${show(dirt.after)}`.slice(
-    0,
-    DETAIL_CHARACTERS_MAX,
-  );
 }

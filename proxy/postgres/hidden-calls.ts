@@ -94,7 +94,8 @@ const TAKES_A_ROW = `p.pronargs ${GT} 0 and p.pronargs ${LESS} p.pronargdefaults
 
 /**
  * SQL for the names of functions that might change rows and that a name (`q.name`: schema or null, name, and `attribute` where it
- * stands behind a dot) may call: a function, an operator, or a type that a value is cast to. A type looks like a function in `t('x')`.
+ * stands behind a dot) may call: a function, an operator, or a type that a value is cast to. A type looks like a function in `t('x')`. The
+ * name of the catalogue of event triggers stands for those that CREATE TABLE fires.
  */
 export const UNSAFE_OF_NAME: string = unsafeFrom(
   `select ${PROC}::pg_catalog.oid, p.oid, true from pg_catalog.pg_proc p where p.proname ${EQ} (q.name ${AT} 1)
@@ -102,6 +103,8 @@ export const UNSAFE_OF_NAME: string = unsafeFrom(
     union select ${OPERATOR}, o.oid, true from pg_catalog.pg_operator o where q.name ${AT} 2 is null and o.oprname ${EQ} (q.name ${AT} 1) and o.oid ${GE} ${FIRST_OID}
       and ${isMeant('o.oprnamespace', 'pg_catalog.pg_operator_is_visible(o.oid)')}
     union select ${TYPE}, t.oid, true from pg_catalog.pg_type t where q.name ${AT} 2 is null and t.typname ${EQ} (q.name ${AT} 1)
-      and ${isMeant('t.typnamespace', 'pg_catalog.pg_type_is_visible(t.oid)')}`,
+      and ${isMeant('t.typnamespace', 'pg_catalog.pg_type_is_visible(t.oid)')}
+    union select ${PROC}, g.evtfoid, true from pg_catalog.pg_event_trigger g where q.name ${AT} 0 ${EQ} 'pg_catalog' and q.name ${AT} 1 ${EQ} 'pg_event_trigger'
+      and g.evtenabled ${EQ} any ('{O,A}'::pg_catalog."char"[]) and g.evtevent ${MATCHES} '^ddl_command_' and (g.evttags is null or 'CREATE TABLE' ${EQ} any (g.evttags))`,
   'pg_catalog.json_agg(distinct p.proname)',
 );

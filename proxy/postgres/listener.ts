@@ -14,9 +14,10 @@ import type { Refusal } from '../sql/statement.ts';
 import { workKey, type Work } from '../sql/work.ts';
 import { createEntrance } from './login/entrance.ts';
 import { isBindingCut } from './login/channel-binding.ts';
-import { warnOfOpenKey } from './login/listen-tls.ts';
+import { warnOfOpenKey } from '../relay/listen-tls.ts';
 import { createManager, type ManagedLogin } from './login/manager.ts';
-import { hangUp } from './relay/hang-up.ts';
+import { hangUp } from '../relay/hang-up.ts';
+import { UpstreamFault } from '../relay/upstream.ts';
 import { foreignDatabase } from './relay/home-database.ts';
 import { relay } from './session/connection.ts';
 import type { OpenSession, SessionOperations } from './relay/open-session.ts';
@@ -24,7 +25,7 @@ import { gidAtStartup, sidecarFailed } from './session/refusals.ts';
 import { namesGidSetting } from './session/statements.ts';
 import { errorFrame } from './session/conversation.ts';
 import type { Preparation } from './xa/preparation.ts';
-import { connectUpstream, UpstreamFault } from './upstream.ts';
+import { connectUpstream } from './upstream.ts';
 import { encodeStartupPacket, type CancelRequest, type StartupMessage } from './wire/startup.ts';
 
 export interface PostgresListenerOptions {

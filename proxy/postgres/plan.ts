@@ -1,12 +1,13 @@
 /** The planner for one PostgreSQL session: parses, asks the catalogue for what it must know, classifies, captures or refuses. */
 import { assert } from '../../src/platform/assert.ts';
 import type { Planned, PlannedFor, PlannedStatement, Planner, SessionSettings } from '../sql/planner.ts';
-import type { StatementPlan } from '../sql/statement.ts';
+import type { Capture, StatementPlan } from '../sql/statement.ts';
 import { factKey, type RelationFacts } from './catalog.ts';
 import { SessionFacts } from './facts/session-facts.ts';
 import { SharedFacts } from './facts/shared-facts.ts';
 import type { Needs } from './facts/shared-plans.ts';
 import { classifyOutside, planOutside } from './locks/outside.ts';
+import { waitingChange } from './locks/changes.ts';
 import { lockingRead } from './locks/reads.ts';
 import { parse, type ParsedStatement } from './parse.ts';
 import { planChange } from './undo/change.ts';
@@ -14,7 +15,8 @@ import { classify, type Class } from './undo/classify.ts';
 import { changeInOperation, inOperation } from './operation/classify.ts';
 import { executedStatement, planExecute, type Executed } from './undo/text/execute.ts';
 import { classifyRecorded, planRecorded, recordedClass } from './triggers/plan.ts';
-import { refuse, refuseAs, refuseHard } from './undo/refusal.ts';
+import { refuse, refuseAs, refuseHard, unlessTooMany } from './undo/refusal.ts';
+import { preparedPlan, type Preparing } from './xa/planner.ts';
 import {
   children,
   references,
@@ -34,6 +36,8 @@ export interface PlannerOptions {
   readonly maxRows: number;
   /** Who writes the images: statements that are rewritten (the default), or triggers of the tables. */
   readonly capture?: 'statements' | 'triggers';
+  /** What becomes of statements whose local transactions could be prepared; undefined: none is. Inside an operation none is either. */
+  readonly preparing?: Preparing | undefined;
 }
 
 /** Unsafe functions whose effect does not end with the transaction that calls them. */
@@ -106,7 +110,7 @@ class SessionPlanner implements Planner {
       const found = classes[index];
       assert(found !== undefined, 'every statement was classified');
       const plan = {
-        undo: () => this.#planOne(statement, found, serverMajor, executed[index]),
+        undo: () => this.#planInBranch(statement, found, serverMajor, executed[index]),
         operation: () => this.#planInOperation(statement, found),
         outside: () => planOutside(statement, found, executed[index], this.#facts),
       }[work]();
@@ -114,7 +118,7 @@ class SessionPlanner implements Planner {
     });
     const planned: Planned = {
       kind: 'plans',
-      plans: work === 'undo' ? apart(plans, run, classes) : plans,
+      plans: work === 'undo' ? apart(plans, run, classes, this.#unlessPrepared(unsure)) : plans,
     };
     if (!this.#forgetNames(run)) this.#keep(key, planned, classes, { serverMajor, isControl: run.some(isControl) });
     return planned;
@@ -184,6 +188,32 @@ class SessionPlanner implements Planner {
     return facts === undefined || facts === 'missing' ? undefined : executedStatement(statement, found.name, facts);
   }
 
+  #planInBranch(
+    statement: ParsedStatement,
+    found: Class,
+    serverMajor: number,
+    executed: Executed | undefined,
+  ): StatementPlan {
+    const plan = this.#planOne(statement, found, serverMajor, executed);
+    return this.#unlessPrepared(plan, () => this.#waiting(statement, found, executed));
+  }
+
+  #unlessPrepared(plan: StatementPlan, waiting: () => Capture | undefined = () => undefined): StatementPlan {
+    const { preparing } = this.#options;
+    return preparing === undefined ? plan : preparedPlan(plan, preparing, waiting);
+  }
+
+  /** A change that is not captured, as it waits for row locks of others; undefined where it cannot. */
+  #waiting(statement: ParsedStatement, found: Class, executed: Executed | undefined): Capture | undefined {
+    const change = executed ?? { statement, found };
+    if (change.found.kind !== 'change') return undefined;
+    const capture = waitingChange(change.statement, change.found.references, this.#facts);
+    if (capture === undefined) return undefined;
+    const waits = unlessTooMany({ kind: 'capture', capture });
+    const plan = executed === undefined ? waits : planExecute(statement, executed, waits);
+    return plan.kind === 'capture' ? plan.capture : undefined;
+  }
+
   #planOne(
     statement: ParsedStatement,
     found: Class,
@@ -202,12 +232,13 @@ class SessionPlanner implements Planner {
       return planExecute(statement, executed, plan);
     }
     const { maxRows } = this.#options;
-    return this.#unlessNone(planChange(statement, found.references, { serverMajor, maxRows, facts: this.#facts }));
+    const context = { serverMajor, maxRows, facts: this.#facts };
+    return this.#unlessNone(unlessTooMany(planChange(statement, found.references, context)));
   }
 
   #planRead(statement: ParsedStatement, references: References): StatementPlan {
     const capture = this.#options.mode === 'undo' ? lockingRead(statement, references, this.#facts) : undefined;
-    return capture === undefined ? { kind: 'pass' } : { kind: 'capture', capture };
+    return capture === undefined ? { kind: 'pass' } : unlessTooMany({ kind: 'capture', capture });
   }
 
   readonly #facts = (name: QualifiedName): RelationFacts | 'missing' =>
@@ -321,13 +352,14 @@ function whole(text: string, plan: StatementPlan): Planned {
 const PREPARES: ReadonlySet<string> = new Set(['PrepareStmt', 'DeallocateStmt']);
 
 /**
- * The statements of one text are planned before the first of them runs: behind one that may change what names mean, nothing
- * that uses a name is let through.
+ * The statements of one text are planned before the first of them runs: one that uses a name behind one that may change what names mean
+ * gets the plan `otherwise`.
  */
 function apart(
   plans: readonly PlannedStatement[],
   statements: readonly ParsedStatement[],
   classes: readonly Class[],
+  otherwise: StatementPlan,
 ): readonly PlannedStatement[] {
   const isBehind = (index: number, renames: (statement: ParsedStatement) => boolean): boolean =>
     statements.slice(0, index).some(renames);
@@ -335,20 +367,20 @@ function apart(
     const found = classes[index];
     if (found === undefined || planned.plan.kind === 'refuse') return planned;
     const isExecute = found.kind === 'execute';
-    const usesNames = isExecute || [...relationsOf(found), ...functionsOf(found)].length > 0;
+    // What is of the server's own schema means the same whatever comes before.
+    const called = functionsOf(found).filter(({ schema }) => schema !== 'pg_catalog');
+    const usesNames = isExecute || relationsOf(found).length > 0 || called.length > 0;
     const isUnsure =
       (usesNames && isBehind(index, (statement) => statement.kind === 'CreateStmt' || mayRename(statement))) ||
       (isExecute && isBehind(index, ({ kind }) => PREPARES.has(kind)));
-    return isUnsure
-      ? {
-          ...planned,
-          plan: refuse('a statement in one text behind SET, CREATE or PREPARE is not supported', ONE_BY_ONE),
-        }
-      : planned;
+    return isUnsure ? { ...planned, plan: otherwise } : planned;
   });
 }
 
-const ONE_BY_ONE = 'Send one statement at a time.';
+const unsure = refuse(
+  'a statement in one text behind SET, CREATE or PREPARE is not supported',
+  'Send one statement at a time.',
+);
 
 function relationsOf(found: Class): readonly QualifiedName[] {
   return found.kind === 'plan' ? [] : found.references.relations;

@@ -2,12 +2,13 @@
 import pg from 'pg';
 import { CodedError } from '../../src/contract/errors.ts';
 import { SHAPE_SQL } from './catalog-sql.ts';
+import { CLAIM_CALLS, CLAIM_FUNCTIONS, CLAIM_TABLES } from './locks/claims.ts';
 import { MEET_FUNCTIONS, MEET_SQL } from './locks/meet.ts';
 import { quoteName, quoteText } from './identifier.ts';
-import { ENTER_CAPTURE, TRIGGER_COLUMNS, TRIGGER_FUNCTIONS } from './triggers/functions.ts';
+import { CHECK_CAPTURE, ENTER_CAPTURE, TRIGGER_COLUMNS, TRIGGER_FUNCTIONS } from './triggers/functions.ts';
 
 /** Grows with every change of the schema; written into the comment of the schema. */
-const SCHEMA_VERSION = 7;
+const SCHEMA_VERSION = 8;
 
 /** SQLSTATE of our own errors and the fields by which a session tells them from the database's. */
 export const CONFLICT = { code: '55P03', schema: 'atomesh', table: 'row_lock' } as const;
@@ -38,7 +39,7 @@ export interface SchemaOptions {
 export function schemaSql(options: SchemaOptions = {}): string {
   const finisher = options.finisher === undefined ? '' : finisherRights(quoteName(options.finisher));
   const library = options.grantBarrier === undefined ? '' : barrierRights(quoteName(options.grantBarrier));
-  return `${TABLES}\n${TRIGGER_COLUMNS}\n${FUNCTIONS}\n${MEET_SQL}\n${TRIGGER_FUNCTIONS}\n${clientRights(options.grantTo)}\n${library}${finisher}COMMENT ON SCHEMA atomesh IS ${quoteText(versionComment(SCHEMA_VERSION))};\n`;
+  return `${TABLES}\n${CLAIM_TABLES}\n${TRIGGER_COLUMNS}\n${FUNCTIONS}\n${MEET_SQL}\n${CLAIM_FUNCTIONS}\n${TRIGGER_FUNCTIONS}\n${clientRights(options.grantTo)}\n${library}${finisher}COMMENT ON SCHEMA atomesh IS ${quoteText(versionComment(SCHEMA_VERSION))};\n`;
 }
 
 const TABLES = `CREATE SCHEMA IF NOT EXISTS atomesh;
@@ -270,6 +271,8 @@ BEGIN
   WHERE r.gid = ANY (gids) AND r.resource = branch_resource AND b.gid = r.gid AND b.resource = r.resource AND b.state = 'committed';
   DELETE FROM atomesh.row_lock l USING atomesh.branch_state b
   WHERE l.gid = ANY (gids) AND l.resource = branch_resource AND b.gid = l.gid AND b.resource = l.resource AND b.state = 'committed';
+  DELETE FROM atomesh.parent_claim c USING atomesh.branch_state b
+  WHERE c.gid = ANY (gids) AND c.resource = branch_resource AND b.gid = c.gid AND b.resource = c.resource AND b.state = 'committed';
   RETURN ARRAY(SELECT b.gid FROM atomesh.branch_state b
     WHERE b.gid = ANY (gids) AND b.resource = branch_resource AND b.state <> 'committed');
 END
@@ -278,9 +281,9 @@ REVOKE ALL ON FUNCTION atomesh.commit_branches(text[], text) FROM PUBLIC;`;
 
 /** What the functions of the schema are called by that clients execute. */
 const CLIENT_FUNCTIONS =
-  `atomesh.enter_branch(text, text), ${ENTER_CAPTURE}, atomesh.enter_operation(text, text, text, text, boolean, bigint), ` +
+  `atomesh.enter_branch(text, text), ${ENTER_CAPTURE}, ${CHECK_CAPTURE}, atomesh.enter_operation(text, text, text, text, boolean, bigint), ` +
   'atomesh.row_lock_conflict(text, text, oid, text), atomesh.table_shape(oid), atomesh.has_shape(oid, text), ' +
-  `atomesh.refuse_capture(text), atomesh.image(anyelement), ${MEET_FUNCTIONS}`;
+  `atomesh.refuse_capture(text), atomesh.image(anyelement), ${MEET_FUNCTIONS}, ${CLAIM_CALLS}`;
 
 /**
  * Whoever can write the barrier's rows decides over operations: the row of a cancel keeps the cancel out. Clients write them through
@@ -289,11 +292,13 @@ const CLIENT_FUNCTIONS =
 function clientRights(grantTo: string | undefined): string {
   const role = grantTo === undefined ? 'PUBLIC' : quoteName(grantTo);
   return `REVOKE ALL ON SCHEMA atomesh FROM PUBLIC;
-REVOKE ALL ON atomesh.undo_record, atomesh.row_lock, atomesh.branch_state, atomesh.barrier, atomesh.operation_answer FROM PUBLIC;
+REVOKE ALL ON atomesh.undo_record, atomesh.row_lock, atomesh.parent_claim, atomesh.freed_key, atomesh.branch_state, atomesh.barrier, atomesh.operation_answer FROM PUBLIC;
 REVOKE ALL ON FUNCTION ${CLIENT_FUNCTIONS} FROM PUBLIC;
 ${grantTo === undefined ? '' : takeTable(grantTo)}GRANT USAGE ON SCHEMA atomesh TO ${role};
 GRANT INSERT (gid, resource, position, relation, fingerprint, before_images, after_images, time_zone) ON atomesh.undo_record TO ${role};
 GRANT SELECT, INSERT, UPDATE (gid, resource) ON atomesh.row_lock TO ${role};
+GRANT INSERT (relation, key, gid, resource) ON atomesh.parent_claim TO ${role};
+GRANT INSERT ON atomesh.freed_key TO ${role};
 GRANT SELECT (gid, resource, state), UPDATE (latch) ON atomesh.branch_state TO ${role};
 GRANT EXECUTE ON FUNCTION ${CLIENT_FUNCTIONS} TO ${role};`;
 }

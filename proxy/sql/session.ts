@@ -13,6 +13,8 @@ interface Savepoint {
   readonly name: string;
   /** To whom the session belonged: rolling back to the savepoint undoes what SET has said since. */
   readonly binding: Pick<SessionState, 'markOfSession' | 'markOfSessionBefore' | 'markOfTransaction' | 'boundLate'>;
+  /** What triggers were told behind it, rolling back to it takes back. */
+  readonly isRecorded: boolean;
 }
 
 export interface SessionState {
@@ -25,6 +27,8 @@ export interface SessionState {
   readonly markOfTransaction: Mark | undefined;
   /** True when the local transaction had already begun when its mark became known. */
   readonly boundLate: boolean;
+  /** True when cursors may be open that were opened before the mark was known. */
+  readonly cursorsUnknown: boolean;
   /**
    * True when the branch was entered in this local transaction, or the row of the operation written, and nothing that happened to a
    * savepoint may have undone it.
@@ -37,6 +41,8 @@ export interface SessionState {
    * change is rolled back to a savepoint: at worst a local transaction is prepared that could have been undone.
    */
   readonly prepares: boolean;
+  /** True when triggers were told of the branch in this local transaction, by a word that it still has. */
+  readonly isRecorded: boolean;
   /** True when this local transaction may have locked rows that it has not changed. */
   readonly lockedRows: boolean;
   /** True when it has locked rows by a read that nobody else held. */
@@ -51,9 +57,11 @@ export const newSession: SessionState = {
   markOfSessionBefore: undefined,
   markOfTransaction: undefined,
   boundLate: false,
+  cursorsUnknown: false,
   entered: false,
   changed: false,
   prepares: false,
+  isRecorded: false,
   lockedRows: false,
   readRows: false,
   savepoints: [],
@@ -82,6 +90,18 @@ export function isFree(state: SessionState): boolean {
 function isCapturing(state: SessionState): boolean {
   const mark = markOf(state);
   return mark !== undefined && isCaptured(mark);
+}
+
+/** The state once the server was asked what the local transaction had done before its mark was known. */
+export function heardEarlier(
+  state: SessionState,
+  earlier: { readonly hasWritten: boolean; readonly hasOpened: boolean },
+): SessionState {
+  return {
+    ...state,
+    boundLate: state.boundLate && earlier.hasWritten,
+    cursorsUnknown: state.cursorsUnknown && earlier.hasOpened,
+  };
 }
 
 /** What happened to a request to bind the session to a mark. */
@@ -114,7 +134,12 @@ export function bind(state: SessionState, mark: Mark | undefined, scope: 'local'
           markOfTransaction: undefined,
         }
       : { ...state, markOfTransaction: mark };
-  return { kind: 'bound', state: { ...next, boundLate: boundLate || state.boundLate, entered: false } };
+  return { kind: 'bound', state: { ...(boundLate ? joinedLate(next) : next), entered: false } };
+}
+
+/** The state once a mark is known that statements of the same local transaction have run without. */
+export function joinedLate(state: SessionState): SessionState {
+  return { ...state, boundLate: true, cursorsUnknown: true };
 }
 
 /** A pooled connection would carry it into the next request. */
@@ -172,9 +197,16 @@ export type Admission =
       readonly runsCode?: true;
       readonly checkEarlierWrites: boolean;
       readonly recorded?: Recorded;
+      readonly waits?: Capture;
     }
-  /** The row stands, or the branch is entered: it runs as it came. */
-  | { readonly kind: 'entered'; readonly isPlain: boolean; readonly recorded?: Recorded; readonly runsCode?: true };
+  /** The row stands, or the branch is entered: it runs as it came, or as it waits. */
+  | {
+      readonly kind: 'entered';
+      readonly isPlain: boolean;
+      readonly recorded?: Recorded;
+      readonly runsCode?: true;
+      readonly waits?: Capture;
+    };
 
 /** Decides about one statement of a session that has a mark. */
 export function admit(state: SessionState, plan: StatementPlan): Admission {
@@ -201,18 +233,11 @@ export function admit(state: SessionState, plan: StatementPlan): Admission {
         checkEarlierWrites:
           state.block === 'open' && state.boundLate && !state.changed && plan.capture.read === undefined,
       };
-    case 'change': {
-      const { isPlain, recorded, runsCode } = plan;
-      const how = {
-        isPlain,
-        ...(recorded === undefined ? {} : { recorded }),
-        ...(runsCode === undefined ? {} : { runsCode }),
-      };
+    case 'change':
       if (state.block === 'failed') return { kind: 'forward' };
       // Not by the block alone: a pipeline without one is a local transaction up to its Sync.
-      if (state.entered) return { kind: 'entered', ...how };
-      return { kind: 'enter', ...how, checkEarlierWrites: state.boundLate && !state.changed };
-    }
+      if (state.entered) return { ...plan, kind: 'entered' };
+      return { ...plan, kind: 'enter', checkEarlierWrites: state.boundLate && !state.changed };
   }
 }
 
@@ -221,10 +246,17 @@ export function enteredOperation(state: SessionState): SessionState {
   return { ...state, entered: true, changed: true };
 }
 
-/** The state once a change without images is on its way in a branch that is entered, or will be ahead of it. */
-export function escalated(state: SessionState): SessionState {
-  // Which rows it locks is not known, so it may be any.
-  return { ...state, entered: true, changed: true, prepares: true, lockedRows: true };
+/** The state once a change that triggers record is on its way. */
+export function enteredRecorded(state: SessionState): SessionState {
+  return { ...enteredOperation(state), isRecorded: true };
+}
+
+/**
+ * The state once a change without images is on its way in a branch that is entered, or will be ahead of it. `isFree`: nobody's rollback needs
+ * what it locks, for it has asked, and does nothing else. Otherwise which rows it locks is not known, so it may be any.
+ */
+export function escalated(state: SessionState, isFree = false): SessionState {
+  return { ...state, entered: true, changed: true, prepares: true, lockedRows: state.lockedRows || !isFree };
 }
 
 /** The state after a statement was carried out without an error. */
@@ -232,7 +264,8 @@ export function succeeded(state: SessionState, plan: StatementPlan): SessionStat
   if (plan.kind === 'capture' && plan.capture.read !== undefined) {
     return { ...(plan.capture.read.keepsLocks ? lockingRows(state) : state), readRows: true };
   }
-  if (plan.kind === 'capture') return { ...state, entered: true, changed: true };
+  if (plan.kind === 'capture')
+    return plan.capture.recorded === undefined ? enteredOperation(state) : enteredRecorded(state);
   if (plan.kind !== 'control') return state;
   const name = plan.name ?? '';
   const at = state.savepoints.findLastIndex((savepoint) => savepoint.name === name);
@@ -240,7 +273,7 @@ export function succeeded(state: SessionState, plan: StatementPlan): SessionStat
     case 'savepoint': {
       const { markOfSession, markOfSessionBefore, markOfTransaction, boundLate } = state;
       const binding = { markOfSession, markOfSessionBefore, markOfTransaction, boundLate };
-      return { ...state, savepoints: [...state.savepoints, { name, binding }] };
+      return { ...state, savepoints: [...state.savepoints, { name, binding, isRecorded: state.isRecorded }] };
     }
     case 'release':
       // With it goes SET TRANSACTION READ ONLY behind it, under which an operation was let through without its row.
@@ -251,10 +284,14 @@ export function succeeded(state: SessionState, plan: StatementPlan): SessionStat
       };
     case 'rollback-to': {
       // What was entered may have been undone; entering twice is harmless. `changed` stays: at worst a branch is enlisted that holds nothing.
+      // Triggers are not told twice: it would hide that somebody else has told them something.
       const kept = state.savepoints[at];
-      return kept === undefined
-        ? { ...state, entered: false }
-        : { ...state, ...kept.binding, entered: false, savepoints: state.savepoints.slice(0, at + 1) };
+      if (kept === undefined) return { ...state, entered: false, isRecorded: false };
+      const { binding, isRecorded } = kept;
+      const savepoints = state.savepoints.slice(0, at + 1);
+      const next = { ...state, ...binding, entered: isRecorded, isRecorded, savepoints };
+      // Nothing is left of what was changed under a mark: whoever names one again may have changed rows in between.
+      return markOf(next) === undefined ? { ...next, changed: false, prepares: false } : next;
     }
     case 'commit-and-chain':
       return ended(state, true);

@@ -7,6 +7,8 @@ export interface Refusal {
   /** What the user can do about it. */
   readonly hint: string;
   readonly detail?: string;
+  /** The database's own error, which the client gets in its place. */
+  readonly asReceived?: Buffer;
 }
 
 /** A parameter that the capturing statement has beside the client's own; they follow the client's in this order. */
@@ -46,9 +48,15 @@ export interface Capture {
   /**
    * It locks rows that nobody else may hold: it enters no branch, and has no images. So does a change that is not captured and waits all the
    * same. `waits`: false where the client wants an error instead of waiting. `keepsLocks`: it may also lock rows that somebody else holds.
-   * `places`: where the client's text has become another one.
+   * `takesValues`: it may take unique values, or refer to rows, that the rollback of somebody else's changes needs. `places`: where the
+   * client's text has become another one.
    */
-  readonly read?: { readonly waits: boolean; readonly keepsLocks: boolean; readonly places: Places };
+  readonly read?: {
+    readonly waits: boolean;
+    readonly keepsLocks: boolean;
+    readonly takesValues?: boolean;
+    readonly places: Places;
+  };
   /** Present where triggers of the tables write images and locks: both texts are the client's own, and its answers are too. */
   readonly recorded?: Recorded;
 }
@@ -94,9 +102,9 @@ export interface Places {
 export type StatementPlan =
   /**
    * Changes nothing that undo would have to restore: goes through as it came. `isByName`: as long as the name that it executes
-   * stands for the same statement.
+   * stands for the same statement. `fetches`: the cursor whose query it runs.
    */
-  | { readonly kind: 'pass'; readonly isByName?: true }
+  | { readonly kind: 'pass'; readonly isByName?: true; readonly fetches?: string }
   /** Transaction control. `name`: the savepoint. */
   | { readonly kind: 'control'; readonly verb: TransactionVerb; readonly name?: string }
   | { readonly kind: 'set-gid'; readonly setting: GidSetting }
@@ -105,9 +113,16 @@ export type StatementPlan =
    * May change rows, and runs as it came: inside an operation once the row of the barrier is in, elsewhere once the branch is entered,
    * in a local transaction that is then prepared. `isPlain`: it can neither end a local transaction by itself nor ask for one of its
    * own, as procedures, DO blocks and VACUUM can. `recorded`: triggers write the images, so the local transaction is not prepared.
-   * `runsCode`: it may run functions and blocks of the user's, behind which names may mean something else.
+   * `runsCode`: it may run functions and blocks of the user's, behind which names may mean something else. `waits`: the same statement as
+   * it waits for rows that an unfinished global transaction has changed; it has `read`.
    */
-  | { readonly kind: 'change'; readonly isPlain: boolean; readonly recorded?: Recorded; readonly runsCode?: true }
+  | {
+      readonly kind: 'change';
+      readonly isPlain: boolean;
+      readonly recorded?: Recorded;
+      readonly runsCode?: true;
+      readonly waits?: Capture;
+    }
   /**
    * `isAlways`: it is refused for what it does to the session, and not for want of images.
    * `escalates`: it is refused for want of images alone. A local transaction that will be prepared, and not undone, could run it.

@@ -1,7 +1,7 @@
 /** What `GET /locks` of a sidecar's admin listener answers: the row locks that unfinished global transactions hold. */
 import type { Gid } from './transaction.ts';
 
-/** One row lock. */
+/** One row lock, or one claim. */
 export interface LockView {
   readonly database: string;
   /** Who holds it. */
@@ -14,6 +14,8 @@ export interface LockView {
   readonly columns: readonly string[];
   /** Their values in the form that locks are compared in; long ones are hashes. */
   readonly values: readonly string[];
+  /** True for a claim on a row that a changed row has ceased to refer to: any number of holders may have one, and it keeps out only who frees the key. */
+  readonly shared: boolean;
   /** Since when the branch has changed rows; milliseconds since the epoch. Absent once that is not recorded any more. */
   readonly since?: number;
   /** Who waits for it in this sidecar, those who have waited longest first. The gid is empty for a statement outside any global transaction. */

@@ -15,6 +15,7 @@ export function checkAll(tree: Tree, layers: readonly Layer[]): readonly string[
     ...layerFaults(tree, layers),
     ...cycleFaults(layers),
     ...sizeFaults(tree),
+    ...scriptFaults(tree),
     ...wordFaults(tree),
     ...lockFaults(tree.get('package-lock.json')),
   ];
@@ -195,6 +196,26 @@ function layerOf(path: string, layers: readonly Layer[]): Layer | undefined {
   return layers
     .filter(({ name }) => path === name || path.startsWith(`${name}/`))
     .toSorted((left, right) => right.name.length - left.name.length)[0];
+}
+
+/** Scripts and processes of the tests, which node runs. */
+const SCRIPT = /^test\/.*\b(?:process|run|hunt|check|fuzz)\.ts$/;
+
+/** Scripts that cannot be started: what they import, or what that imports, needs the runner of the tests, which then ends the process. */
+export function scriptFaults(tree: Tree): readonly string[] {
+  return [...tree.keys()]
+    .filter((path) => SCRIPT.test(path))
+    .flatMap((script) => {
+      const reached = new Set([script]);
+      for (const path of reached) {
+        for (const { target, isType } of importsOf(tree.get(path) ?? '')) {
+          if (isType) continue;
+          if (target === 'ava') return [`${script}: is run by node, and ${path} imports ava`];
+          if (target.startsWith('.')) reached.add(posix.normalize(posix.join(posix.dirname(path), target)));
+        }
+      }
+      return [];
+    });
 }
 
 /** Static imports, re-exports and `import()` of texts. A form that this misses is caught by the type checker's own rules. */

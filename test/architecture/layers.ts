@@ -34,6 +34,8 @@ const SIDECAR = [
   'proxy/http',
   'proxy/routes',
   'proxy/postgres',
+  'proxy/mysql',
+  'proxy/relay',
   'proxy/branch',
   'proxy/sql',
   'proxy/binding',
@@ -126,9 +128,15 @@ export const LAYERS: readonly Layer[] = [
   },
   { name: 'proxy/postgres/wire', uses: GROUND },
   { name: 'proxy/mysql/wire', uses: GROUND },
+  { name: 'proxy/relay', uses: GROUND, usesTypesOf: ['proxy/options.ts'] },
+  {
+    name: 'proxy/mysql',
+    uses: ['proxy/mysql/wire', 'proxy/relay', 'proxy/sql', 'proxy/branch', 'proxy/binding', 'src/client', ...GROUND],
+    usesTypesOf: ['proxy/options.ts'],
+  },
   {
     name: 'proxy/postgres',
-    uses: ['proxy/postgres/wire', 'proxy/sql', 'proxy/branch', 'proxy/binding', 'src/client', ...GROUND],
+    uses: ['proxy/postgres/wire', 'proxy/relay', 'proxy/sql', 'proxy/branch', 'proxy/binding', 'src/client', ...GROUND],
     usesTypesOf: ['proxy/options.ts'],
   },
   { name: 'proxy', uses: ['proxy/postgres/wire', 'src/client', ...SIDECAR, ...GROUND] },
@@ -136,7 +144,16 @@ export const LAYERS: readonly Layer[] = [
   { name: 'config', uses: ['src/options.ts', 'proxy/options.ts', ...GROUND] },
   {
     name: 'cli',
-    uses: ['config', 'src/coordinator.ts', 'proxy', 'proxy/postgres', 'src/client', 'examples/demo', ...GROUND],
+    uses: [
+      'config',
+      'src/coordinator.ts',
+      'proxy',
+      'proxy/postgres',
+      'proxy/mysql',
+      'src/client',
+      'examples/demo',
+      ...GROUND,
+    ],
     usesTypesOf: ['src/options.ts', 'proxy/options.ts'],
   },
 

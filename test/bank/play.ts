@@ -117,6 +117,7 @@ async function leftoversOf(stage: Stage, service: Service): Promise<readonly str
   const rows = await stage.ask<{ what: string; count: string }>(
     service,
     `SELECT 'undo records' AS what, count(*) FROM atomesh.undo_record UNION ALL SELECT 'row locks', count(*) FROM atomesh.row_lock
+     UNION ALL SELECT 'claims', count(*) FROM atomesh.parent_claim
      UNION ALL SELECT 'prepared transactions', count(*) FROM pg_prepared_xacts WHERE database = current_database()`,
   );
   return rows.filter(({ count }) => count !== '0').map(({ what, count }) => `${service}: ${count} ${what} left`);

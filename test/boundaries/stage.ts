@@ -30,7 +30,7 @@ export async function openStage(): Promise<Stage> {
       lockTimeoutMs: 5_000,
       database: { escalate: 'xa' },
       async startSidecar(options, log) {
-        const [database] = options.databases;
+        const database = options.databases.find((each) => each.engine !== 'mysql');
         if (database === undefined) throw new Error('the mesh has a database');
         server = await openCuttingRelay(Number(new URL(database.upstream).port));
         const upstream = `postgres://127.0.0.1:${server.port}/shop`;

@@ -10,7 +10,7 @@ import { gidsOf, type Order, type Session, type Spec } from './spec.ts';
 /** What came of one order. */
 export interface Course {
   readonly outcome: string;
-  /** Undo records and row locks that are left where nothing is dirty: there must be none. */
+  /** Undo records, row locks and claims that are left where nothing is dirty: there must be none. */
   readonly left: number;
 }
 
@@ -55,13 +55,14 @@ export async function playOrder(lane: Lane, spec: Spec, order: Order): Promise<C
   return { outcome: [...told, String(rows[0]?.look)].join(' | '), left };
 }
 
-/** Undo records and row locks of what is not dirty; those of what is are taken away, for the next order. */
+/** Undo records, row locks and claims of what is not dirty; those of what is are taken away, for the next order. */
 async function leftOf({ mesh, owner }: Lane, gids: readonly Gid[]): Promise<number> {
   const views = await Promise.all(gids.map((gid) => mesh.over(gid)));
   const clean = views.filter(({ needsAttention }) => !needsAttention).map(({ gid }) => gid);
   const { rows } = await owner.query<{ left: string }>(
-    `WITH r AS (DELETE FROM atomesh.undo_record WHERE gid = ANY ($1) RETURNING gid), l AS (DELETE FROM atomesh.row_lock WHERE gid = ANY ($1) RETURNING gid)
-     SELECT count(*) FILTER (WHERE gid = ANY ($2)) AS left FROM (SELECT gid FROM r UNION ALL SELECT gid FROM l) AS x`,
+    `WITH r AS (DELETE FROM atomesh.undo_record WHERE gid = ANY ($1) RETURNING gid), l AS (DELETE FROM atomesh.row_lock WHERE gid = ANY ($1) RETURNING gid),
+       c AS (DELETE FROM atomesh.parent_claim WHERE gid = ANY ($1) RETURNING gid)
+     SELECT count(*) FILTER (WHERE gid = ANY ($2)) AS left FROM (SELECT gid FROM r UNION ALL SELECT gid FROM l UNION ALL SELECT gid FROM c) AS x`,
     [gids, clean],
   );
   return Number(rows[0]?.left);

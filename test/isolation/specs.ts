@@ -4,11 +4,16 @@ import type { Spec } from './spec.ts';
 
 export const SCHEMA = `
   CREATE TABLE item (id int PRIMARY KEY, code text UNIQUE, qty int NOT NULL);
-  CREATE TABLE part (id int PRIMARY KEY, item int NOT NULL REFERENCES item);`;
+  CREATE TABLE part (id int PRIMARY KEY, item int NOT NULL REFERENCES item);
+  CREATE TABLE shelf (id int PRIMARY KEY, code text UNIQUE);
+  CREATE TABLE book (id int PRIMARY KEY, shelf int REFERENCES shelf, code text REFERENCES shelf (code) DEFERRABLE INITIALLY DEFERRED);
+  CREATE FUNCTION calm() RETURNS bool LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN true; END';`;
 
 export const DATA = `
-  ${emptied(['item', 'part'])}
-  INSERT INTO item VALUES (1, 'a', 1), (2, 'b', 2);`;
+  ${emptied(['item', 'part', 'shelf', 'book'])}
+  INSERT INTO item VALUES (1, 'a', 1), (2, 'b', 2);
+  INSERT INTO shelf VALUES (1, 'x'), (2, 'y');
+  INSERT INTO book VALUES (1, 1, NULL), (2, 1, NULL), (3, NULL, 'y');`;
 
 const QTY = 'SELECT qty FROM item WHERE id = 1';
 const ALL = "SELECT string_agg(id || code || qty, ' ' ORDER BY id) FROM item";

@@ -51,6 +51,7 @@ const KEPT_BY_LOCKS: readonly RegExp[] = [
   /^a rollback takes nothing back/,
   /^the key of a deleted row/,
   /^a locking read/,
+  /^a key is not changed before/,
 ];
 
 export interface Suite {
@@ -106,7 +107,7 @@ export function declareSpecs({ major, mode, specs, database, kept = KEPT_BY_LOCK
     });
   }
 
-  if (mode === 'xa') return;
+  if (mode === 'xa' || kept.length === 0) return;
   test.serial('without row locks these rules are broken, and it is seen', async (t) => {
     await t.context.mesh.owner.query(LOCKS_OFF);
     for (const beginning of kept) {

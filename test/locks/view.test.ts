@@ -11,8 +11,10 @@ test.before(async () => {
   mesh = await startMesh({
     major: 18,
     schema: `CREATE TABLE item (id int PRIMARY KEY, code text UNIQUE, qty int);
+      CREATE TABLE part (id int PRIMARY KEY, item int REFERENCES item);
       CREATE TABLE "odd Name" (a text, b text, c bytea, PRIMARY KEY (a, b, c));
-      INSERT INTO item SELECT i, 'c' || i, 1 FROM generate_series(1, 9) i;`,
+      INSERT INTO item SELECT i, 'c' || i, 1 FROM generate_series(1, 9) i;
+      INSERT INTO part SELECT i, 1 + i / 3 FROM generate_series(1, 5) i;`,
     tables: ['item'],
     lockTimeoutMs: 20_000,
   });
@@ -62,6 +64,48 @@ test.serial(
     t.is((await locks(t)).out, 'no row locks\n');
   },
 );
+
+test.serial('claims are listed as shared, each holder once, page by page, with who waits for them', async (t) => {
+  const [one, two, waiter] = [await mesh.begin(), await mesh.begin(), await mesh.begin()];
+  const [client, other] = [await mesh.client(), await mesh.client()];
+  await client.query(commented('DELETE FROM part WHERE id = 1', one));
+  await client.query(commented('UPDATE item SET qty = 3 WHERE id = 1', one));
+  await client.query(commented('DELETE FROM part WHERE id = 3', two));
+  await client.query(commented('DELETE FROM part WHERE id = 4', two));
+  await client.query(commented('UPDATE part SET item = NULL WHERE id = 5', one));
+  const waiting = other.query(commented('DELETE FROM item WHERE id = 2', waiter));
+  await until('somebody waits', async () => {
+    const { body } = await get('');
+    return body.locks.some((lock) => lock.waiting.length > 0) ? body : undefined;
+  });
+  const found: string[] = [];
+  let after = '';
+  do {
+    const { body } = await get(`?limit=1${after === '' ? '' : `&after=${after}`}`);
+    for (const { table, values, gid, shared } of body.locks) {
+      const holder = gid === one ? 'one' : 'two';
+      found.push(`${table} ${values.join()} ${holder}${shared ? ' shared' : ''}`);
+    }
+    after = body.next ?? '';
+  } while (after !== '');
+  t.deepEqual(found.toSorted(), [
+    // Who has the lock needs no claim.
+    'public.item 1 one',
+    'public.item 2 one shared',
+    'public.item 2 two shared',
+    'public.part 1 one',
+    'public.part 3 two',
+    'public.part 4 two',
+    'public.part 5 one',
+  ]);
+  const { out } = await locks(t, '--gid', two);
+  t.regex(out, new RegExp(`public.item \\(id\\) = \\("2"\\) +${two} \\(shared\\) +\\S+ +${waiter} \\(`));
+  await mesh.end(one, 'commit');
+  await mesh.end(two, 'commit');
+  await waiting;
+  await mesh.end(waiter, 'rollback');
+  t.deepEqual((await get('')).body, { locks: [] });
+});
 
 test.serial('the list goes page by page, each lock once, and ends', async (t) => {
   const gid = await mesh.begin();

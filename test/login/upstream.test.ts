@@ -185,7 +185,7 @@ function database(tls: object): DatabaseOptions {
       },
     ],
   });
-  const [options] = databases;
+  const options = databases.find((each) => each.engine !== 'mysql');
   if (options === undefined) throw new Error('there is one database');
   return options;
 }

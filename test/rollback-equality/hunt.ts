@@ -1,14 +1,11 @@
 /**
  * A longer hunt than the tests make: `node test/rollback-equality/hunt.ts [--seed S [--path P]] [--seconds 300] [--major 18]
- * [--law rollback|commit] [--escalate xa] [--sqlsmith 20000]`. Prints the smallest batch that breaks the law, and ends with 1 then. `--sqlsmith`
- * rolls back what SQLsmith generates, that many statements of it, instead of our own grammar.
+ * [--law rollback|commit] [--escalate xa]`. Prints the smallest batch that breaks the law, and ends with 1 then.
  */
 import { parseArgs } from 'node:util';
 import type { PostgresMajor } from '../../examples/support/postgres-server.ts';
-import { tell } from './run-batch.ts';
 import { search, type Bounds } from './search.ts';
-import { smith } from './sqlsmith.ts';
-import { startStage, type Stage } from './stage.ts';
+import { startStage } from './stage.ts';
 
 const { values } = parseArgs({
   options: {
@@ -18,21 +15,9 @@ const { values } = parseArgs({
     major: { type: 'string', default: '18' },
     law: { type: 'string', default: 'rollback' },
     escalate: { type: 'string', default: 'off' },
-    sqlsmith: { type: 'string' },
   },
 });
 const seed = Number(values.seed);
-
-/** Rolls back batches of SQLsmith, and answers the first fault. */
-async function searchSmithed(stage: Stage, queries: number): Promise<string | undefined> {
-  const smithed = await smith(stage.mesh.server, 'shop', seed, queries);
-  if (smithed.kind === 'missing') return smithed.why;
-  for (const batch of smithed.batches) {
-    const fault = await stage.rollsBack(batch);
-    if (fault !== undefined) return `${fault}\n${tell(batch)}`;
-  }
-  return undefined;
-}
 
 await using stage = await startStage(Number(values.major) as PostgresMajor, {
   database: { escalate: values.escalate },
@@ -43,10 +28,7 @@ const bounds: Bounds = {
   runs: 1_000_000,
   ...(values.path === undefined ? {} : { path: values.path }),
 };
-const found =
-  values.sqlsmith === undefined
-    ? await search(values.law === 'commit' ? stage.commitsAlike : stage.rollsBack, bounds)
-    : await searchSmithed(stage, Number(values.sqlsmith));
+const found = await search(values.law === 'commit' ? stage.commitsAlike : stage.rollsBack, bounds);
 const { tally } = stage;
 for (const [why, times] of [...tally.reasons].toSorted(([, a], [, b]) => b - a).slice(0, 25)) {
   console.log(`${String(times).padStart(7)}  ${why}`);

@@ -5,11 +5,11 @@ import { batches } from './grammar.ts';
 import { tell } from './run-batch.ts';
 import { SETTINGS, type Law } from './stage.ts';
 
-/** How long to search: until `runs` batches have been tried, or `ms` milliseconds have passed. */
+/** How long to search: until `runs` batches have been tried, or `ms` milliseconds have passed, if they are bounded. */
 export interface Bounds {
   readonly seed: number;
-  readonly ms: number;
   readonly runs: number;
+  readonly ms?: number;
   /** How much longer a smaller batch may be looked for, in milliseconds; 0 when any batch will do. Default 30,000. */
   readonly shrinkMs?: number;
   /** What an earlier search has printed beside the seed: begins with that batch. */
@@ -22,7 +22,7 @@ const RUNS_A_SEED = 100;
 /** What was found, as a text with the batch as SQL in it; undefined when the law held. */
 export async function search(
   law: Law,
-  { seed, ms, runs, shrinkMs = 30_000, path }: Bounds,
+  { seed, runs, ms = Infinity, shrinkMs = 30_000, path }: Bounds,
 ): Promise<string | undefined> {
   let deadline = monotonicSeconds() + ms / 1000;
   let smallest: string | undefined;

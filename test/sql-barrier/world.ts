@@ -69,7 +69,7 @@ export async function startWorld(
     await initialiseDatabase({ connectionString: server.url(name) });
     await server.run(name, SCHEMA);
   }
-  const { databases, limits } = sidecarOptions.parse({
+  const parsed = sidecarOptions.parse({
     service: 'shop',
     coordinator: { url: 'http://127.0.0.1:1' },
     databases: ['shop', 'other'].map((name) => ({
@@ -80,6 +80,7 @@ export async function startWorld(
       ...options,
     })),
   });
+  const databases = parsed.databases.filter((each) => each.engine !== 'mysql');
   const coordinator: FakeCoordinator = { enlisted: [], statuses: new Map(), newestRun: 0 };
   const traces = openActiveRequests();
   const registry = openMetrics(false);
@@ -88,7 +89,7 @@ export async function startWorld(
     startDatabase({
       service: 'shop',
       options: database,
-      limits,
+      limits: parsed.limits,
       controlUrl: 'http://127.0.0.1:1',
       coordinator: clientOf(coordinator),
       traces: {

@@ -168,7 +168,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     dump: (client = owner) => dump(client, options.tables),
     async leftovers() {
       const { rows } = await owner.query<{ left: string }>(
-        "SELECT concat((SELECT count(*) FROM atomesh.undo_record), ' records, ', (SELECT count(*) FROM atomesh.row_lock), ' locks') AS left",
+        "SELECT concat((SELECT count(*) FROM atomesh.undo_record), ' records, ', (SELECT count(*) FROM (SELECT FROM atomesh.row_lock UNION ALL SELECT FROM atomesh.parent_claim) AS l), ' locks') AS left",
       );
       return rows[0]?.left ?? '';
     },

@@ -43,6 +43,8 @@ const NUMBERED = [
   "SELECT nextval('counter')",
   'SELECT qty FROM item WHERE id = 1 FOR UPDATE',
   'CREATE TEMP TABLE scratch (id int) ON COMMIT DROP',
+  'LOCK TABLE item',
+  'EXPLAIN ANALYZE SELECT qty FROM item FOR UPDATE',
 ];
 
 /** Ways to name a gid behind a plain BEGIN: ahead of the statement, or in a comment on it. */

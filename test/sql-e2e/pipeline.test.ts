@@ -4,7 +4,7 @@ import { commented, proveScript, reset, sharedShopMeshes } from './prove.ts';
 import { NOTHING_LEFT } from './mesh.ts';
 import { openWire, say } from './wire-client.ts';
 
-const meshOf = sharedShopMeshes();
+const meshOf = sharedShopMeshes(test.after.always);
 
 for (const major of [18, 14] as const) {
   test.serial(

@@ -5,7 +5,7 @@ import { UPDATE } from './pipelines.ts';
 import { commented, reset, sharedShopMeshes } from './prove.ts';
 import { openWire, say, type WireClient } from './wire-client.ts';
 
-const meshOf = sharedShopMeshes();
+const meshOf = sharedShopMeshes(test.after.always);
 
 const CAPTURED = ['bind-complete', 'done UPDATE 1', 'ready T'];
 

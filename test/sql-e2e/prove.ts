@@ -1,5 +1,5 @@
 /** Proves that a client cannot tell a sidecar from none: the same script over both connections, line by line, and the rows behind it. */
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { PostgresMajor } from '../../examples/support/postgres-server.ts';
 import { DATA, RESET_SEQUENCES, SCHEMA, TABLES } from '../undo/statements.ts';
 import { NOTHING_LEFT, startMesh, type Mesh } from './mesh.ts';
@@ -20,11 +20,11 @@ export async function startShopMesh(major: PostgresMajor, lockTimeoutMs?: number
 
 /**
  * Meshes that the tests of a file share, one for each version: started when first asked for, with all rows as at first each time,
- * and stopped when the file is through. For tests that run one after another and leave no lock behind.
+ * and stopped when the file is through, which `atEnd` tells. For tests that run one after another and leave no lock behind.
  */
-export function sharedShopMeshes(): (major: PostgresMajor) => Promise<Mesh> {
+export function sharedShopMeshes(atEnd: (stop: () => Promise<void>) => void): (major: PostgresMajor) => Promise<Mesh> {
   const meshes = new Map<PostgresMajor, Promise<Mesh>>();
-  test.after.always(async () => {
+  atEnd(async () => {
     for (const mesh of meshes.values()) await (await mesh)[Symbol.asyncDispose]();
   });
   return async (major) => {

@@ -3,7 +3,7 @@ import { NOTHING_LEFT } from './mesh.ts';
 import { commented, proveScript, reset, sharedShopMeshes, type Script } from './prove.ts';
 import { openWire, say, type WireClient } from './wire-client.ts';
 
-const meshOf = sharedShopMeshes();
+const meshOf = sharedShopMeshes(test.after.always);
 
 type Way = (wire: WireClient, text: string) => Promise<string[]>;
 

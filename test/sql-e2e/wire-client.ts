@@ -71,7 +71,7 @@ export class Answers {
   }
 }
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 60_000;
 
 /** Starts to keep what a connected client of `pg` receives. */
 export function record(client: pg.Client): Answers {

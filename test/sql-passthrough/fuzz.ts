@@ -22,8 +22,8 @@ export interface FuzzReport {
   readonly canaryAnswers: number;
 }
 
-/** How long a connection may live after its bad bytes. */
-const CLOSE_MS_MAX = 1000;
+/** How long a connection may live after its bad bytes on a busy machine. One that does not end because of them lives until its client ends it. */
+const CLOSE_MS_MAX = 10_000;
 const WORKERS = 8;
 
 /** Runs `iterations` cases, of which number `only` alone if that is given. Rejects with the case that broke a rule. */
@@ -231,8 +231,8 @@ class Visitor {
   async end(isDue: boolean): Promise<void> {
     if (!isDue) this.#socket.end();
     if (this.#isClosed) return;
-    await once(this.#socket, 'close', { signal: AbortSignal.timeout(isDue ? CLOSE_MS_MAX : 10 * CLOSE_MS_MAX) }).catch(
-      () => assert.fail(`is still open${isDue ? ` ${CLOSE_MS_MAX} ms after its bad bytes` : ''}`),
+    await once(this.#socket, 'close', { signal: AbortSignal.timeout(CLOSE_MS_MAX) }).catch(() =>
+      assert.fail(`is still open${isDue ? ` ${CLOSE_MS_MAX} ms after its bad bytes` : ''}`),
     );
   }
 

@@ -147,6 +147,14 @@ test('releasing a savepoint forgets it and those inside it; rolling back to it k
   );
 });
 
+test('behind a rollback to where there was no gid, changes may have been made without one', (t) => {
+  let state = succeeded(open(newSession), control('savepoint', 'a'));
+  state = succeeded(bound(state, one), capture);
+  t.true(state.changed);
+  state = bound(succeeded(state, control('rollback-to', 'a')), one);
+  t.like(admit(state, capture), { kind: 'capture', enter: true, checkEarlierWrites: true });
+});
+
 test('a setting names a gid by literal or parameter, resets with nothing, and refuses what is no gid', (t) => {
   const parameter = (number: number): string | undefined => (number === 2 ? 'from-parameter' : undefined);
   t.deepEqual(markOfSetting({ scope: 'local', value: 'x' }, parameter), { kind: 'mark', mark: { gid: 'x' as Gid } });

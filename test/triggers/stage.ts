@@ -71,7 +71,7 @@ export async function openStage(
     digest: () => digest(client),
     async leftovers() {
       const { rows } = await client.query<{ left: string }>(
-        "SELECT concat((SELECT count(*) FROM atomesh.undo_record), ' records, ', (SELECT count(*) FROM atomesh.row_lock), ' locks') AS left",
+        "SELECT concat((SELECT count(*) FROM atomesh.undo_record), ' records, ', (SELECT count(*) FROM (SELECT FROM atomesh.row_lock UNION ALL SELECT FROM atomesh.parent_claim) AS l), ' locks') AS left",
       );
       return rows[0]?.left ?? '';
     },

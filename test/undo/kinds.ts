@@ -54,6 +54,8 @@ CREATE TABLE finding (id int PRIMARY KEY, p int CHECK (known_here(p)));
 CREATE TABLE strict (id int PRIMARY KEY, p int REFERENCES parent ON DELETE RESTRICT DEFERRABLE, v int);
 CREATE TABLE legacy (id int PRIMARY KEY, v int, w int);
 ALTER TABLE legacy ADD CHECK (v > 0) NOT VALID;
+CREATE TABLE fleeting (id int PRIMARY KEY, d date CHECK (d <= current_date));
+CREATE DOMAIN worn AS int; CREATE TABLE wears (id int PRIMARY KEY, v worn); ALTER DOMAIN worn ADD CHECK (VALUE > 0) NOT VALID;
 CREATE VIEW trap AS SELECT writes() AS w;
 CREATE FUNCTION adds(int, int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN $1 + $2 + writes(); END';
 CREATE FUNCTION sane(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN writes() > 0; END';
@@ -286,6 +288,8 @@ export const KINDS: readonly KindGroup[] = [
         'captured',
       ),
       kind('the same: `DELETE`, or its columns updated', 'UPDATE legacy SET v = 1', 'escalates'),
+      kind('with a domain whose check is `NOT VALID`: `DELETE`, `UPDATE`', 'UPDATE wears SET id = 1', 'escalates'),
+      kind('with a check by the clock or the session: the same', 'DELETE FROM fleeting', 'escalates'),
       kind('unlogged', 'INSERT INTO volatile VALUES (1)', 'escalates'),
       kind(
         'temporary: no other session sees them, and no rollback concerns them',

@@ -26,7 +26,7 @@ const TAIL: readonly FrontendMessage[] = [
   sync,
 ];
 
-/** Everything that the server said, from the answer to the start-up packet on. Rejects when an answer stays away for 10 s. */
+/** Everything that the server said, from the answer to the start-up packet on. Rejects when an answer stays away for a minute. */
 export async function play(talk: Talk, port: number): Promise<readonly Received[]> {
   using client = new RawClient({ port });
   await client.startUp({ user: 'postgres', database: 'postgres', ...talk.parameters });

@@ -147,8 +147,16 @@ export const OUTSIDE: Vocabulary = {
   isOrderly: false,
 };
 
-/** The same, looked at because it shall wait for row locks: in pipelines, a Query has its Sync in front of it. */
-export const WAITING: Vocabulary = { ...OUTSIDE, isOrderly: true };
+/**
+ * The same, looked at because it shall wait for row locks: in pipelines, a Query has its Sync in front of it. A pipeline with a statement
+ * that may wait is a block of the sidecar's, so what belongs into blocks is said in the client's own.
+ */
+export const WAITING: Vocabulary = {
+  ...OUTSIDE,
+  texts: OUTSIDE.texts.filter((text) => !ONLY_IN_BLOCKS.includes(text)),
+  placedTexts: [...CLUES, ...ONLY_IN_BLOCKS],
+  isOrderly: true,
+};
 
 /** The gid of all sessions inside one: their row locks are no obstacle to each other. */
 const GID = 'wire-transparency';

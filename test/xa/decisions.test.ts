@@ -1,10 +1,10 @@
 import { setTimeout as late } from 'node:timers/promises';
 import test from 'ava';
+import { planBound } from '../../proxy/postgres/undo/text/execute.ts';
 import { createPreparation } from '../../proxy/postgres/xa/preparation.ts';
-import { escalatedPlan, preparingPlanner, type Preparing } from '../../proxy/postgres/xa/planner.ts';
-import type { Planner } from '../../proxy/sql/planner.ts';
+import { escalatedPlan, preparedPlan, type Preparing } from '../../proxy/postgres/xa/planner.ts';
 import { admit, bind, escalated, newSession, ready, succeeded, type SessionState } from '../../proxy/sql/session.ts';
-import type { StatementPlan, TransactionVerb } from '../../proxy/sql/statement.ts';
+import type { Capture, StatementPlan, TransactionVerb } from '../../proxy/sql/statement.ts';
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
 import type { Gid, GlobalStatus } from '../../src/contract/transaction.ts';
 
@@ -12,7 +12,7 @@ const GID = 'gid-1' as Gid;
 const CHANGE: StatementPlan = { kind: 'change', isPlain: false };
 /** What has no images may run anything. */
 const CODE: StatementPlan = { kind: 'change', isPlain: false, runsCode: true };
-const CAPTURE: StatementPlan = {
+const CAPTURE = {
   kind: 'capture',
   capture: {
     command: 'UPDATE',
@@ -22,31 +22,18 @@ const CAPTURE: StatementPlan = {
     clientParameters: 0,
     ownParameters: [],
   },
-};
-const LOCKING: StatementPlan = {
+} as const;
+const LOCKING = {
   kind: 'capture',
   capture: { ...CAPTURE.capture, read: { waits: true, keepsLocks: true, places: { ahead: 0, inserted: [] } } },
-};
+} as const;
 const refusal = { code: '0A000', message: 'no images', hint: 'Do otherwise.' };
 const ESCALATES: StatementPlan = { kind: 'refuse', refusal, escalates: true };
 const REFUSED: StatementPlan = { kind: 'refuse', refusal };
 
 /** What becomes of a plan. */
-function planned(
-  plan: StatementPlan,
-  preparing: Preparing,
-  work: 'undo' | 'operation' = 'undo',
-): StatementPlan | undefined {
-  const planner: Planner = {
-    plan: () => ({ kind: 'plans', plans: [{ plan, start: 0, length: 1 }] }),
-    learn: () => undefined,
-    forget: () => undefined,
-    catalogueMoved: () => undefined,
-    knowsNames: false,
-    pathMoved: () => undefined,
-  };
-  const result = preparingPlanner(planner, preparing).plan('x', new Map(), 0, work);
-  return result.kind === 'plans' ? result.plans[0]?.plan : undefined;
+function planned(plan: StatementPlan, preparing: Preparing, waits?: Capture): StatementPlan {
+  return preparedPlan(plan, preparing, () => waits);
 }
 
 test('what has no images runs where its local transaction can be prepared, and what nothing takes back never does', (t) => {
@@ -56,7 +43,7 @@ test('what has no images runs where its local transaction can be prepared, and w
   t.is(planned(REFUSED, 'all'), REFUSED);
   t.deepEqual(planned(ESCALATES, 'all'), CODE);
   t.deepEqual(planned(CAPTURE, 'all'), CHANGE);
-  t.deepEqual(planned(LOCKING, 'all'), { kind: 'pass' });
+  t.is(planned(LOCKING, 'all'), LOCKING);
   t.deepEqual(escalatedPlan(ESCALATES), CODE);
   t.is(escalatedPlan(CAPTURE), CAPTURE);
 });
@@ -68,9 +55,17 @@ test('where nothing can be prepared the refusal says which setting would change 
   t.is(planned(CAPTURE, 'unavailable'), CAPTURE);
 });
 
-test('inside an operation nothing is prepared', (t) => {
-  for (const preparing of ['escalated', 'all', 'unavailable'] as const)
-    for (const plan of [ESCALATES, CAPTURE, CHANGE]) t.is(planned(plan, preparing, 'operation'), plan);
+test('a change that is not captured goes with its text as it waits for row locks of others, where there is one', (t) => {
+  const waits = LOCKING.capture;
+  t.deepEqual(planned(ESCALATES, 'escalated', waits), { ...CODE, waits });
+  t.deepEqual(planned(CAPTURE, 'all', waits), { ...CHANGE, waits });
+  for (const plan of [REFUSED, CAPTURE, LOCKING]) t.is(planned(plan, 'escalated', waits), plan);
+  const plan = planned(ESCALATES, 'escalated', waits);
+  t.like(admit(inBlock(), plan), { kind: 'enter', waits });
+  t.like(admit(escalated(inBlock()), plan), { kind: 'entered', waits });
+  t.deepEqual(planBound(plan), plan);
+  const executes = planned(ESCALATES, 'escalated', { ...waits, execute: { arguments: undefined, types: [] } });
+  t.deepEqual(planBound(executes), CODE, 'by the time that it runs the name may stand for another statement');
 });
 
 const control = (verb: TransactionVerb): StatementPlan => ({ kind: 'control', verb });

@@ -4,13 +4,13 @@
  * packet, and lets rows and definitions pass in the pieces that they come in.
  * Source: MySQL documentation, "Command Phase" and "Text Resultset"; MariaDB documentation, "Result Set Packets".
  */
-import { BodyReader, protocolFault, type ProtocolFault } from './body.ts';
+import { protocolFault, type ProtocolFault } from './body.ts';
 import { AUTHENTICATION, CACHING_SHA2 } from './authentication.ts';
 import { CAPABILITY, has, type Capabilities } from './capabilities.ts';
 import { COMMAND } from './commands.ts';
 import { PACKET_BYTES_MAX } from './frames.ts';
 import { decodeColumnCount, decodePrepareOk } from './rows.ts';
-import { EOF_BYTES_MAX, OUTCOME, PROGRESS_ERRNO, STATUS } from './outcome.ts';
+import { EOF_BYTES_MAX, OUTCOME, PROGRESS_ERRNO, STATUS, statusOf } from './outcome.ts';
 
 /** What a packet of the server is in its answer. Whether it is the last says `isEnd`: a definition may be, too. */
 export type PacketRole =
@@ -133,6 +133,7 @@ class Machine<T> implements Answers<T> {
 
   readonly #capabilities: Capabilities;
   readonly #deprecatesEof: boolean;
+  readonly #cachesMetadata: boolean;
   #queue: { readonly shape: Shape; readonly kept: T }[] = [];
   #place: Place = 'start';
   /** Definitions that are still to come, and of the second list of a prepared statement. */
@@ -142,6 +143,7 @@ class Machine<T> implements Answers<T> {
   constructor(capabilities: Capabilities) {
     this.#capabilities = capabilities;
     this.#deprecatesEof = has(capabilities, CAPABILITY.deprecateEof);
+    this.#cachesMetadata = has(capabilities, CAPABILITY.mariadbCacheMetadata);
   }
 
   get size(): number {
@@ -245,12 +247,19 @@ class Machine<T> implements Answers<T> {
       this.turn = 'file';
       return 'local-infile';
     }
+    const first = payload[0] as number;
+    if (payload.length === 1 && first > 0 && first < OUTCOME.localInfile && !this.#cachesMetadata) {
+      return this.#columns(first, false);
+    }
     const counted = decodeColumnCount(payload, this.#capabilities);
     if (counted.kind === 'fault') return counted;
     if (counted.columnCount === 0) return protocolFault('a result without columns');
     // MariaDB leaves the definitions out when the client has them from the last run of the statement.
-    const areLeftOut = counted.definitionsFollow === false;
-    this.#definitions = areLeftOut ? 0 : counted.columnCount;
+    return this.#columns(counted.columnCount, counted.definitionsFollow === false);
+  }
+
+  #columns(count: number, areLeftOut: boolean): PacketRole {
+    this.#definitions = areLeftOut ? 0 : count;
     this.#place = areLeftOut ? (this.#deprecatesEof ? 'rows' : 'definitions-end') : 'definitions';
     return 'columns';
   }
@@ -359,23 +368,3 @@ class Machine<T> implements Answers<T> {
 
 /** The first byte and the number. */
 const ERROR_BYTES_MIN = 3;
-/** An EOF of the protocol since MySQL 4.1; an OK in its place is longer. */
-const EOF_BYTES = 5;
-
-/** The status flags of an OK or EOF, whatever stands behind them. */
-function statusOf(payload: Buffer): number | ProtocolFault {
-  const from = new BodyReader('OK or EOF', payload);
-  const type = from.byte();
-  let status: number;
-  if (type === OUTCOME.eof && payload.length === EOF_BYTES) {
-    from.uint(2);
-    status = from.uint(2);
-  } else {
-    if (type !== OUTCOME.ok && type !== OUTCOME.eof) from.fail(`it begins with ${type}`);
-    from.bigLength();
-    from.bigLength();
-    status = from.uint(2);
-    from.rest();
-  }
-  return from.end(status);
-}

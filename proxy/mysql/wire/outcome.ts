@@ -165,3 +165,37 @@ export function decodeLocalInfile(payload: Buffer): LocalInfile | ProtocolFault 
 export function encodeLocalInfile(message: LocalInfile): Buffer {
   return new BodyWriter().byte(OUTCOME.localInfile).bytes(message.name).take();
 }
+
+/** An EOF of the protocol since MySQL 4.1; an OK in its place is longer. */
+const EOF_BYTES = 5;
+
+/** The type, two counts of a byte each, status and warnings. */
+const OK_BYTES_MIN = 7;
+
+/** True for the first byte of an integer of variable length that has no further one. */
+function isOneByte(first: number | undefined): boolean {
+  return first !== undefined && first < OUTCOME.localInfile;
+}
+
+/** The status flags of an OK or EOF, whatever stands behind them. */
+export function statusOf(payload: Buffer): number | ProtocolFault {
+  const isOk = payload[0] === OUTCOME.ok || payload[0] === OUTCOME.eof;
+  // The usual case, in which both counts before it take one byte.
+  if (isOk && payload.length >= OK_BYTES_MIN && isOneByte(payload[1]) && isOneByte(payload[2])) {
+    return payload.readUInt16LE(3);
+  }
+  const from = new BodyReader('OK or EOF', payload);
+  const type = from.byte();
+  let status: number;
+  if (type === OUTCOME.eof && payload.length === EOF_BYTES) {
+    from.uint(2);
+    status = from.uint(2);
+  } else {
+    if (type !== OUTCOME.ok && type !== OUTCOME.eof) from.fail(`it begins with ${type}`);
+    from.bigLength();
+    from.bigLength();
+    status = from.uint(2);
+    from.rest();
+  }
+  return from.end(status);
+}

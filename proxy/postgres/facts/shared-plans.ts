@@ -4,6 +4,7 @@
  */
 import type { FunctionFacts, RelationFacts } from '../catalog.ts';
 import type { Planned } from '../../sql/planner.ts';
+import type { StatementPlan } from '../../sql/statement.ts';
 import { SegmentedCache } from '../segmented-cache.ts';
 
 /** What must be known to plan a text: keys of relations, and of what is called. */
@@ -59,9 +60,10 @@ export class SharedPlans {
 
 function bytesOf(planned: Planned | undefined): number {
   if (planned?.kind !== 'plans') return 0;
-  return planned.plans.reduce(
-    (sum, { plan }) =>
-      plan.kind === 'capture' ? sum + 2 * (plan.capture.sql.length + plan.capture.sqlWhenEntered.length) : sum,
-    OVERHEAD_BYTES,
-  );
+  return planned.plans.reduce((sum, { plan }) => sum + textBytesOf(plan), OVERHEAD_BYTES);
+}
+
+function textBytesOf(plan: StatementPlan): number {
+  const capture = plan.kind === 'change' ? plan.waits : plan.kind === 'capture' ? plan.capture : undefined;
+  return capture === undefined ? 0 : 2 * (capture.sql.length + capture.sqlWhenEntered.length);
 }

@@ -8,7 +8,7 @@ import type { RelationFacts } from '../catalog.ts';
 import type { ParsedStatement, Token, Tree } from '../parse.ts';
 import { child, children, ofKind, relationName, text, unwrap, type QualifiedName, type References } from '../tree.ts';
 import { anatomyOf, type Anatomy, type Range } from '../undo/anatomy.ts';
-import { actionsOf, isChange } from '../undo/target.ts';
+import { actionsOf, isChange, withComputed, type Actions } from '../undo/target.ts';
 import { takeApart } from '../undo/text/with-clause.ts';
 import { addCondition, freeSql, heldTable, inserted, OWN_PARAMETERS, type Insertion } from './condition.ts';
 
@@ -16,6 +16,7 @@ interface Conditions {
   /** What the row locks that it asks for are filed under. */
   readonly relation: number;
   readonly insertions: readonly Insertion[];
+  readonly takesValues: boolean;
 }
 
 /**
@@ -45,7 +46,12 @@ export function waitingChange(
     clientParameters: parameters,
     ownParameters: OWN_PARAMETERS,
     locks: [...new Set(conditions.map(({ relation }) => relation))],
-    read: { waits: true, keepsLocks: conditions.length < changes.length, places },
+    read: {
+      waits: true,
+      keepsLocks: conditions.length < changes.length,
+      takesValues: conditions.some((each) => each.takesValues),
+      places,
+    },
   };
 }
 
@@ -61,21 +67,30 @@ function conditionsOf(
   parameters: number,
   factsOf: (name: QualifiedName) => RelationFacts | 'missing',
 ): Conditions | undefined {
-  const { updates, deletes } = actionsOf(statement);
+  const actions = actionsOf(statement);
+  const { updates, deletes } = actions;
   const target = child(statement.node, 'relation');
   if (target === undefined || (!updates && !deletes)) return undefined;
   const anatomy = anatomyOf(statement);
   const table = heldTable(factsOf(relationName(target)), target, anatomy.targetName);
-  if (table === undefined) return undefined;
+  // A condition reads the row, and with that the policies of SELECT would hold as well (PG source: rewrite/rowsecurity.c).
+  if (table === undefined || table.facts.rowSecurity) return undefined;
+  const frees = withComputed(actions, table.facts);
   const insertions = (): readonly Insertion[] | undefined => {
-    const free = freeSql(table, parameters, { skips: false });
+    const free = freeSql(table, parameters, { skips: false, frees });
     if (statement.kind === 'InsertStmt') return inConflict(anatomy, free);
     if (statement.kind === 'MergeStmt') return inMerge(anatomy, free);
     const joined = joinedNames(statement.node, anatomy.targetName);
-    return joined && inWhere(anatomy, freeSql(table, parameters, { skips: false, joined }));
+    return joined && inWhere(anatomy, freeSql(table, parameters, { skips: false, joined, frees }));
   };
   const found = insertions();
-  return found === undefined ? undefined : { relation: table.relation, insertions: found };
+  return found && { relation: table.relation, insertions: found, takesValues: takesValues(frees, table.facts) };
+}
+
+/** Whether it may take unique values, or refer to rows, of which the condition knows nothing. */
+function takesValues({ inserts, assigned }: Actions, facts: RelationFacts): boolean {
+  const bound = [...facts.uniqueIndexes, ...facts.otherUniques, ...facts.foreignKeys];
+  return inserts || bound.some(({ columns }) => columns.some((column) => assigned.has(column)));
 }
 
 /** UPDATE and DELETE. The row that a cursor is at is named by nothing else. */

@@ -1,10 +1,11 @@
 /** The condition that nobody else holds the row lock of a row, and its place in the text of a client. */
 import type { OwnParameter, Places } from '../../sql/statement.ts';
-import type { RelationFacts } from '../catalog.ts';
+import type { RelationFacts, UniqueIndexFacts } from '../catalog.ts';
 import { quoteName } from '../identifier.ts';
 import type { ParsedStatement, Tree } from '../parse.ts';
 import type { Range } from '../undo/anatomy.ts';
-import { keyIndex, lockKey } from '../undo/lock-key.ts';
+import { keyIndex, lockableIndexes, lockKey } from '../undo/lock-key.ts';
+import type { Actions } from '../undo/target.ts';
 
 /** What the condition takes beside the client's own parameters: whose locks are no others', and whose may be taken over. */
 export const OWN_PARAMETERS: readonly OwnParameter[] = ['gid', 'committed-gids'];
@@ -34,14 +35,21 @@ export function heldTable(facts: RelationFacts | 'missing', table: Tree, name: s
   return index === undefined ? undefined : { relation: index.lockRelation, facts, name };
 }
 
+interface Asking {
+  readonly skips: boolean;
+  readonly joined?: readonly string[];
+  readonly frees?: Actions;
+}
+
 /**
  * The condition for one table of a statement with so many parameters of the client's. `skips`: a row that is held is passed over, and no
- * conflict. `joined`: other tables of the statement, with which a row of this one has to be joined before it is asked about.
+ * conflict. `joined`: other tables of the statement, with which a row of this one has to be joined before it is asked about. `frees`: what
+ * the statement does to the rows, whose keys may be claimed by those that gave up a reference to them.
  */
 export function freeSql(
   { relation, facts, name }: HeldTable,
   clientParameters: number,
-  { skips, joined = [] }: { readonly skips: boolean; readonly joined?: readonly string[] },
+  { skips, joined = [], frees }: Asking,
 ): string {
   const index = keyIndex(facts);
   const key = index === undefined ? 'NULL' : lockKey(facts, index, quoteName(name)).sql;
@@ -52,7 +60,20 @@ export function freeSql(
   // Never true. What refers to the other tables cannot be asked before the join.
   const skipping = joined.length === 0 ? String(skips) : `pg_catalog.num_nulls(${rows}) OPERATOR(pg_catalog.<) 0`;
   const own = `$${clientParameters + 1}::pg_catalog.text, $${clientParameters + 2}::pg_catalog.text[]`;
-  return `atomesh.row_is_free(${oid}, ${key}, ${own}, ${skipping})`;
+  const free = `atomesh.row_is_free(${oid}, ${key}, ${own}, ${skipping})`;
+  const claimable = frees === undefined ? [] : freedIndexes(facts, frees);
+  if (claimable.length === 0) return free;
+  const keys = claimable.map((one) => lockKey(facts, one, quoteName(name)));
+  const texts = keys.map(({ sql }) => `(${sql}) COLLATE pg_catalog."C"`).join(', ');
+  const relations = keys.map((one) => one.relation).join();
+  return `(${free} AND atomesh.keys_are_free('{${relations}}'::pg_catalog.oid[], ARRAY[${texts}], ${own}, ${skipping}))`;
+}
+
+/** The indexes to which foreign keys lead, and whose values the statement may free. */
+function freedIndexes(facts: RelationFacts, { deletes, assigned }: Actions): readonly UniqueIndexFacts[] {
+  return lockableIndexes(facts)
+    .filter(({ lockRelation }) => facts.referred.some((one) => one.lockRelation === lockRelation))
+    .filter(({ columns }) => deletes || columns.some((column) => assigned.has(column)));
 }
 
 /** Adds a condition to what stands behind WHERE, or a WHERE of its own at the offset `otherwise`. */

@@ -1,4 +1,4 @@
-/** Reads atomesh.row_lock for people: which rows of which tables are locked, by key. */
+/** Reads atomesh.row_lock and atomesh.parent_claim for people: which rows of which tables are locked, by key. */
 import type pg from 'pg';
 import { CodedError } from '../../../src/contract/errors.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
@@ -26,7 +26,9 @@ export function createLockList(connection: pg.PoolConfig, log: Log): LockList {
   return {
     async read({ gid, after, limit }) {
       try {
-        const parameters = [gid ?? null, after?.relation ?? null, after?.key ?? null, limit];
+        const place =
+          after === undefined ? [null, null, null, null] : [after.relation, after.key, after.gid, after.resource];
+        const parameters = [gid ?? null, ...place, limit];
         const { rows } = await pool.query<LockRow>(LOCKS_SQL, parameters);
         return rows.map(lockOf);
       } catch (error) {
@@ -46,17 +48,26 @@ interface LockRow {
   readonly key: string;
   readonly gid: Gid;
   readonly resource: string;
+  readonly shared: boolean;
   readonly table: string | null;
   readonly columns: readonly string[] | null;
   readonly since: string | null;
 }
 
-/** The relation of a lock is the table for its key, and the index for another unique value. */
-const LOCKS_SQL = `WITH page AS MATERIALIZED (
-  SELECT l.relation, l.key, l.gid, l.resource FROM atomesh.row_lock l
+/** Those of one of the two tables that one page can have. */
+const fromTable = (
+  table: string,
+  shared: boolean,
+): string => `(SELECT DISTINCT l.relation, l.key, l.gid, l.resource, ${shared} AS shared FROM atomesh.${table} l
   WHERE ($1::pg_catalog.text IS NULL OR l.gid = $1)
-    AND ($2::pg_catalog.oid IS NULL OR (l.relation, l.key) > ($2::pg_catalog.oid, $3::pg_catalog.text))
-  ORDER BY l.relation, l.key LIMIT $4
+    AND ($2::pg_catalog.oid IS NULL OR (l.relation, l.key, l.gid, l.resource) > ($2::pg_catalog.oid, $3::pg_catalog.text, $4::pg_catalog.text, $5::pg_catalog.text))
+  ORDER BY l.relation, l.key, l.gid, l.resource LIMIT $6)`;
+
+/** The relation of a lock is the table for its key, and the index for another unique value. Who has the lock needs no claim. */
+const LOCKS_SQL = `WITH page AS MATERIALIZED (
+  SELECT u.relation, u.key, u.gid, u.resource, pg_catalog.bool_and(u.shared) AS shared
+  FROM (${fromTable('row_lock', false)} UNION ALL ${fromTable('parent_claim', true)}) AS u
+  GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 LIMIT $6
 ), branch AS (
   SELECT r.gid, r.resource, pg_catalog.min(r.created_at) AS since FROM atomesh.undo_record r
   WHERE r.gid IN (SELECT page.gid FROM page) GROUP BY 1, 2
@@ -70,12 +81,12 @@ const LOCKS_SQL = `WITH page AS MATERIALIZED (
     JOIN pg_catalog.pg_class t ON t.oid = COALESCE(x.indrelid, c.oid) JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
   WHERE c.oid IN (SELECT page.relation FROM page)
 )
-SELECT page.relation::pg_catalog.text, page.key, page.gid, page.resource, relation."table", relation.columns,
+SELECT page.relation::pg_catalog.text, page.key, page.gid, page.resource, page.shared, relation."table", relation.columns,
   pg_catalog.floor(EXTRACT(epoch FROM branch.since) * 1000)::pg_catalog.int8::pg_catalog.text AS since
 FROM page LEFT JOIN relation ON relation.oid = page.relation LEFT JOIN branch ON branch.gid = page.gid AND branch.resource = page.resource
-ORDER BY page.relation, page.key`;
+ORDER BY page.relation, page.key, page.gid, page.resource`;
 
-function lockOf({ relation, key, gid, resource, table, columns, since }: LockRow): HeldLock {
+function lockOf({ relation, key, gid, resource, shared, table, columns, since }: LockRow): HeldLock {
   return {
     row: { relation, key },
     gid,
@@ -83,6 +94,7 @@ function lockOf({ relation, key, gid, resource, table, columns, since }: LockRow
     table: table ?? `oid ${relation}`,
     columns: columns ?? [],
     values: valuesOf(key, columns?.length ?? 1),
+    shared,
     ...(since === null ? {} : { since: Number(since) }),
   };
 }

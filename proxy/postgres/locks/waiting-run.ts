@@ -3,8 +3,8 @@
  * answers: an error of the condition alone, because the table is no longer what it was planned for, is none of them.
  */
 import type { Gid } from '../../../src/contract/transaction.ts';
-import { holdsLocks, type Admission } from '../../sql/session.ts';
-import type { Capture } from '../../sql/statement.ts';
+import { holdsLocks, lockingRows, type Admission, type SessionState } from '../../sql/session.ts';
+import type { Capture, StatementPlan } from '../../sql/statement.ts';
 import { NOBODY, type UndoBranch } from '../../sql/work.ts';
 import { giveBack, runCapture, type CaptureOutcome, type CaptureRun } from '../session/capture-run.ts';
 import { currentWork, plansOf, type Conversation } from '../session/conversation.ts';
@@ -23,9 +23,13 @@ const POSITION = 0x50;
 type WaitingOutcome = CaptureOutcome | { readonly kind: 'as-it-came' };
 
 /** A statement, as the protocol it came by runs it. */
-interface WaitingStatement {
+export interface WaitingStatement {
   /** The client's text. */
   readonly text: string;
+  /** Which of its statements, from 0 on. */
+  readonly index: number;
+  /** The session's state before anything of this statement was noted: what others may wait for while it waits. */
+  readonly before: SessionState;
   /** Nothing but this statement runs before the next Sync. */
   readonly isAlone: boolean;
   /** How it runs. `watch` is shown each request ahead of the Execute whose error would be the client's. */
@@ -57,26 +61,38 @@ export async function runWaiting(
   if (failure !== undefined) return { kind: 'error', frame: failure };
   const plans = await plansOf(c, statement.text, false);
   if (plans === undefined) return { kind: 'skipped' };
-  const plan = plans[0]?.plan;
-  const isAlike = plan?.kind === 'capture' && (plan.capture.execute === undefined) === (capture.execute === undefined);
-  return isAlike ? tryOnce(c, plan.capture, statement) : { kind: 'as-it-came' };
+  const again = waitingIn(plans[statement.index]?.plan);
+  const isAlike = again !== undefined && (again.execute === undefined) === (capture.execute === undefined);
+  if (isAlike) return tryOnce(c, again, statement);
+  // It may lock whatever it finds.
+  c.state = lockingRows(c.state);
+  return { kind: 'as-it-came' };
 }
 
-/** One portal's statement. */
-interface WaitingPortal {
+/** What a plan has that waits for row locks and captures nothing. */
+function waitingIn(plan: StatementPlan | undefined): Capture | undefined {
+  if (plan?.kind === 'change') return plan.waits;
+  return plan?.kind === 'capture' && plan.capture.read !== undefined ? plan.capture : undefined;
+}
+
+/** One portal's statement. `isAlone` and `before` as in the statement. */
+export interface WaitingPortal {
   readonly portal: Portal;
   readonly execute: Execute;
   readonly capture: Capture;
   readonly isAlone: boolean;
+  readonly before: SessionState;
 }
 
 /** Runs it. The portal is bound to what we have made of it; behind `as-it-came` it is the client's own again. */
 export async function runWaitingPortal(c: Conversation, of: WaitingPortal): Promise<WaitingOutcome> {
-  const { portal, execute, isAlone } = of;
+  const { portal, execute, isAlone, before } = of;
   const branch = waiterOf(c);
   const outcome = await runWaiting(c, of.capture, {
     text: portal.statement.text,
+    index: 0,
     isAlone,
+    before,
     run: (admission, watch) => {
       const { capture } = admission;
       const bindAgain = (committed: readonly Gid[]): void => {
@@ -93,7 +109,7 @@ export async function runWaitingPortal(c: Conversation, of: WaitingPortal): Prom
 }
 
 async function tryOnce(c: Conversation, capture: Capture, statement: WaitingStatement): Promise<CaptureOutcome> {
-  const { isAlone } = statement;
+  const { isAlone, before } = statement;
   const savepoint = c.state.block === 'open';
   const admission: Extract<Admission, { kind: 'capture' }> = {
     kind: 'capture',
@@ -113,8 +129,8 @@ async function tryOnce(c: Conversation, capture: Capture, statement: WaitingStat
     branch: waiterOf(c),
     admission,
     isAlone,
-    keepsLocks: c.state.lockedRows,
-    holdsLocks: holdsLocks(c.state),
+    keepsLocks: before.lockedRows,
+    holdsLocks: holdsLocks(before),
     isBound: false,
   });
   if (outcome.kind !== 'skipped' || error === undefined) return outcome;

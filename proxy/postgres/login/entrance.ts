@@ -6,11 +6,11 @@ import { at, now } from '../../../src/platform/clock.ts';
 import type { Log } from '../../../src/platform/log.ts';
 import type { DatabaseOptions } from '../../options.ts';
 import type { Refusal } from '../../sql/statement.ts';
-import { hangUp } from '../relay/hang-up.ts';
+import { hangUp } from '../../relay/hang-up.ts';
 import { errorFrame } from '../session/conversation.ts';
 import type { ProtocolFault } from '../wire/body.ts';
-import { createStartupReader, type CancelRequest, type Startup, type StartupMessage } from '../wire/startup.ts';
-import { ALPN, createListenTls, type Beginning } from './listen-tls.ts';
+import { ALPN, createStartupReader, type CancelRequest, type Startup, type StartupMessage } from '../wire/startup.ts';
+import { createListenTls, type Beginning } from '../../relay/listen-tls.ts';
 
 export interface EntranceParts {
   readonly database: DatabaseOptions;
@@ -46,7 +46,7 @@ export function createEntrance(parts: EntranceParts): Entrance {
   const tls =
     listenTls === undefined
       ? undefined
-      : createListenTls({ options: listenTls, timeoutMs: auth.timeout, onSecure: welcome, log: parts.log });
+      : createListenTls({ options: listenTls, alpn: ALPN, timeoutMs: auth.timeout, onSecure: welcome, log: parts.log });
 
   function refuse(client: Socket, refusal: Refusal): void {
     turnAway(client, errorFrame(refusal, 'FATAL'));

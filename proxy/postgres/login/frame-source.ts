@@ -1,5 +1,6 @@
 /** Messages of a connection that is logging in, one at a time. What follows them stays in the socket for whoever reads it next. */
 import type { Socket } from 'node:net';
+import { exactly } from '../../relay/exactly.ts';
 
 export type LoginFrame =
   | { readonly kind: 'frame'; readonly type: number; readonly body: Buffer; readonly bytes: Buffer }
@@ -24,23 +25,4 @@ export async function nextFrame(socket: Socket, bytesMax: number): Promise<Login
   const body = bodyBytes === 0 ? Buffer.alloc(0) : await exactly(socket, bodyBytes);
   if (body === undefined) return { kind: 'closed' };
   return { kind: 'frame', type: header.readUInt8(0), body, bytes: Buffer.concat([header, body]) };
-}
-
-/** As many bytes as asked for, or undefined when the stream ends before. */
-function exactly(socket: Socket, count: number): Promise<Buffer | undefined> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      const bytes = socket.read(count) as Buffer | null;
-      // At its end a stream gives what it has, however little.
-      if (bytes !== null) finish(bytes.length === count ? bytes : undefined);
-      else if (socket.readableEnded || socket.destroyed) finish(undefined);
-    };
-    const over = (): void => finish(undefined);
-    const finish = (bytes: Buffer | undefined): void => {
-      socket.off('readable', look).off('end', over).off('close', over);
-      resolve(bytes);
-    };
-    socket.on('readable', look).once('end', over).once('close', over);
-    look();
-  });
 }

@@ -1,22 +1,11 @@
 /** Which rows keep a branch from being restored, column by column, for the operator who has to decide. Reads only. */
 import type pg from 'pg';
-import type { ColumnDiagnosis, RowDiagnosis } from '../../../src/contract/messages.ts';
+import type { ColumnDiagnosis } from '../../../src/contract/messages.ts';
+import { EXAMINED_MAX, shownRows, type RowsInTheWay } from '../../branch/diagnosis.ts';
+import { columnDiagnosis } from '../../branch/dirty.ts';
 import { quoteName } from '../identifier.ts';
 import type { RestorableTable, RestoreStatements } from '../undo/restore-statements.ts';
 import { eachRecord, type UndoRecord } from './records.ts';
-
-/** Rows that are in the way: some of them by column, and how many more there are. */
-export interface RowsInTheWay {
-  readonly rows: readonly RowDiagnosis[];
-  readonly rowsMore: number;
-}
-
-/** So many changed rows of a branch are looked at; of one that changed more, nothing beyond the first obstacle is known. */
-const EXAMINED_MAX = 10_000;
-const SHOWN_MAX = 20;
-const VALUE_CHARACTERS_MAX = 200;
-/** Of the rows that are shown, as JSON: the diagnosis is kept with the global transaction. */
-const CHARACTERS_MAX = 10_000;
 
 /** A row over all changes of the branch. An image is undefined where there is, or was, no such row. */
 interface TouchedRow {
@@ -62,15 +51,10 @@ export async function rowsInTheWay(
   });
   if (examined > EXAMINED_MAX) return undefined;
   const inTheWay = touched.filter(({ before, after, current }) => current !== after && current !== before);
-  const rows: RowDiagnosis[] = [];
-  let characters = 0;
-  for (const row of inTheWay.slice(0, SHOWN_MAX)) {
-    const shown = { table: row.statements.table.sqlName, columns: await columnsOf(client, row) };
-    characters += JSON.stringify(shown).length;
-    if (characters > CHARACTERS_MAX) break;
-    rows.push(shown);
-  }
-  return { rows, rowsMore: inTheWay.length - rows.length };
+  return await shownRows(inTheWay, async (row) => ({
+    table: row.statements.table.sqlName,
+    columns: await columnsOf(client, row),
+  }));
 }
 
 interface ReadRow {
@@ -130,18 +114,6 @@ function columnDiagnoses(
     const of = (side: 'before' | 'after' | 'current'): string | null | undefined =>
       row[side] === undefined ? undefined : (values?.[side][index] ?? null);
     const [before, after, current] = [of('before'), of('after'), of('current')];
-    return {
-      name,
-      ...(before === undefined ? {} : { before: shortened(before) }),
-      ...(after === undefined ? {} : { after: shortened(after) }),
-      ...(current === undefined ? {} : { current: shortened(current) }),
-      changed: before !== after,
-      differs: current !== after,
-    };
+    return columnDiagnosis({ name, before, after, current });
   });
-}
-
-function shortened(value: string | null): string | null {
-  if (value === null || value.length <= VALUE_CHARACTERS_MAX) return value;
-  return `${value.slice(0, VALUE_CHARACTERS_MAX).toWellFormed()}… (${value.length} characters)`;
 }

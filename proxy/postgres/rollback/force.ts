@@ -3,7 +3,8 @@ import type pg from 'pg';
 import { isDeepStrictEqual } from 'node:util';
 import { quoteName } from '../identifier.ts';
 import type { RestorableTable, RestoreStatements } from '../undo/restore-statements.ts';
-import { DirtyBranch, type UndoRecord } from './records.ts';
+import { DirtyBranch } from '../../branch/dirty.ts';
+import type { UndoRecord } from './records.ts';
 
 interface ImageRow {
   readonly image: string | null;

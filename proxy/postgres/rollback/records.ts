@@ -1,7 +1,7 @@
 /** What a rollback reads: the undo records of a branch, and the tables that they are about. */
 import type pg from 'pg';
 import { assert } from '../../../src/platform/assert.ts';
-import type { Dirt } from '../../branch/finish.ts';
+import { DirtyBranch } from '../../branch/dirty.ts';
 import { FINGERPRINT_SQL, KEY_INDEX_SQL } from '../catalog-sql.ts';
 import { quoteText } from '../identifier.ts';
 import { settleRecords } from '../triggers/settle.ts';
@@ -11,16 +11,6 @@ import {
   type RestorableTable,
   type RestoreStatements,
 } from '../undo/restore-statements.ts';
-
-/** Thrown inside the local transaction of a rollback so that all of it is undone: nothing is written to a dirty branch. */
-export class DirtyBranch extends Error {
-  readonly dirt: Dirt;
-  constructor(dirt: Dirt) {
-    super(`${dirt.reason} (${dirt.table})`);
-    this.name = 'DirtyBranch';
-    this.dirt = dirt;
-  }
-}
 
 /**
  * Text forms depend on these; the images were written under the same. search_path is empty of user schemas so that nothing

@@ -3,13 +3,13 @@ import type { Gid } from '../../../src/contract/transaction.ts';
 import { now } from '../../../src/platform/clock.ts';
 import type { Enlistment, EnlistResult } from '../../branch/enlist.ts';
 import type { LockConflict, LockHolders, LockWaiter } from '../../branch/lock-holders.ts';
-import type { Admission } from '../../sql/session.ts';
+import { heardEarlier, type Admission, type SessionState } from '../../sql/session.ts';
 import type { Capture, OwnParameter, Refusal } from '../../sql/statement.ts';
 import type { UndoBranch } from '../../sql/work.ts';
 import { CONFLICT, PLAN_STALE } from '../schema.ts';
 import type { Preparation } from '../xa/preparation.ts';
 import { reportOf, type Exchange, type Request } from './exchange.ts';
-import { rowsOf, type Injected } from './injected.ts';
+import { earlierIn, rowsOf, type Injected } from './injected.ts';
 import { rolledBackAsAWhole } from './refusals.ts';
 import { SYNC } from '../wire/bodiless.ts';
 import { decodeReport, encodeReport, type ReportTexts } from '../wire/error.ts';
@@ -24,6 +24,8 @@ const TEXT = 25;
 const TEXT_ARRAY = 1009;
 
 export interface CaptureDeps {
+  /** The session's; what is learned of the time before its mark goes in. */
+  state: SessionState;
   readonly exchange: Exchange;
   readonly injected: Injected;
   readonly enlistment: Enlistment;
@@ -133,16 +135,22 @@ async function untilTaken(deps: CaptureDeps, run: CaptureRun, waiter: LockWaiter
     const waitsForOwn = (attempt === 1 || run.isAlone) && deps.preparation?.hasPrepared(branch) === true;
     const bounds = waitsForOwn ? injected.boundWaits(deps.lockTimeoutMs) : undefined;
     const savepoint = admission.savepoint ? injected.add('savepoint') : undefined;
-    const entry = addEntry(deps, run, committed);
+    const entries = addEntry(deps, run, committed);
     if (attempt > 1 || !run.isBound) run.bindAgain(committed);
     const execute = run.execute();
     const release = admission.savepoint ? injected.add('release') : undefined;
+    if (run.isAlone && admission.capture.recorded !== undefined) entries.push(injected.checkCapture(branch, true));
     const end = exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
     await exchange.settled();
     // Outside a block the Sync commits: a deferred constraint speaks only then.
-    const ownError = earlier?.error ?? bounds?.error ?? savepoint?.error ?? entry?.error ?? release?.error ?? end.error;
+    const requests = [earlier, bounds, savepoint, ...entries, release, end];
+    const ownError = requests.find((request) => request?.error !== undefined)?.error;
     if (ownError !== undefined) return { kind: 'error', frame: ownError };
-    if (earlier?.state === 'done' && rowsOf(earlier).length > 0) return { kind: 'refused', refusal: boundTooLate(gid) };
+    if (earlier?.state === 'done') {
+      const heard = earlierIn(rowsOf(earlier));
+      if (heard.hasWritten) return { kind: 'refused', refusal: boundTooLate(gid) };
+      deps.state = heardEarlier(deps.state, heard);
+    }
     if (execute.state === 'done') {
       const enlisted = run.isAlone ? undefined : await enlisting;
       if (enlisted?.kind === 'refused') return enlisted;
@@ -188,12 +196,16 @@ async function mayOpen(
   return rowsOf(isolation)[0]?.[0] === 'read committed';
 }
 
-/** Triggers hear of the branch ahead of the first change, and of whose row locks may be taken over ahead of each try. */
-function addEntry({ injected }: CaptureDeps, run: CaptureRun, committed: readonly Gid[]): Request | undefined {
+/**
+ * Triggers hear of the branch ahead of the first change, and of whose row locks may be taken over ahead of each try. That must not
+ * hide that somebody else has told them something.
+ */
+function addEntry({ injected }: CaptureDeps, run: CaptureRun, committed: readonly Gid[]): Request[] {
   const { capture, enter } = run.admission;
-  if (capture.recorded === undefined || !(enter || committed.length > 0)) return undefined;
+  if (capture.recorded === undefined || !(enter || committed.length > 0)) return [];
   const { rowsMax } = capture.recorded;
-  return injected.enterCapture(run.branch, { rowsMax, committed, checkEarlierWrites: false });
+  const checks = enter ? [] : [injected.checkCapture(run.branch, false)];
+  return [...checks, injected.enterCapture(run.branch, { rowsMax, committed, checkEarlierWrites: false })];
 }
 
 /** Gives back the local locks that the statement took. The server's error when it was stopped in that. */

@@ -14,7 +14,7 @@ import { Inbox } from './inbox.ts';
 import { Injected } from './injected.ts';
 import { framesIn, isExtended, isSynchronising, PassWatch, type ClientFrame } from './pass-watch.ts';
 import { ServerFacts, type CancelKey } from '../relay/server-facts.ts';
-import { Sockets } from '../relay/sockets.ts';
+import { Sockets } from '../../relay/sockets.ts';
 import { forgetNamed, forgetClueless, noStatements, type Statements } from './statements.ts';
 import { bareInstead, withoutTraceComments } from '../relay/bare-statement.ts';
 import type { OpenSession, SessionParts } from '../relay/open-session.ts';

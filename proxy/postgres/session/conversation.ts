@@ -5,17 +5,15 @@ import { now } from '../../../src/platform/clock.ts';
 import type { ServedTraces } from '../../binding/from-sql-comment.ts';
 import type { SqlEvent } from '../../sql/event.ts';
 import type { PlannedFor, PlannedStatement, Planner, SessionSettings } from '../../sql/planner.ts';
-import { badMark, bind, lockingRows, markOf, markOfSetting, succeeded, type SessionState } from '../../sql/session.ts';
+import { badMark, bind, joinedLate, lockingRows, markOf, markOfSetting, succeeded } from '../../sql/session.ts';
 import type { Capture, GidSetting, Refusal, StatementPlan } from '../../sql/statement.ts';
 import { workOf, type UndoBranch, type Work } from '../../sql/work.ts';
 import type { SessionOperations } from '../relay/open-session.ts';
-import { planBound } from '../undo/text/execute.ts';
-import { escalatedPlan } from '../xa/planner.ts';
-import type { CaptureDeps } from './capture-run.ts';
+import { withoutPosition, type CaptureDeps } from './capture-run.ts';
 import type { Exchange } from './exchange.ts';
 import type { Injected } from './injected.ts';
 import type { ClientFrame } from './pass-watch.ts';
-import { ambiguousTrace, contradictoryComments } from './refusals.ts';
+import { contradictoryComments, endedBefore } from './refusals.ts';
 import type { Twins } from './twins.ts';
 import { markOfStatement, PREPARED_SQL, recall, touch, type Statement, type Statements } from './statements.ts';
 import { READY_FOR_QUERY } from '../wire/backend-state.ts';
@@ -25,7 +23,6 @@ import { HEADER_BYTES } from '../wire/frames.ts';
 
 /** The session that is being served. `state` is the one thing that changes hands. */
 export interface Conversation extends CaptureDeps {
-  state: SessionState;
   readonly exchange: Exchange;
   readonly injected: Injected;
   readonly planner: Planner;
@@ -135,7 +132,11 @@ export async function statementOf(
   return rows === undefined ? 'failed' : recall(c.statements, key, rows);
 }
 
-async function ask(
+/**
+ * The answer to a question of ours in the client's session; undefined when it failed, and the client has the error. `isAnew` as for
+ * `Injected.query`.
+ */
+export async function ask(
   c: Conversation,
   question: {
     readonly name: string;
@@ -200,7 +201,7 @@ function bindTo(c: Conversation, mark: Mark | undefined, scope: 'local' | 'sessi
 export function naming(c: Conversation, hasRun: boolean, name: () => Refusal | undefined): Refusal | undefined {
   const before = markOf(c.state);
   const refusal = name();
-  if (hasRun && before === undefined && markOf(c.state) !== undefined) c.state = { ...c.state, boundLate: true };
+  if (hasRun && before === undefined && markOf(c.state) !== undefined) c.state = joinedLate(c.state);
   return refusal;
 }
 
@@ -208,7 +209,23 @@ export function naming(c: Conversation, hasRun: boolean, name: () => Refusal | u
 export async function refuseCommit(c: Conversation): Promise<Refusal | undefined> {
   const branch = currentBranch(c);
   const enlisted = c.enlistment.isEnlisted(branch) ? undefined : await c.enlistment.enlist(branch, false);
-  return enlisted?.kind === 'refused' ? enlisted.refusal : undefined;
+  if (enlisted?.kind === 'refused') return enlisted.refusal;
+  return c.state.isRecorded ? refuseUnrecorded(c) : undefined;
+}
+
+/** A refusal when something else has told the triggers of this local transaction for whom they record, so that changes may be missing. */
+async function refuseUnrecorded(c: Conversation): Promise<Refusal | undefined> {
+  if (c.exchange.pending > 0) {
+    c.exchange.addUnanswered(FLUSH);
+    await c.exchange.settled();
+  }
+  // What went ahead in its pipeline has failed, and the client has that error.
+  if (c.exchange.isSkipping) return endedBefore;
+  const check = c.injected.checkCapture(currentBranch(c), true);
+  c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
+  await c.exchange.settled();
+  if (check.state === 'done') return undefined;
+  return check.error === undefined ? endedBefore : { ...endedBefore, asReceived: withoutPosition(check.error) };
 }
 
 /** Rolls the local transaction back behind the client's back: its COMMIT is answered with an error. */
@@ -218,28 +235,6 @@ export async function rollBack(c: Conversation): Promise<void> {
   c.injected.add('rollback');
   c.exchange.add({ kind: 'sync', to: 'nobody' }, SYNC);
   await c.exchange.settled();
-}
-
-/** The plan of a prepared statement inside a pipeline; undefined when the client has got an error instead. */
-export async function planOf(
-  c: Conversation,
-  statement: Statement,
-  options: { readonly isInPipeline: boolean; readonly isToRun: boolean },
-): Promise<StatementPlan | undefined> {
-  const isUnclear = isAmbiguous(c, statement);
-  if (isUnclear && options.isToRun) c.count('ambiguous');
-  const isBound = markOf(c.state) !== undefined;
-  const isPassing = !isUnclear && !statement.hasClue && !(c.respectsLocks && options.isToRun);
-  if (!isBound && isPassing) return controlIn(c, statement.text);
-  const plans = await plansOf(c, statement.text, options.isInPipeline, isUnclear ? 'operation' : undefined);
-  if (plans === undefined) return undefined;
-  // The server refuses a Parse of several statements; an empty text runs as it is.
-  const [only] = plans;
-  const bound: StatementPlan = plans.length === 1 && only !== undefined ? planBound(only.plan) : { kind: 'pass' };
-  const plan = c.preparation === undefined ? bound : escalatedPlan(bound);
-  if (isUnclear && !isClear(plan)) return { kind: 'refuse', refusal: ambiguousTrace, isAlways: true };
-  // Nothing is refused outside a global transaction.
-  return isBound || isUnclear || plan.kind !== 'refuse' ? plan : { kind: 'pass' };
 }
 
 /** True when changes belong to a global transaction. A failed block answers every change by itself. */
@@ -323,6 +318,7 @@ export function sendReady(c: Conversation): void {
 
 /** An ErrorResponse frame. */
 export function errorFrame(refusal: Refusal, severity: 'ERROR' | 'FATAL' = 'ERROR'): Buffer {
+  if (refusal.asReceived !== undefined) return refusal.asReceived;
   return encodeError({
     severity,
     code: refusal.code,

@@ -27,6 +27,7 @@ export const BOUND_WAITS =
   "SELECT pg_catalog.set_config('lock_timeout', $1, true) WHERE pg_catalog.current_setting('lock_timeout') OPERATOR(pg_catalog.=) '0'";
 export const ENTER_CAPTURE =
   'SELECT atomesh.enter_capture($1, $2, $3::pg_catalog.int8, $4::pg_catalog.text[], $5::pg_catalog.bool)';
+export const CHECK_CAPTURE = 'SELECT atomesh.check_capture($1, $2, $3::pg_catalog.bool)';
 
 const FAILURE = Buffer.from('atomesh refused a statement in this transaction');
 
@@ -39,7 +40,8 @@ export const FIXED = {
   release: 'RELEASE SAVEPOINT atomesh_savepoint',
   'rollback-to': 'ROLLBACK TO SAVEPOINT atomesh_savepoint',
   isolation: 'SHOW transaction_isolation',
-  'has-written': 'SELECT 1 WHERE pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL',
+  'has-written': `SELECT (pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL)::pg_catalog.text,
+ EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE name OPERATOR(pg_catalog.!~) '^(atomesh_|$)')::pg_catalog.text`,
 } as const;
 
 export type FixedStatement = keyof typeof FIXED;
@@ -109,6 +111,14 @@ export class Injected {
     const committed = `{${how.committed.map((each) => `"${each}"`).join(',')}}`;
     const parameters = [gid, resource, String(how.rowsMax), committed, String(how.checkEarlierWrites)];
     return this.#add('atomesh_enter_capture', ENTER_CAPTURE, parameters).execute;
+  }
+
+  /**
+   * Adds the question whether triggers still know the branch, to the batch. `isLast`: behind it comes the end of the local transaction, so
+   * the client gets the notices of what was deferred to that. Its answer has the error of any message that it takes.
+   */
+  checkCapture({ gid, resource }: UndoBranch, isLast: boolean): Request {
+    return this.#add('atomesh_check_capture', CHECK_CAPTURE, [gid, resource, String(isLast)], isLast).execute;
   }
 
   /**
@@ -196,6 +206,15 @@ export class Injected {
     }
     return { execute, all };
   }
+}
+
+/** What `has-written` says: whether the local transaction has a number, as what has written has, and whether cursors or portals are open. */
+export function earlierIn(rows: readonly (readonly (string | null)[])[]): {
+  readonly hasWritten: boolean;
+  readonly hasOpened: boolean;
+} {
+  const [hasWritten, hasOpened] = rows[0] ?? [];
+  return { hasWritten: hasWritten !== 'false', hasOpened: hasOpened !== 'false' };
 }
 
 /** The rows that a request was answered with, as text. */

@@ -1,10 +1,10 @@
 /** The extended protocol inside a global transaction: Parse, Bind, Describe, Execute, Close, Flush, Sync. */
 import type { Gid } from '../../../src/contract/transaction.ts';
 import { assert } from '../../../src/platform/assert.ts';
-import { admit, isSameMark, markOf } from '../../sql/session.ts';
+import { admit, markOf } from '../../sql/session.ts';
 import type { Capture, Refusal, StatementPlan } from '../../sql/statement.ts';
 import { addRow } from '../operation/extended.ts';
-import { runWaitingPortal } from '../locks/waiting-run.ts';
+import { runWaitingPortal, type WaitingPortal } from '../locks/waiting-run.ts';
 import { runCapture, type CaptureOutcome } from './capture-run.ts';
 import {
   bindByComment,
@@ -19,7 +19,6 @@ import {
   note,
   noteCaptured,
   notePassed,
-  planOf,
   refuseCommit,
   rollBack,
   statementOf,
@@ -27,11 +26,12 @@ import {
   type Conversation,
 } from './conversation.ts';
 import { aheadOfPassed, aheadOfRead } from './ahead/earlier-writes.ts';
+import { planOf } from './ahead/plan-bound.ts';
 import { serveDoomed, takeBlock } from './doomed.ts';
 import type { Request, RequestKind } from './exchange.ts';
 import type { ClientFrame } from './pass-watch.ts';
 import { foreignPortal, malformed, preparedTwice, stalePlan, hiddenGid } from './refusals.ts';
-import { forget, lose, namesGidByParameter, remember, setPrepared, settle } from './statements.ts';
+import { forget, lose, namesGidByParameter, portalFor, remember, setPrepared, settle } from './statements.ts';
 import type { Portal, Statement } from './statements.ts';
 import {
   addDescribe,
@@ -179,17 +179,13 @@ export class Pipeline {
     const c = this.#c;
     const execute = decodeExecute(bodyOf(frame));
     if (execute.kind === 'fault') return this.#fault(execute);
-    const portal = c.statements.portals.get(execute.portal.toString('latin1'));
-    const mark = markOf(c.state);
-    // In a failed block nothing runs.
-    if (portal === undefined && (mark === undefined || c.state.block === 'failed'))
-      return this.#forward(frame, { kind: 'pass' });
-    if (portal === undefined) return this.#refuse(foreignPortal);
+    const portal = portalFor(c.statements, execute.portal, c.state);
+    if (portal === 'unknown') return this.#forward(frame, { kind: 'pass' });
+    if (portal === 'foreign') return this.#refuse(foreignPortal);
     const { plan, statement } = portal;
-    if (!isSameMark(portal.mark, mark) && plan.kind !== 'control' && plan.kind !== 'set-gid')
-      return this.#refuse(foreignPortal);
-    if (plan.kind === 'capture' && waitsOutside(c)) return this.#wait(frame, execute, portal, plan.capture);
-    if (mark === undefined && plan.kind !== 'set-gid' && plan.kind !== 'refuse')
+    if (plan.kind === 'capture' && waitsOutside(c))
+      return this.#wait(frame, { portal, execute, capture: plan.capture });
+    if (markOf(c.state) === undefined && plan.kind !== 'set-gid' && plan.kind !== 'refuse')
       return this.#forward(frame, plan, statement.text);
     const admission = admit(c.state, plan);
     switch (admission.kind) {
@@ -209,6 +205,8 @@ export class Pipeline {
         return this.#prepare(frame, plan, admission.chains);
       case 'enter':
       case 'entered':
+        if (admission.waits !== undefined)
+          return this.#wait(frame, { portal, execute, capture: admission.waits }, admission);
         if (currentWork(c)?.kind === 'undo') return this.#change(frame, plan, admission);
         if (!admission.isPlain) this.#wrap();
         if (admission.kind === 'enter') addRow(c, admission);
@@ -240,18 +238,21 @@ export class Pipeline {
     return this.#conclude(outcome, portal.plan);
   }
 
-  /** Runs a statement that waits for row locks and changes nothing but what it says. */
-  async #wait(frame: ClientFrame, execute: Execute, portal: Portal, capture: Capture): Promise<void> {
+  /** Runs a statement that waits for row locks and is not captured. `entry`: that of a change inside a global transaction. */
+  async #wait(frame: ClientFrame, of: Omit<WaitingPortal, 'isAlone' | 'before'>, entry?: Entry): Promise<void> {
     const c = this.#c;
-    if (portal.hasRun && capture.returnsRows) return addPortion(c, capture, execute);
-    const isAlone = c.state.block === 'idle' && this.#executed === 0 && c.peek() === FRONTEND.sync;
+    if (of.portal.hasRun) return addPortion(c, of.capture, of.execute);
+    const before = c.state;
+    const isAlone = entry === undefined && before.block === 'idle' && !this.#executed && c.peek() === FRONTEND.sync;
     if (!isAlone) this.#wrap();
-    const outcome = await runWaitingPortal(c, { portal, execute, capture, isAlone });
+    const obstacle = entry && (await enterPortal(c, entry));
+    if (obstacle !== undefined) return this.#conclude(obstacle, of.portal.plan);
+    const outcome = await runWaitingPortal(c, { ...of, isAlone, before });
+    of.portal.hasRun = outcome.kind === 'done' || outcome.kind === 'as-it-came';
     if (outcome.kind === 'as-it-came') return this.#run(frame, { kind: 'pass' });
     this.#executed += 1;
-    portal.hasRun = outcome.kind === 'done';
     this.#isOpen = false;
-    return this.#conclude(outcome, portal.plan);
+    return this.#conclude(outcome, of.portal.plan);
   }
 
   async #conclude(outcome: CaptureOutcome, plan: StatementPlan): Promise<void> {
@@ -274,9 +275,9 @@ export class Pipeline {
   }
 
   /** Runs a change as it came: its local transaction is a block, and will be prepared unless triggers record it. */
-  async #change(frame: ClientFrame, plan: StatementPlan, admission: Entry): Promise<void> {
+  async #change(frame: ClientFrame, plan: StatementPlan, entry: Entry): Promise<void> {
     this.#wrap();
-    const obstacle = await enterPortal(this.#c, admission);
+    const obstacle = await enterPortal(this.#c, entry);
     return obstacle === undefined ? this.#run(frame, plan) : this.#conclude(obstacle, plan);
   }
 

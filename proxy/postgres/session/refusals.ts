@@ -12,6 +12,13 @@ export function rolledBackAsAWhole(gid: Gid): Refusal {
   };
 }
 
+/** Its end was asked for, and something had ended it before. */
+export const endedBefore: Refusal = {
+  code: '40000',
+  message: 'the local transaction had failed before it could be committed',
+  hint: 'Nothing of it was kept. Roll back the global transaction, or try the local transaction again.',
+};
+
 /** A message that is not what the protocol says. */
 export function malformed(fault: ProtocolFault): Refusal {
   return {

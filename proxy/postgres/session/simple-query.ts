@@ -1,10 +1,8 @@
 /** The simple protocol inside a global transaction: one message, one text, one ReadyForQuery. */
-import { admit, holdsLocks } from '../../sql/session.ts';
-import type { Capture, Refusal, StatementPlan } from '../../sql/statement.ts';
-import type { UndoBranch } from '../../sql/work.ts';
-import { quoteText } from '../identifier.ts';
+import { admit } from '../../sql/session.ts';
+import type { Refusal, StatementPlan } from '../../sql/statement.ts';
 import { serveOperationQuery } from '../operation/simple.ts';
-import { ownTypes, ownValues, runCapture, withoutPosition, type CaptureRun } from './capture-run.ts';
+import { runCapture, type CaptureRun } from './capture-run.ts';
 import {
   bindByComment,
   bindBySetting,
@@ -25,32 +23,18 @@ import {
   waitsOutside,
   type Conversation,
 } from './conversation.ts';
+import { withCursors } from './ahead/cursors.ts';
 import { aheadOfPassed, aheadOfRead } from './ahead/earlier-writes.ts';
-import { runWaiting, waiterOf } from '../locks/waiting-run.ts';
+import { isRunAsText, runWaitingText } from '../locks/waiting-text.ts';
 import type { ClientFrame } from './pass-watch.ts';
 import { ambiguousTrace, malformed, stalePlan } from './refusals.ts';
 import { serveSeveral } from './simple/several.ts';
+import { captureRun } from './simple/text-run.ts';
 import { serveChange, servePrepare } from '../xa/simple.ts';
 import { hasClue } from '../../binding/gid-clues.ts';
 import { forget, type Statement } from './statements.ts';
-import { encodeBind } from '../wire/bind.ts';
 import { SYNC } from '../wire/bodiless.ts';
-import { encodeClose, encodeDescribe } from '../wire/describe.ts';
-import { encodeExecute } from '../wire/execute.ts';
-import { encodeParse } from '../wire/parse.ts';
-import { BACKEND } from '../wire/frames.ts';
 import { decodeQuery } from '../wire/query.ts';
-import type { Request } from './exchange.ts';
-
-const UNNAMED = Buffer.alloc(0);
-/** What a capturing statement is called that runs for a simple query. */
-const OURS = Buffer.from('atomesh_simple');
-/** What runs it for a client that runs by EXECUTE what it has prepared. */
-const EXECUTING = Buffer.from('atomesh_execute');
-/** A simple query leaves no unnamed statement behind, neither an earlier one of the client's nor one of ours. */
-const CLOSE_ALL: readonly Buffer[] = [UNNAMED, OURS, EXECUTING].map((name) =>
-  encodeClose({ kind: 'close', target: 'statement', name }),
-);
 
 /** Serves one Query message. */
 export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<void> {
@@ -73,7 +57,8 @@ export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<v
   const refusal = bindByComment(c, asStatement);
   if (refusal !== undefined) return refuseSimple(c, refusal);
   const isUnclear = isAmbiguous(c, asStatement);
-  const statements = await plansOf(c, text, false, isUnclear ? 'operation' : undefined);
+  const planned = await plansOf(c, text, false, isUnclear ? 'operation' : undefined);
+  const statements = planned && (await withCursors(c, planned, false));
   if (statements === undefined) return sendReady(c);
   const plans = statements.map((statement) => statement.plan);
   if (isUnclear) c.count('ambiguous');
@@ -101,10 +86,7 @@ export async function serveQuery(c: Conversation, frame: ClientFrame): Promise<v
 
 async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan, text: string): Promise<void> {
   if (currentWork(c) === undefined && plan.kind !== 'set-gid') {
-    // A text has no parameters, which the server says of the client's own.
-    return plan.kind === 'capture' &&
-      waitsOutside(c) &&
-      !(plan.capture.clientParameters > 0 && plan.capture.execute === undefined)
+    return plan.kind === 'capture' && waitsOutside(c) && isRunAsText(plan.capture)
       ? serveWaiting(c, frame, plan, text)
       : forward(c, frame, plan, text);
   }
@@ -128,7 +110,7 @@ async function serveOne(c: Conversation, frame: ClientFrame, plan: StatementPlan
       return servePrepare(c, admission.chains, () => forward(c, frame, plan));
     case 'enter':
     case 'entered':
-      return serveChange(c, frame, admission);
+      return serveChange(c, { frame: frame.bytes, text, index: 0, admission });
   }
 }
 
@@ -139,31 +121,11 @@ async function serveWaiting(
   plan: Extract<StatementPlan, { kind: 'capture' }>,
   text: string,
 ): Promise<void> {
-  let fields = (): readonly Buffer[] => [];
-  const outcome = await runWaiting(c, plan.capture, {
-    text,
-    isAlone: c.state.block === 'idle',
-    run: (admission, watch) => {
-      const run = captureRun(c, admission, waiterOf(c), watch);
-      ({ fields } = run);
-      return run;
-    },
-  });
-  switch (outcome.kind) {
-    case 'as-it-came':
-      return forward(c, frame, { kind: 'pass' }, text);
-    case 'done':
-      for (const bytes of [...fields(), ...outcome.frames]) c.toClient(bytes);
-      noteCaptured(c, plan.capture, plan);
-      break;
-    case 'error':
-      c.toClient(outcome.frame);
-      break;
-    case 'refused':
-      await fail(c, outcome.refusal, false);
-      break;
-    default:
-  }
+  const { capture: waits } = plan;
+  const isAlone = c.state.block === 'idle';
+  const outcome = await runWaitingText(c, { text, index: 0, capture: waits, isAlone, before: c.state });
+  if (outcome === 'as-it-came') return forward(c, frame, { kind: 'pass' }, text);
+  if (outcome === 'done') noteCaptured(c, waits, plan);
   sendReady(c);
 }
 
@@ -204,80 +166,6 @@ async function commit(c: Conversation, frame: ClientFrame, plan: StatementPlan):
   if (refusal === undefined) return forward(c, frame, plan);
   await rollBack(c);
   await refuseSimple(c, refusal);
-}
-
-/** A run, and the description of its rows, which goes out with them: the server sends none ahead of an error. */
-function captureRun(
-  c: Conversation,
-  admission: CaptureRun['admission'],
-  branch: UndoBranch,
-  watch = (request: Request): void => tellError(c, request),
-): CaptureRun & { readonly fields: () => readonly Buffer[] } {
-  const { capture } = admission;
-  let description: Request | undefined;
-  return {
-    branch,
-    admission,
-    isAlone: c.state.block === 'idle',
-    keepsLocks: c.state.lockedRows,
-    holdsLocks: holdsLocks(c.state),
-    isBound: false,
-    bindAgain(committed) {
-      const text = Buffer.from(admission.enter ? capture.sql : capture.sqlWhenEntered);
-      const values = ownValues(capture.ownParameters, {
-        branch,
-        timeZone: c.settings.get('TimeZone') ?? 'UTC',
-        committed,
-      });
-      for (const close of CLOSE_ALL) watch(c.exchange.add({ kind: 'close', to: 'nobody' }, close));
-      const { execute } = capture;
-      const parse = (statement: Buffer, sql: Buffer, parameterTypes: readonly number[]): void =>
-        watch(
-          c.exchange.add(
-            { kind: 'parse', to: 'nobody' },
-            encodeParse({ kind: 'parse', statement, text: sql, parameterTypes }),
-          ),
-        );
-      parse(OURS, text, [...(execute?.types ?? []), ...ownTypes(capture.ownParameters)]);
-      if (execute !== undefined) parse(EXECUTING, executeSql(execute, values), []);
-      watch(
-        c.exchange.add(
-          { kind: 'bind', to: 'nobody' },
-          encodeBind({
-            kind: 'bind',
-            portal: UNNAMED,
-            statement: execute === undefined ? OURS : EXECUTING,
-            formats: [],
-            values: execute === undefined ? values : [],
-            resultFormats: [],
-          }),
-        ),
-      );
-      if (capture.returnsRows) {
-        description = c.exchange.add(
-          { kind: 'describe-portal', to: 'held' },
-          encodeDescribe({ kind: 'describe', target: 'portal', name: UNNAMED }),
-        );
-      }
-    },
-    execute: () =>
-      c.exchange.add({ kind: 'execute', to: 'held' }, encodeExecute({ kind: 'execute', portal: UNNAMED, maxRows: 0 })),
-    // NoData is no answer to a simple query.
-    fields: () => (description?.frames ?? []).filter((each) => each[0] === BACKEND.rowDescription),
-  };
-}
-
-function tellError(c: Conversation, request: Request): void {
-  request.onEnd = () => {
-    if (request.error !== undefined) c.toClient(withoutPosition(request.error));
-  };
-}
-
-/** The server computes the client's arguments and gives them their types, as it would for the statement that the client prepared. */
-function executeSql({ arguments: given }: NonNullable<Capture['execute']>, values: readonly Buffer[]): Buffer {
-  const own = values.map((value) => quoteText(value.toString('utf8')));
-  const all = given === undefined ? own : [`${given}\n`, ...own];
-  return Buffer.from(`EXECUTE ${OURS.toString()} (${all.join(', ')})`);
 }
 
 const severalStatements: Refusal = {

@@ -3,6 +3,7 @@
  * is a part of what the server has: it is bounded, and inside a global transaction the server is asked for the rest. Only that a
  * statement may name a gid is never forgotten: see `hasLostClues`.
  */
+import { isSameMark, markOf, type SessionState } from '../../sql/session.ts';
 import type { StatementPlan } from '../../sql/statement.ts';
 import { markFromSqlComment, type CommentMark, type ServedTraces } from '../../binding/from-sql-comment.ts';
 import { hasClue } from '../../binding/gid-clues.ts';
@@ -132,6 +133,19 @@ function textOfPrepared(latin1: string, text: string): string {
   return statement === undefined
     ? `EXECUTE ${quoteName(name)}`
     : statement.source.slice(statement.start, statement.end);
+}
+
+/**
+ * The portal that an Execute names in a session of that state. `unknown`: none was bound here, and what the server has under the name may
+ * run. `foreign`: nobody knows what stands behind it, or it was bound for another mark.
+ */
+export function portalFor({ portals }: Statements, name: Buffer, state: SessionState): Portal | 'unknown' | 'foreign' {
+  const portal = portals.get(name.toString('latin1'));
+  const mark = markOf(state);
+  // In a failed block nothing runs.
+  if (portal === undefined) return mark === undefined || state.block === 'failed' ? 'unknown' : 'foreign';
+  const { kind } = portal.plan;
+  return isSameMark(portal.mark, mark) || kind === 'control' || kind === 'set-gid' ? portal : 'foreign';
 }
 
 /** Notes that a statement is used, so that others are forgotten before it. */

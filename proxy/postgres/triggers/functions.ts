@@ -20,6 +20,8 @@ export const TRIGGER_COLUMNS = `ALTER TABLE atomesh.undo_record ADD COLUMN IF NO
 
 /** What `enter_capture` is called by, for the rights to it. */
 export const ENTER_CAPTURE = 'atomesh.enter_capture(text, text, bigint, text[], boolean)';
+/** The same of `check_capture`. */
+export const CHECK_CAPTURE = 'atomesh.check_capture(text, text, boolean)';
 
 export const TRIGGER_FUNCTIONS = `
 -- Tells the triggers of this local transaction what it belongs to. Where nothing can be changed the branch is not entered: the setting
@@ -52,6 +54,28 @@ BEGIN
   END IF;
   PERFORM pg_catalog.set_config('${BRANCH_SETTING}', word, true), pg_catalog.set_config('${COMMITTED_SETTING}', committed::pg_catalog.text, true);
   RETURN true;
+END
+$body$;
+
+-- Fails a local transaction in which the setting is not what enter_capture wrote: RESET ALL in a function, for one, has silenced the
+-- triggers. is_last: nothing follows but the end of the local transaction, so what is deferred to it goes ahead and is seen as well.
+CREATE OR REPLACE FUNCTION atomesh.check_capture(branch_gid pg_catalog.text, branch_resource pg_catalog.text, is_last pg_catalog.bool)
+RETURNS pg_catalog.bool LANGUAGE plpgsql VOLATILE AS $body$
+BEGIN
+  IF pg_catalog.pg_is_in_recovery() THEN
+    RETURN true;
+  END IF;
+  IF is_last THEN
+    SET CONSTRAINTS ALL IMMEDIATE;
+  END IF;
+  IF pg_catalog.starts_with(pg_catalog.current_setting('${BRANCH_SETTING}', true),
+    pg_catalog.concat_ws(' ', pg_catalog.pg_current_xact_id_if_assigned(), branch_gid, branch_resource, ''))
+    AND pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) 'replica' THEN
+    RETURN true;
+  END IF;
+  RAISE EXCEPTION USING ERRCODE = '25000', SCHEMA = 'atomesh', TABLE = 'trigger',
+    MESSAGE = 'the setting ${BRANCH_SETTING}, by which triggers record the changes of a global transaction, or session_replication_role was changed in this local transaction: it is rolled back',
+    HINT = 'Changes behind that are in no record. Functions, procedures and triggers must neither run RESET ALL nor change these settings.';
 END
 $body$;
 

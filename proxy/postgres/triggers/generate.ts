@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import type { RelationFacts } from '../catalog.ts';
 import { quoteName, quoteText } from '../identifier.ts';
 import { parentKeys } from '../locks/parents.ts';
-import { keyIndex, lockableIndexes, lockKey, unlockableUniques } from '../undo/lock-key.ts';
+import { keyIndex, lockableIndexes, lockKey, unlockableUniques, type LockKey } from '../undo/lock-key.ts';
 import { BRANCH_SETTING, COMMITTED_SETTING } from './functions.ts';
 
 /** A table that may get triggers. */
@@ -168,7 +168,7 @@ function eventSql(event: Event, table: TriggerTable, sources: TriggerSources): s
     IF recorded = 0 THEN
       RETURN NULL;
     END IF;
-${freedSql(event, table, sources)}${parentsSql(event, table, sources)}    ${lockSql(event, table, sources)}`;
+${unkeptSql(event, table, sources)}${parentsSql(event, table, sources)}${claimSql(event, table, sources)}${freedSql(event, table, sources)}    ${lockSql(event, table, sources)}`;
 }
 
 function rowsOf(side: Side, { inherits }: TriggerTable): string {
@@ -207,7 +207,7 @@ function recordSql(event: Event, table: TriggerTable, sources: TriggerSources): 
 }
 
 /** A value that is unique in a way for which there are no locks could be somebody else's when the row is to come back. */
-function freedSql(event: Event, table: TriggerTable, { facts, root }: TriggerSources): string {
+function unkeptSql(event: Event, table: TriggerTable, { facts, root }: TriggerSources): string {
   if (event === 'INSERT') return '';
   return [
     ...new Map(
@@ -228,13 +228,52 @@ function freedSql(event: Event, table: TriggerTable, { facts, root }: TriggerSou
 /** Rows that somebody else holds, and that a row has come to refer to: they may vanish with a rollback. */
 function parentsSql(event: Event, table: TriggerTable, { facts, nameOf }: TriggerSources): string {
   if (event === 'DELETE') return '';
-  return parentKeys({ command: 'INSERT', assigned: new Set(), facts }, 't')
+  return parentKeys(facts, 't')
     .map(({ relation, sql }) => {
       const keys = `SELECT ${sql} FROM ${rowsOf('new', table)}`;
       const referred = event === 'INSERT' ? keys : `${keys} EXCEPT SELECT ${sql} FROM ${rowsOf('old', table)}`;
       return `    PERFORM atomesh.meet_row_locks(${quoteText(nameOf(relation))}::regclass::oid, ARRAY(${referred}), branch[2], released);\n`;
     })
     .join('');
+}
+
+/** Rows that no row of the statement refers to any more, though one did. */
+function claimSql(event: Event, table: TriggerTable, sources: TriggerSources): string {
+  const keys = lostSql(event, table, sources, parentKeys(sources.facts, 't'));
+  if (keys === '') return '';
+  return `    INSERT INTO atomesh.parent_claim (relation, key, gid, resource)
+    SELECT DISTINCT v.relation, v.key, branch[2], branch[3] FROM (${keys}) AS v (relation, key);\n`;
+}
+
+/** Keys that foreign keys lead to and that no row has any more. The triggers of those have fired before: see `locks/claims.ts`. */
+function freedSql(event: Event, table: TriggerTable, sources: TriggerSources): string {
+  const { facts } = sources;
+  const referred = lockableIndexes(facts).flatMap((index) => {
+    const found = facts.referred.find(({ lockRelation }) => lockRelation === index.lockRelation);
+    return found === undefined ? [] : [{ ...found, key: lockKey(facts, index, 't') }];
+  });
+  const keys = lostSql(
+    event,
+    table,
+    sources,
+    referred.map(({ key }) => key),
+  );
+  if (keys === '') return '';
+  return `    INSERT INTO atomesh.freed_key (gid, resource, taken, relations, keys, late)
+    SELECT branch[2], branch[3], released, array_agg(v.relation), array_agg(v.key), ${referred.some(({ isDeferrable }) => isDeferrable)}
+    FROM (${keys}) AS v (relation, key) HAVING count(*) > 0;\n`;
+}
+
+/** A query for those of the keys that rows had before the change and none has after it; empty where there are none. */
+function lostSql(event: Event, table: TriggerTable, { nameOf }: TriggerSources, keys: readonly LockKey[]): string {
+  if (event === 'INSERT') return '';
+  return keys
+    .map(({ relation, sql }) => {
+      const before = `SELECT ${sql} FROM ${rowsOf('old', table)}`;
+      const lost = event === 'DELETE' ? before : `${before} EXCEPT SELECT ${sql} FROM ${rowsOf('new', table)}`;
+      return `SELECT ${quoteText(nameOf(relation))}::regclass::oid, k.key COLLATE "C" FROM (${lost}) AS k (key) WHERE k.key IS NOT NULL`;
+    })
+    .join('\n      UNION ALL ');
 }
 
 /** The key of every row, and each other unique value that the statement has taken or freed. */

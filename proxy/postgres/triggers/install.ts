@@ -62,7 +62,8 @@ export async function installTriggers(
 async function refuseUnableOwner(client: pg.ClientBase): Promise<void> {
   const { rows } = await client.query<{ able: boolean; role: string }>(
     `SELECT current_user AS role, has_table_privilege('atomesh.undo_record', 'INSERT') AND has_table_privilege('atomesh.row_lock', 'SELECT')
-       AND has_table_privilege('atomesh.row_lock', 'INSERT') AND has_table_privilege('atomesh.row_lock', 'UPDATE') AS able`,
+       AND has_table_privilege('atomesh.row_lock', 'INSERT') AND has_table_privilege('atomesh.row_lock', 'UPDATE')
+       AND has_any_column_privilege('atomesh.parent_claim', 'INSERT') AND has_table_privilege('atomesh.freed_key', 'INSERT') AS able`,
   );
   const [row] = rows;
   if (row?.able === true) return;

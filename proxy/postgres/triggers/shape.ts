@@ -2,7 +2,7 @@
 import { FINGERPRINT_SQL } from '../catalog-sql.ts';
 
 /** Grows when generated functions change: triggers that an earlier version has installed are stale then. */
-const GENERATION = 1;
+const GENERATION = 2;
 
 /**
  * SQL for why changes of the relation `t` (a pg_class row) cannot be recorded by triggers, as far as the catalogue alone tells; null
@@ -29,7 +29,7 @@ END`;
 
 /**
  * SQL for the shape of the relation `t` (a pg_class row). Free of object ids of tables: it stays the same in a restored dump. Foreign keys
- * that carry a change on are a part of it: a new one may lead to a table that has no triggers yet.
+ * that carry a change on are a part of it: a new one may lead to a table that has no triggers yet. Of the others, which keys they lead to.
  */
 export const TRIGGER_SHAPE_SQL = `md5(concat_ws('|', ${GENERATION}, t.relnamespace::regnamespace, t.relname, t.relkind, ${TROUBLE_SQL},
   EXISTS (SELECT FROM pg_inherits h WHERE t.oid IN (h.inhrelid, h.inhparent)), coalesce(pg_partition_root(t.oid), t.oid)::regclass,
@@ -39,5 +39,6 @@ export const TRIGGER_SHAPE_SQL = `md5(concat_ws('|', ${GENERATION}, t.relnamespa
   (SELECT string_agg(pg_get_constraintdef(k.oid), ';' ORDER BY k.conname) FROM pg_constraint k WHERE k.conrelid = t.oid AND k.contype = 'f'),
   (SELECT string_agg(concat_ws(',', k.conrelid::regclass, k.conname), ';' ORDER BY k.conrelid::regclass::text, k.conname) FROM pg_constraint k
      WHERE k.confrelid = t.oid AND k.contype = 'f' AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))),
+  (SELECT string_agg(DISTINCT concat_ws(',', k.conindid::regclass, k.condeferrable), ';') FROM pg_constraint k WHERE k.confrelid = t.oid AND k.contype = 'f'),
   (SELECT string_agg(concat_ws(',', i.indexrelid::regclass, pg_partition_root(i.indexrelid)::regclass, pg_get_indexdef(i.indexrelid), i.indisvalid, i.indimmediate), ';' ORDER BY i.indexrelid::regclass::text)
      FROM pg_index i WHERE i.indrelid = t.oid AND (i.indisunique OR i.indisexclusion))))`;

@@ -41,6 +41,10 @@ export interface ChangePart {
   readonly keys: readonly LockKey[];
   /** Keys of rows that the changed rows refer to, the own columns `atomesh_f1`, `atomesh_f2`, …: nobody else may hold them. */
   readonly parents: readonly LockKey[];
+  /** Keys, as SQL over the own columns, of rows that the changed rows have ceased to refer to. Null for a row that has given up nothing. */
+  readonly claims: readonly LockKey[];
+  /** Keys, likewise, that a changed row had and has no longer, as far as foreign keys lead to them. Null for a row that has kept it. */
+  readonly freed: readonly LockKey[];
 }
 
 /** A change and its changing part. */
@@ -101,7 +105,10 @@ function statementSql(statement: CapturedStatement, entering: boolean): string {
     ),
     main.kind === 'change' ? changeSql(main.captured) : '',
     `atomesh_r AS (${recordsSql(changes, own, entering && main.kind === 'query')}),\n`,
-    `atomesh_l AS (${lockSql(changes, own)})\n`,
+    `atomesh_l AS (${lockSql(changes, own)})`,
+    claimSql(changes, own),
+    freedSql(changes, own),
+    '\n',
     main.kind === 'query' ? main.sql : answerSql(main.captured, entering),
   ].join('');
 }
@@ -243,9 +250,45 @@ function lockSource(changes: readonly CapturedChange[]): string {
   if (changes.length === 1 && first?.part.keys.length === 1) {
     return `(SELECT ${first.part.keys[0]?.relation}::pg_catalog.oid, atomesh_k1 FROM ${first.part.rows}) AS v (relation, key)`;
   }
-  const keys = changes.map(({ part }) => {
-    const values = part.keys.map((key, index) => `(${key.relation}::pg_catalog.oid, atomesh_k${index + 1})`);
-    return `SELECT v.relation, v.key FROM ${part.rows} CROSS JOIN LATERAL (VALUES ${values.join(', ')}) AS v (relation, key) WHERE v.key IS NOT NULL`;
-  });
-  return `(SELECT DISTINCT u.relation, u.key FROM (${keys.join(' UNION ALL ')}) AS u) AS v`;
+  return `(SELECT DISTINCT u.relation, u.key FROM (${keysSql(changes, ({ keys }) => keys.map(({ relation }, index) => ({ relation, sql: `atomesh_k${index + 1}` })))}) AS u) AS v`;
+}
+
+/** Claims never conflict with each other, and are never waited for here: nothing is unique about them. */
+function claimSql(changes: readonly CapturedChange[], own: ReturnType<typeof ownParameters>): string {
+  const keys = keysSql(changes, ({ claims }) => claims);
+  if (keys === '') return '';
+  return `,\natomesh_g AS (INSERT INTO atomesh.parent_claim (relation, key, gid, resource)
+  SELECT DISTINCT u.relation, u.key, ${own.gid}, ${own.resource} FROM (${keys}) AS u)`;
+}
+
+/** One row for all of them, behind all the changes: its trigger fires behind those of the foreign keys. See `locks/claims.ts`. */
+function freedSql(changes: readonly CapturedChange[], own: ReturnType<typeof ownParameters>): string {
+  const keys = keysSql(changes, ({ freed }) => freed);
+  if (keys === '') return '';
+  const late = changes.some(({ change: { facts }, part: { freed } }) =>
+    facts.referred.some(
+      ({ lockRelation, isDeferrable }) => isDeferrable && freed.some(({ relation }) => relation === lockRelation),
+    ),
+  );
+  return `,\natomesh_d AS (INSERT INTO atomesh.freed_key (gid, resource, taken, relations, keys, late)
+  SELECT ${own.gid}, ${own.resource}, ${own.committed}, pg_catalog.array_agg(u.relation), pg_catalog.array_agg(u.key), ${late} FROM (${keys}) AS u
+  HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0)`;
+}
+
+/**
+ * A query for the keys of all changed rows that are not null, with what they are filed under; empty where there are none. Each has the
+ * collation of its column, and two of them together would have none.
+ */
+function keysSql(changes: readonly CapturedChange[], keysOf: (part: ChangePart) => readonly LockKey[]): string {
+  return changes
+    .flatMap(({ part }) => {
+      const values = keysOf(part).map(
+        ({ relation, sql }) => `(${relation}::pg_catalog.oid, (${sql}) COLLATE pg_catalog."C")`,
+      );
+      if (values.length === 0) return [];
+      return [
+        `SELECT v.relation, v.key FROM ${part.rows} CROSS JOIN LATERAL (VALUES ${values.join(', ')}) AS v (relation, key) WHERE v.key IS NOT NULL`,
+      ];
+    })
+    .join(' UNION ALL ');
 }

@@ -28,6 +28,12 @@ export type Class =
 
 const PASS: Class = { kind: 'plan', plan: { kind: 'pass' } };
 
+/** No rollback concerns a temporary table, but event triggers fire when one is made; nothing else in the statement runs. */
+const CREATES_TEMPORARY: Class = {
+  kind: 'read',
+  references: { ...references({}), functions: [{ schema: 'pg_catalog', name: 'pg_event_trigger' }] },
+};
+
 const VERBS: Readonly<Record<string, TransactionVerb>> = {
   TRANS_STMT_BEGIN: 'begin',
   TRANS_STMT_START: 'begin',
@@ -42,7 +48,6 @@ const VERBS: Readonly<Record<string, TransactionVerb>> = {
 const HARMLESS: ReadonlySet<string> = new Set([
   'VariableShowStmt',
   'DeallocateStmt',
-  'FetchStmt',
   'ClosePortalStmt',
   'ListenStmt',
   'UnlistenStmt',
@@ -68,6 +73,8 @@ export function classify({ kind, node }: ParsedStatement): Class {
       return classifyPrepare(node);
     case 'ExecuteStmt':
       return { kind: 'execute', name: text(node, 'name') ?? '', references: references(node) };
+    case 'FetchStmt':
+      return plan({ kind: 'pass', fetches: text(node, 'portalname') ?? '' });
     case 'TransactionStmt':
       return plan(transactionPlan(node));
     case 'VariableSetStmt':
@@ -79,7 +86,7 @@ export function classify({ kind, node }: ParsedStatement): Class {
     case 'CopyStmt':
       return classifyCopy(node);
     case 'CreateStmt':
-      return text(child(node, 'relation') ?? {}, 'relpersistence') === 't' ? PASS : plan(refuseKind(kind));
+      return text(child(node, 'relation') ?? {}, 'relpersistence') === 't' ? CREATES_TEMPORARY : plan(refuseKind(kind));
     default:
       return plan(refuseKind(kind));
   }

@@ -9,6 +9,11 @@ export interface LockKey {
   readonly sql: string;
 }
 
+/** The key of a row on one side of its change. */
+export interface RowKey extends LockKey {
+  readonly side: 'before' | 'after';
+}
+
 /** Longer values are replaced by their hash: a B-tree entry holds at most about 2,700 bytes. */
 const KEY_BYTES_MAX = 1000;
 

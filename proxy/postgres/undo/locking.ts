@@ -4,10 +4,11 @@ import type { ColumnFacts, RelationFacts } from '../catalog.ts';
 import { quoteName } from '../identifier.ts';
 import { children, child, integer, relationName } from '../tree.ts';
 import type { Anatomy } from './anatomy.ts';
+import { claimedKeys, freedKeys, referencesOf } from '../locks/parents.ts';
 import { changedRows, type Change, type ChangePart } from './capture.ts';
 import { imageSql } from './image.ts';
-import { keyIndex, lockKey, lockableIndexes, type LockKey } from './lock-key.ts';
-import { ownList } from './returning.ts';
+import { keyIndex, lockKey, lockableIndexes, type RowKey } from './lock-key.ts';
+import { formerKeys, ownList } from './returning.ts';
 import { starOf } from './text/result-columns.ts';
 
 const RACE = `THEN atomesh.refuse_capture('race') `;
@@ -26,21 +27,26 @@ export function lockingUpdatePart(change: Change): ChangePart {
   const locksKey = facts.uniqueIndexes.some((index) => index.columns.some((column) => change.assigned.has(column)));
   // Keys of the row before come out of the locking part; those of the row after out of the change.
   const moved = assignedKeys(change, row);
+  const references = referencesOf(change, { before: row, after: row });
+  const former = formerKeys(references);
   const before = [
     imageSql(facts, row),
     ...key.map((column) => `${row}.${quoteName(column.name)}`),
-    ...moved.map((item) => item.sql),
+    ...[...moved, ...former].map((item) => item.sql),
   ];
+  const movedNames = moved.map((_, index) => `atomesh_o${index + 1}`);
+  const formerNames = former.map(({ name }) => name);
   const beforeNames = [
     'atomesh_image',
     ...key.map((_, index) => `atomesh_p${index + 1}`),
-    ...moved.map((_, index) => `atomesh_o${index + 1}`),
+    ...movedNames,
+    ...formerNames,
   ];
   const { where } = anatomy;
   const condition = where === undefined ? '' : `${source.slice(where.start, where.end)}\n`;
   const from = anatomy.from === undefined ? '' : `${source.slice(anatomy.from.start, anatomy.from.end)}\n, `;
   const own = ownList(change, { before: undefined, after: row }, `${row}.tableoid`, `${locked}.atomesh_image`);
-  const list = [own.list, ...moved.map((_, index) => `${locked}.atomesh_o${index + 1}`)].join(', ');
+  const list = [own.list, ...[...movedNames, ...formerNames].map((name) => `${locked}.${name}`)].join(', ');
   const keys = [...own.keys, ...moved];
   const head = source.slice(
     anatomy.body.start,
@@ -56,7 +62,11 @@ export function lockingUpdatePart(change: Change): ChangePart {
   const again = isJoin && condition !== '' ? `(${condition}) AND ` : '';
   return {
     before: `${locked} (${beforeNames.join(', ')}) AS MATERIALIZED (SELECT ${before.join(', ')} FROM ${from}${targetSql(anatomy)}${condition === '' ? '' : ` WHERE ${condition}`} FOR ${locksKey ? '' : 'NO KEY '}UPDATE OF ${row}),\n`,
-    ownColumns: [...own.ownColumns, ...moved.map((_, index) => `atomesh_k${own.keys.length + index + 1}`)],
+    ownColumns: [
+      ...own.ownColumns,
+      ...moved.map((_, index) => `atomesh_k${own.keys.length + index + 1}`),
+      ...formerNames,
+    ],
     change: `${head}\nFROM ${from}${isJoin ? `(SELECT DISTINCT ON (${keyNames}) * FROM ${locked}) AS ${locked}` : locked} WHERE ${again}${join.join(' AND ')}\nRETURNING ${list}${clientList(change, row)}`,
     after: '',
     rows: changedRows(change),
@@ -64,6 +74,8 @@ export function lockingUpdatePart(change: Change): ChangePart {
     first: '',
     keys,
     parents: own.parents,
+    claims: claimedKeys(references),
+    freed: freedKeys(facts, keys),
   };
 }
 
@@ -88,19 +100,24 @@ export function lockingUpsertPart(change: Change, conflicting: string): ChangePa
   const list = [own.list, ...keyList];
   const moved = assignedKeys(change, 'atomesh_t');
   const movedNames = moved.map((_, position) => `atomesh_o${position + 1}`);
+  const references = referencesOf(change, { before: 'atomesh_t', after: row });
+  const former = formerKeys(references);
+  const formerNames = former.map(({ name }) => name);
   const join = keyNames.map((name) => `atomesh_b.${name} OPERATOR(pg_catalog.=) atomesh_c.${name}`).join(' AND ');
   const images = [
     imageSql(facts, 'atomesh_t'),
     ...key.map((column) => `atomesh_t.${quoteName(column.name)}`),
-    ...moved.map((item) => item.sql),
+    ...[...moved, ...former].map((item) => item.sql),
   ];
+  const keys = [...own.keys, ...moved];
   const rest = [
     ...own.ownColumns.slice(1).map((name) => `atomesh_c.${name}`),
     // An inserted row has no value before it: null, and so no lock.
     ...movedNames.map((name, position) => `atomesh_b.${name} AS atomesh_k${own.keys.length + position + 1}`),
+    ...formerNames.map((name) => `atomesh_b.${name}`),
   ];
   return {
-    before: `atomesh_b (${['atomesh_image', ...keyNames, ...movedNames].join(', ')}) AS MATERIALIZED (SELECT ${images.join(', ')} FROM ${relationSql(anatomy)} AS atomesh_t WHERE ${conflicting} FOR UPDATE OF atomesh_t),\n`,
+    before: `atomesh_b (${['atomesh_image', ...keyNames, ...movedNames, ...formerNames].join(', ')}) AS MATERIALIZED (SELECT ${images.join(', ')} FROM ${relationSql(anatomy)} AS atomesh_t WHERE ${conflicting} FOR UPDATE OF atomesh_t),\n`,
     ownColumns,
     change: `${head}\nRETURNING ${list.join(', ')}${clientList(change, row)}`,
     after: `atomesh_i AS (SELECT CASE WHEN atomesh_c.atomesh_inserted THEN NULL ELSE atomesh_b.atomesh_image END AS atomesh_before, atomesh_c.atomesh_inserted, ${rest.join(', ')}
@@ -109,8 +126,10 @@ export function lockingUpsertPart(change: Change, conflicting: string): ChangePa
     checks: `WHEN pg_catalog.bool_or(NOT atomesh_inserted AND atomesh_before IS NULL) ${RACE}`,
     // Locks the rows before the first one is inserted; afterwards this statement's own changes would hide them.
     first: '(SELECT pg_catalog.count(*) FROM atomesh_b) OPERATOR(pg_catalog.>=) 0',
-    keys: [...own.keys, ...moved],
+    keys,
     parents: own.parents,
+    claims: claimedKeys(references),
+    freed: freedKeys(facts, keys),
   };
 }
 
@@ -125,10 +144,10 @@ function keyColumns(facts: RelationFacts): readonly ColumnFacts[] {
   });
 }
 
-function assignedKeys(change: Change, row: string): readonly LockKey[] {
+function assignedKeys(change: Change, row: string): readonly RowKey[] {
   return lockableIndexes(change.facts)
     .filter((index) => index.columns.some((column) => change.assigned.has(column)))
-    .map((index) => lockKey(change.facts, index, row));
+    .map((index) => ({ ...lockKey(change.facts, index, row), side: 'before' }));
 }
 
 function relationSql(anatomy: Anatomy): string {

@@ -21,6 +21,20 @@ export function refuseHard(what: string, hint?: string): StatementPlan {
   return hard(refuse(what, hint));
 }
 
+/** How many parameters a statement can have. Source: Bind counts them in 16 bits (protocol-message-formats.html). */
+const PARAMETERS_MAX = 65_535;
+
+/** The same plan, unless its statement has no room for the parameters that capturing it adds. */
+export function unlessTooMany(plan: StatementPlan): StatementPlan {
+  if (plan.kind !== 'capture') return plan;
+  const { clientParameters, ownParameters } = plan.capture;
+  if (clientParameters + ownParameters.length <= PARAMETERS_MAX) return plan;
+  return refuse(
+    `a statement with ${clientParameters} parameters, to which capturing it adds ${ownParameters.length} of at most ${PARAMETERS_MAX}, is not supported`,
+    'Split it, or pass long lists as array parameters.',
+  );
+}
+
 /** A plan that answers as the server itself would. */
 export function refuseAs(code: string, message: string, hint: string): StatementPlan {
   return { kind: 'refuse', refusal: { code, message, hint } };

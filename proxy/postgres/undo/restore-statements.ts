@@ -31,6 +31,11 @@ export interface RestoreStatements {
   readonly undoDelete: string;
   /** $1: images before, $2: images after, in the same order. */
   readonly undoUpdate: string;
+  /**
+   * $1: images before, $2: images after, NULL where there is none. Answers for each key that is on both sides, of one row before and of another
+   * one after, their places from 0 as `before` and `after`.
+   */
+  readonly keyMatches: string;
   /** $1: an image; the row under its key, locked. */
   readonly readCurrent: string;
   /** $1: the image after. Rows that a cascading foreign key would delete or change together with the row; the row is locked first. */
@@ -52,6 +57,9 @@ export function restoreStatements(table: RestorableTable): RestoreStatements {
   const one = `(SELECT ${image('$1', 'image')} OFFSET 0) AS i`;
   const each = `(SELECT u.text, ${image('u.text', 'image')} FROM ${images('$1')} AS u (text) OFFSET 0) AS i`;
   const both = `(SELECT u.after AS text, ${image('u.before', 'before')}, ${image('u.after', 'after')} FROM ${images('$1', '$2')} AS u (before, after) OFFSET 0) AS i`;
+  const placed = (parameter: string): string =>
+    `(SELECT u.place::pg_catalog.int4, ${image('u.text', 'image')} FROM pg_catalog.unnest(${parameter}::pg_catalog.text[]) WITH ORDINALITY AS u (text, place) OFFSET 0)`;
+  const sameKey = table.key.map((key) => `(b.image).${quoteName(key)} = (a.image).${quoteName(key)}`).join(' AND ');
   const byKey = (name: string): string =>
     table.key.map((key) => `${row}.${quoteName(key)} = (i.${name}).${quoteName(key)}`).join(' AND ');
   const isAsLeft = (name: string): string => `${byKey(name)} AND ${row}.*::pg_catalog.text COLLATE "C" = i.text`;
@@ -71,6 +79,7 @@ export function restoreStatements(table: RestorableTable): RestoreStatements {
       settable.length === 0
         ? `SELECT ${current} FROM ${only}${sqlName} AS ${row}, ${both} WHERE ${isAsLeft('after')} FOR UPDATE OF ${row}`
         : `UPDATE ${only}${sqlName} AS ${row} SET ${sets} FROM ${both} WHERE ${isAsLeft('after')} RETURNING ${current}`,
+    keyMatches: `SELECT b.place - 1 AS before, a.place - 1 AS after FROM ${placed('$1')} AS b, ${placed('$2')} AS a WHERE b.place <> a.place AND ${sameKey}`,
     readCurrent,
     referring: cascading.map((reference) => referringSql(readCurrent, reference, one)),
   };

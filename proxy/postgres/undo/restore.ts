@@ -3,8 +3,10 @@ import { isDeepStrictEqual } from 'node:util';
 import type pg from 'pg';
 import { assert } from '../../../src/platform/assert.ts';
 import { forceRecord } from '../rollback/force.ts';
-import { DirtyBranch, eachRecord, type UndoRecord } from '../rollback/records.ts';
+import { DirtyBranch } from '../../branch/dirty.ts';
+import { eachRecord, type UndoRecord } from '../rollback/records.ts';
 import { brokenConstraint } from '../triggers/verify.ts';
+import { pairAlongKeys, type ChangedRow, type KeyMatch } from './pairs.ts';
 import type { RestoreStatements } from './restore-statements.ts';
 
 /**
@@ -28,7 +30,10 @@ export async function restoreBranch(
   return rows;
 }
 
-/** Deletes the branch's records and locks, in the local transaction that is open on `client`. Answers the number of records. */
+const FORGET_LOCKS_SQL = `WITH claims AS (DELETE FROM atomesh.parent_claim WHERE gid = $1 AND resource = $2)
+DELETE FROM atomesh.row_lock WHERE gid = $1 AND resource = $2`;
+
+/** Deletes the branch's records, locks and claims, in the local transaction that is open on `client`. Answers the number of records. */
 export async function forgetBranch(
   client: pg.ClientBase,
   { gid, resource }: { readonly gid: string; readonly resource: string },
@@ -37,90 +42,120 @@ export async function forgetBranch(
     gid,
     resource,
   ]);
-  await client.query('DELETE FROM atomesh.row_lock WHERE gid = $1 AND resource = $2', [gid, resource]);
+  await client.query(FORGET_LOCKS_SQL, [gid, resource]);
   return forgotten.rowCount ?? 0;
 }
 
 /**
- * The rows of one record, last first. A row that refers to another row of its own table may have to wait for that one:
- * such a table's rows are tried again until none makes progress. What is left then, rows that refer to each other in a ring or
- * keys that were all renumbered, is restored by one statement, at the end of which the server looks at foreign keys.
+ * The rows of one record, last first. A foreign key that the server looks at with each row may be in the way: a row that refers to another
+ * row of its own table has to wait for that one, and a key that other rows refer to may not be missing on the way. Then all is
+ * tried again with patience, each row from what has its key now.
  */
 async function restoreRecord(
   client: pg.ClientBase,
   statements: RestoreStatements,
   record: UndoRecord,
 ): Promise<number> {
-  const refersToItself = (statements.table.references ?? []).some((reference) => reference.isSelf);
-  let pending = record.before_images.map((_, index) => index).toReversed();
-  const together = record.source === 'settled' ? await tryTogether(client, statements, record, pending) : undefined;
-  if (together !== undefined) return together;
-  let rows = 0;
-  while (pending.length > 0) {
-    const waiting: number[] = [];
-    for (const index of pending) {
-      const before = record.before_images[index] ?? undefined;
-      const after = record.after_images[index] ?? undefined;
-      if (!refersToItself) {
-        rows += await restoreRow(client, statements, before, after);
-        continue;
-      }
-      await client.query('SAVEPOINT atomesh_row; SET CONSTRAINTS ALL DEFERRED');
-      try {
-        rows += await restoreRow(client, statements, before, after);
-        await client.query('RELEASE SAVEPOINT atomesh_row');
-      } catch (error) {
-        // A row that waits may still have the unique value of this one.
-        const mayPass = isForeignKeyViolation(error) || (waiting.length > 0 && codeOf(error) === '23505');
-        if (!mayPass || pending.length === 1) throw error;
-        await client.query('ROLLBACK TO SAVEPOINT atomesh_row; RELEASE SAVEPOINT atomesh_row');
-        waiting.push(index);
-      }
-    }
-    if (waiting.length === pending.length) return rows + (await restoreTogether(client, statements, record, waiting));
-    pending = waiting;
+  const changed = record.before_images
+    .map((before, index): ChangedRow => ({
+      before: before ?? undefined,
+      after: record.after_images[index] ?? undefined,
+    }))
+    .toReversed();
+  if (record.source === 'settled') {
+    // Its rows are of one kind and in no order. Where something is in the way, it is found out row by row what.
+    const isDirty = (error: unknown): boolean => error instanceof DirtyBranch;
+    const together = await unless(isDirty, client, () => restoreTogether(client, statements, changed));
+    if (together !== undefined) return together;
   }
-  return rows;
+  const isReferredTo = (statements.table.references ?? []).length > 0;
+  if (!isReferredTo || changed.length === 1) return restoreInOrder(client, statements, changed);
+  const inOrder = await unless(isForeignKeyViolation, client, () => restoreInOrder(client, statements, changed));
+  if (inOrder !== undefined) return inOrder;
+  const { rows: matches } = await client.query<KeyMatch>(statements.keyMatches, [
+    changed.map(({ before }) => before),
+    changed.map(({ after }) => after),
+  ]);
+  return restorePatiently(client, statements, pairAlongKeys(changed, matches));
 }
 
-/**
- * The rows of a settled record, which are of one kind and in no order, by one statement. Undefined, with nothing written, when
- * something is in the way: row by row it is found out what.
- */
-async function tryTogether(
+/** What `attempt` answers; undefined, with nothing written, when it fails with an error that `isExpected`. */
+async function unless(
+  isExpected: (error: unknown) => boolean,
   client: pg.ClientBase,
-  statements: RestoreStatements,
-  record: UndoRecord,
-  places: readonly number[],
+  attempt: () => Promise<number>,
 ): Promise<number | undefined> {
-  await client.query('SAVEPOINT atomesh_record');
+  await client.query('SAVEPOINT atomesh_record; SET CONSTRAINTS ALL DEFERRED');
   try {
-    const rows = await restoreTogether(client, statements, record, places);
+    const rows = await attempt();
     await client.query('RELEASE SAVEPOINT atomesh_record');
     return rows;
   } catch (error) {
-    if (!(error instanceof DirtyBranch)) throw error;
+    if (!isExpected(error)) throw error;
     await client.query('ROLLBACK TO SAVEPOINT atomesh_record; RELEASE SAVEPOINT atomesh_record');
     return undefined;
   }
 }
 
-/** The rows at these places of a record, by one statement. Answers the number of rows written. */
+async function restoreInOrder(
+  client: pg.ClientBase,
+  statements: RestoreStatements,
+  changed: readonly ChangedRow[],
+): Promise<number> {
+  let rows = 0;
+  for (const { before, after } of changed) rows += await restoreRow(client, statements, before, after);
+  return rows;
+}
+
+/**
+ * Tries the rows again until none makes progress. What is left then, rows that refer to each other in a ring or keys that were all
+ * renumbered, is restored by one statement, at the end of which the server looks at foreign keys.
+ */
+async function restorePatiently(
+  client: pg.ClientBase,
+  statements: RestoreStatements,
+  changed: readonly ChangedRow[],
+): Promise<number> {
+  let rows = 0;
+  let pending = changed;
+  while (pending.length > 0) {
+    const waiting: ChangedRow[] = [];
+    let obstacle: unknown;
+    const mayPass = (error: unknown): boolean => {
+      obstacle ??= error;
+      // A row that waits may still have the unique value of another one.
+      const isPassing = isForeignKeyViolation(error) || (waiting.length > 0 && codeOf(error) === '23505');
+      return isPassing && pending.length > 1;
+    };
+    for (const row of pending) {
+      const restored = await unless(mayPass, client, () => restoreRow(client, statements, row.before, row.after));
+      if (restored === undefined) waiting.push(row);
+      else rows += restored;
+    }
+    if (waiting.length === pending.length) {
+      // Rows of others that would go along go along with one statement too.
+      if (obstacle instanceof DirtyBranch) throw obstacle;
+      return rows + (await restoreTogether(client, statements, waiting));
+    }
+    pending = waiting;
+  }
+  return rows;
+}
+
+/** Rows that were all inserted, all deleted or all updated, by one statement. Answers the number of rows written. */
 async function restoreTogether(
   client: pg.ClientBase,
   statements: RestoreStatements,
-  record: UndoRecord,
-  places: readonly number[],
+  changed: readonly ChangedRow[],
 ): Promise<number> {
   const { table } = statements;
   const entangled = new DirtyBranch({
     reason: 'rows refer to each other in a way that cannot be restored',
     table: table.sqlName,
   });
-  const imagesOf = (images: readonly (string | null)[]): readonly string[] =>
-    places.flatMap((place) => images[place] ?? []);
-  const [before, after] = [imagesOf(record.before_images), imagesOf(record.after_images)];
-  const isOneKind = [before, after].every(({ length }) => length === 0 || length === places.length);
+  const before = changed.flatMap((row) => row.before ?? []);
+  const after = changed.flatMap((row) => row.after ?? []);
+  const isOneKind = [before, after].every(({ length }) => length === 0 || length === changed.length);
   // Deleted together, rows would take with them what a foreign key lets go with each.
   if (!isOneKind || (before.length === 0 && statements.referring.length > 0)) throw entangled;
   const { rows } = await apply(client, statements, before, after);

@@ -3,8 +3,9 @@ import { quoteName } from '../identifier.ts';
 import { mentionsRow, type Anatomy } from './anatomy.ts';
 import { IMAGE_COLUMNS, changedRows, type Change, type ChangePart } from './capture.ts';
 import { imageSql } from './image.ts';
-import { parentKeys } from '../locks/parents.ts';
-import { lockKey, lockableIndexes, type LockKey } from './lock-key.ts';
+import type { UniqueIndexFacts } from '../catalog.ts';
+import { claimedKeys, freedKeys, referencesOf, type Reference } from '../locks/parents.ts';
+import { lockKey, lockableIndexes, type LockKey, type RowKey } from './lock-key.ts';
 
 /** SQL names of the row before and after; undefined where there is none. */
 export interface RowNames {
@@ -85,11 +86,14 @@ export function ownList(
 ): {
   readonly list: string;
   readonly ownColumns: readonly string[];
-  readonly keys: readonly LockKey[];
+  readonly keys: readonly RowKey[];
   readonly parents: readonly LockKey[];
+  readonly claims: readonly LockKey[];
+  readonly freed: readonly LockKey[];
 } {
   const keys = keysOf(change, rows);
-  const parents = parentKeys(change, rows.after);
+  const references = referencesOf(change, rows);
+  const parents = parentsOf(references);
   const image = (row: string | undefined): string =>
     row === undefined ? 'NULL::pg_catalog.text' : imageSql(change.facts, row);
   return {
@@ -98,32 +102,51 @@ export function ownList(
       image(rows.after),
       tableoid,
       ...[...keys, ...parents].map((key) => key.sql),
+      ...formerKeys(references).map(({ sql }) => sql),
     ].join(', '),
     ownColumns: [
       ...IMAGE_COLUMNS,
       ...keys.map((_, index) => `atomesh_k${index + 1}`),
       ...parents.map((_, index) => `atomesh_f${index + 1}`),
+      ...formerKeys(references).map(({ name }) => name),
     ],
     keys,
     parents,
+    claims: claimedKeys(references),
+    freed: freedKeys(change.facts, keys),
   };
 }
 
+function parentsOf(references: readonly Reference[]): readonly LockKey[] {
+  return references.flatMap(({ relation, after }) => (after === undefined ? [] : [{ relation, sql: after }]));
+}
+
+/** The keys that the row referred to before, and the own columns in which `claimedKeys` looks for them. */
+export function formerKeys(
+  references: readonly Reference[],
+): readonly { readonly name: string; readonly sql: string }[] {
+  return references.flatMap(({ before }, index) =>
+    before === undefined ? [] : [{ name: `atomesh_g${index + 1}`, sql: before }],
+  );
+}
+
 /** Keys of the row as it is now, and as it was where an indexed column is assigned. */
-function keysOf(change: Change, rows: RowNames): readonly LockKey[] {
+function keysOf(change: Change, rows: RowNames): readonly RowKey[] {
   const isUpdate = rows.before !== undefined && rows.after !== undefined;
+  const keyOn = (side: RowKey['side'], index: UniqueIndexFacts): readonly RowKey[] => {
+    const name = rows[side];
+    return name === undefined ? [] : [{ ...lockKey(change.facts, index, name), side }];
+  };
   // A row may also be inserted or deleted: it has each of its values on one side only, and the other side gives null, and no lock.
   if (change.command === 'MERGE') {
-    return lockableIndexes(change.facts).flatMap((index) =>
-      [rows.after, rows.before].map((name) => lockKey(change.facts, index, name ?? '')),
-    );
+    return lockableIndexes(change.facts).flatMap((index) => [...keyOn('after', index), ...keyOn('before', index)]);
   }
   return lockableIndexes(change.facts).flatMap((index) => {
     const isAssigned = index.columns.some((column) => change.assigned.has(column));
     // A unique value that the statement cannot have touched needs no lock; the key always has one.
     if (change.command === 'UPDATE' && !isAssigned && !index.isKey) return [];
-    const names = isUpdate && isAssigned ? [rows.after, rows.before] : [rows.after ?? rows.before];
-    return names.flatMap((name) => (name === undefined ? [] : [lockKey(change.facts, index, name)]));
+    const before = isUpdate && !isAssigned ? [] : keyOn('before', index);
+    return [...keyOn('after', index), ...before];
   });
 }
 

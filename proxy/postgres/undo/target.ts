@@ -1,6 +1,7 @@
 /** Checks what the catalogue says of the target of a change: whether its images tell all that the change does. */
 import type { StatementPlan } from '../../sql/statement.ts';
 import type { RelationFacts } from '../catalog.ts';
+import { quoteName } from '../identifier.ts';
 import type { ParsedStatement } from '../parse.ts';
 import { child, children, ofKind, text } from '../tree.ts';
 import { ALL_TRIGGER_NAMES } from '../triggers/generate.ts';
@@ -101,6 +102,7 @@ export function refuseTarget(facts: RelationFacts, actions: Actions, isOnly: boo
     refuseFunctions(facts, actions, name) ??
     refuseReferences(facts, actions, name) ??
     refuseUnvalidated(facts, actions, name) ??
+    refuseUnsteady(facts, actions, name) ??
     refuseColumns(facts, actions, name)
   );
 }
@@ -189,6 +191,27 @@ function refuseUnvalidated(
     : refuse(
         `${command} of ${name}, which may have rows that break its constraint ${broken.name}, is not supported`,
         `Put them right outside the global transaction, and then: ALTER TABLE ${name} VALIDATE CONSTRAINT "${broken.name}".`,
+      );
+}
+
+/** What a row is read as, or written back under, may say no by then, though it said yes when the row was written. */
+function refuseUnsteady(
+  { unsteadyChecks }: RelationFacts,
+  { command, updates, deletes }: Actions,
+  name: string,
+): StatementPlan | undefined {
+  // A row that was inserted is read again when it is taken away: only the check of a domain speaks there, and the row has met it once.
+  const found = unsteadyChecks.find(({ domain, isOfMoment }) => updates || deletes || (domain !== null && isOfMoment));
+  if (found === undefined) return undefined;
+  const where = found.domain === null ? found.name : `${found.name} of the domain ${found.domain}`;
+  return found.isOfMoment
+    ? refuse(
+        `${command} of ${name}, whose check ${where} goes by the time or the session, is not supported`,
+        'A row that meets it now may fail it when it is written back. Check in the application what is true only for a while.',
+      )
+    : refuse(
+        `${command} of ${name}, which may have rows that break the check ${where}, is not supported`,
+        `Put them right outside the global transaction, and then: ALTER DOMAIN ${quoteName(found.domain ?? '')} VALIDATE CONSTRAINT ${quoteName(found.name)}.`,
       );
 }
 

@@ -2,6 +2,9 @@
 import { BodyReader, encoder, protocolFault, type FrameWriter, type ProtocolFault } from './body.ts';
 import { BACKEND } from './frames.ts';
 
+/** The name of the protocol in TLS (IANA); direct connections must name it (documentation, "SSL Session Encryption"). */
+export const ALPN = 'postgresql';
+
 /** A name and a value as the client's bytes: before a connection has a client_encoding nobody knows what they mean. */
 export type StartupParameter = readonly [name: Buffer, value: Buffer];
 

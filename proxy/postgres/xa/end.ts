@@ -11,6 +11,7 @@ import {
   currentWork,
 } from '../session/conversation.ts';
 import type { Request } from '../session/exchange.ts';
+import { endedBefore } from '../session/refusals.ts';
 import { SYNC } from '../wire/bodiless.ts';
 import { encodeCommandComplete } from '../wire/execute.ts';
 import { explainPrepare } from './explain.ts';
@@ -137,12 +138,6 @@ async function failed(c: Conversation, error: Buffer): Promise<PrepareResult> {
   if (c.state.block !== 'idle') await rollBack(c);
   return { kind: 'failed', error };
 }
-
-const endedBefore: Refusal = {
-  code: '40000',
-  message: 'the local transaction had failed before it could be prepared',
-  hint: 'Nothing of it was kept. Roll back the global transaction, or try the local transaction again.',
-};
 
 function notAMember(finisher: string, role: string | null | undefined): Refusal {
   return {

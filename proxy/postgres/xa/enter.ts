@@ -1,6 +1,6 @@
 /** What goes ahead of the first change of a local transaction that will be prepared: its branch is made known, and entered. */
 import type { SqlEvent } from '../../sql/event.ts';
-import { enteredOperation, escalated, type Admission } from '../../sql/session.ts';
+import { enteredRecorded, escalated, type Admission } from '../../sql/session.ts';
 import { withoutPosition, type CaptureOutcome } from '../session/capture-run.ts';
 import { currentBranch, noteCode, type Conversation } from '../session/conversation.ts';
 import type { Request } from '../session/exchange.ts';
@@ -19,9 +19,11 @@ export type Entry = Extract<Admission, { kind: 'enter' | 'entered' }>;
  * Remembers that such a change is on its way: what triggers record is committed, everything else is prepared. `isLast`: the server is
  * ready behind it.
  */
-export function noteChange(c: Conversation, { recorded, runsCode }: Entry, isLast: boolean): void {
+export function noteChange(c: Conversation, { recorded, runsCode, waits }: Entry, isLast: boolean): void {
+  const asked = runsCode === true ? undefined : waits?.read;
+  const isFree = asked !== undefined && !asked.keepsLocks && asked.takesValues !== true;
   if (runsCode === true || recorded?.runsCode === true) noteCode(c, isLast);
-  c.state = recorded === undefined ? escalated(c.state) : enteredOperation(c.state);
+  c.state = recorded === undefined ? escalated(c.state, isFree) : enteredRecorded(c.state);
 }
 
 /** How such a change is counted. */

@@ -3,20 +3,19 @@ import type { CoordinatorClient } from '../../../src/client/coordinator-client.t
 import { CodedError } from '../../../src/contract/errors.ts';
 import type { Log } from '../../../src/platform/log.ts';
 import type { Finisher } from '../../branch/finish.ts';
+import { createPreparedFinisher } from '../../branch/prepared-finisher.ts';
+import { startRecovery, type Recovery } from '../../branch/recovery.ts';
 import type { DatabaseOptions } from '../../options.ts';
-import type { Planner } from '../../sql/planner.ts';
 import { phaseTwoConnection } from '../upstream.ts';
-import { createPreparedFinisher } from './finisher.ts';
-import { preparingPlanner, type Preparing } from './planner.ts';
+import type { Preparing } from './planner.ts';
 import { createPreparation, type Preparation } from './preparation.ts';
 import { openPreparedTransactions, readPreparedMax } from './prepared.ts';
-import { startRecovery, type Recovery } from './recovery.ts';
 
 export interface Xa {
   /** Undefined where no local transaction is prepared. */
   readonly preparation: Preparation | undefined;
-  /** The planner of a session, from one of undo mode. */
-  planner(undo: Planner): Planner;
+  /** What planners make of statements whose local transactions could be prepared; undefined where none is. */
+  readonly preparing: Preparing | undefined;
   /** The second phase. Also ends what was prepared before the configuration changed. */
   wrap(undo: Finisher): Finisher;
   /** Starts to look after prepared transactions that nobody ends; undefined where there can be none. */
@@ -66,7 +65,7 @@ export async function openXa({ options, resource, coordinator, log }: XaParts): 
   const transactions = max === 0 ? undefined : openPreparedTransactions({ database: resource, connection, log });
   return {
     preparation,
-    planner: (undo) => (preparing === undefined ? undo : preparingPlanner(undo, preparing)),
+    preparing,
     wrap: (undo) => (transactions === undefined ? undo : createPreparedFinisher(undo, transactions, log)),
     recover: (finisher) =>
       transactions && startRecovery({ transactions, finisher, coordinator, everyMs: recover, log }),

@@ -1,6 +1,5 @@
 /** Plans for local transactions that may be prepared: what has no exact images runs as it came, and the local transaction is marked. */
-import type { PlannedStatement, Planner } from '../../sql/planner.ts';
-import type { StatementPlan } from '../../sql/statement.ts';
+import type { Capture, StatementPlan } from '../../sql/statement.ts';
 
 /**
  * - `escalated`: what can be captured is captured; what cannot, runs in a local transaction that is prepared.
@@ -9,39 +8,22 @@ import type { StatementPlan } from '../../sql/statement.ts';
  */
 export type Preparing = 'escalated' | 'all' | 'unavailable';
 
-/** Wraps a planner of undo mode. Inside an operation its plans stay as they are: the barrier takes no prepared transaction. */
-export function preparingPlanner(planner: Planner, preparing: Preparing): Planner {
-  return {
-    plan(text, settings, nowMs, work) {
-      const planned = planner.plan(text, settings, nowMs, work);
-      if (planned.kind !== 'plans' || work !== 'undo') return planned;
-      // The plans of a text are kept and compared by identity: those that stay as they are stay the same object.
-      if (!planned.plans.some(({ plan }) => planFor(plan, preparing) !== plan)) return planned;
-      return { kind: 'plans', plans: planned.plans.map((statement) => replanned(statement, preparing)) };
-    },
-    learn: (rows, nowMs) => planner.learn(rows, nowMs),
-    forget: () => planner.forget(),
-    catalogueMoved: () => planner.catalogueMoved(),
-    get knowsNames() {
-      return planner.knowsNames;
-    },
-    pathMoved: () => planner.pathMoved(),
-  };
-}
-
-function replanned(statement: PlannedStatement, preparing: Preparing): PlannedStatement {
-  return { ...statement, plan: planFor(statement.plan, preparing) };
-}
-
-function planFor(plan: StatementPlan, preparing: Preparing): StatementPlan {
+/**
+ * The plan of one statement, by that of undo mode. `waitingOf`: the statement as it waits for row locks of others, where it can; asked for
+ * where it may run without being captured.
+ */
+export function preparedPlan(
+  plan: StatementPlan,
+  preparing: Preparing,
+  waitingOf: () => Capture | undefined,
+): StatementPlan {
   if (plan.kind === 'capture') {
-    if (preparing !== 'all') return plan;
-    // Local locks are the whole of what a prepared transaction holds.
-    return plan.capture.read === undefined ? CAPTURABLE : PASS;
+    // A read that locks waits as in undo mode: what it reads may be that of another branch, which has not been decided.
+    return preparing === 'all' && plan.capture.read === undefined ? waiting(CAPTURABLE, waitingOf()) : plan;
   }
   if (plan.kind === 'change') return preparing === 'all' ? CHANGE : plan;
-  if (preparing !== 'unavailable') return escalatedPlan(plan);
   if (plan.kind !== 'refuse' || plan.escalates !== true) return plan;
+  if (preparing !== 'unavailable') return waiting(CHANGE, waitingOf());
   return { ...plan, refusal: { ...plan.refusal, hint: `${plan.refusal.hint} ${WOULD_ESCALATE}` } };
 }
 
@@ -50,11 +32,16 @@ export function escalatedPlan(plan: StatementPlan): StatementPlan {
   return plan.kind === 'refuse' && plan.escalates === true ? CHANGE : plan;
 }
 
+type Change = Extract<StatementPlan, { kind: 'change' }>;
+
 /** Whatever it is, it gets a block: what ends a local transaction by itself must not end the one that is going to be prepared. */
-const CHANGE: StatementPlan = { kind: 'change', isPlain: false, runsCode: true };
+const CHANGE: Change = { kind: 'change', isPlain: false, runsCode: true };
 /** What undo mode would capture does nothing but change rows. */
-const CAPTURABLE: StatementPlan = { kind: 'change', isPlain: false };
-const PASS: StatementPlan = { kind: 'pass' };
+const CAPTURABLE: Change = { kind: 'change', isPlain: false };
+
+function waiting(change: Change, waits: Capture | undefined): StatementPlan {
+  return waits === undefined ? change : { ...change, waits };
+}
 
 const WOULD_ESCALATE =
   'With max_prepared_transactions of the server above 0 it would run, and its local transaction be prepared instead of committed.';

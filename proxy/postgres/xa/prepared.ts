@@ -1,36 +1,10 @@
 /** The prepared transactions of one database of a service, as its second phase finds and ends them. Those of others are never touched. */
 import pg from 'pg';
-import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Log } from '../../../src/platform/log.ts';
+import { sharedList, type Prepared, type PreparedTransactions } from '../../branch/prepared.ts';
 import { quoteName, quoteText } from '../identifier.ts';
 import { openOwnPool } from '../own-pool.ts';
 import { preparedPrefix, readPreparedName, resourceOfPrepared } from './names.ts';
-
-/** One of ours that is not ended. */
-export interface Prepared {
-  readonly name: string;
-  readonly gid: Gid;
-  /** The resource of its branch. */
-  readonly resource: string;
-  readonly ageMs: number;
-  /** The role that prepared it. */
-  readonly owner: string;
-  /** The role of the second phase may end it as it is. */
-  readonly isOwn: boolean;
-}
-
-export interface PreparedTransactions {
-  /** All of this database. Whoever asks while a list is being made shares the next one. Rejects when the database cannot be asked. */
-  list(): Promise<readonly Prepared[]>;
-  /**
-   * Commits or rolls back one. `gone`: somebody else has ended it. Rejects when it cannot be ended now, or not by the role of the
-   * second phase.
-   */
-  end(verb: 'COMMIT' | 'ROLLBACK', prepared: Prepared): Promise<'ended' | 'gone'>;
-  /** What the database knows of the branch; undefined when nothing. */
-  stateOf(gid: Gid, resource: string): Promise<string | undefined>;
-  close(): Promise<void>;
-}
 
 export interface PreparedOptions {
   /** `<service>/<database>`. */
@@ -43,6 +17,8 @@ const CONNECTIONS_MAX = 3;
 const STATEMENT_MS_MAX = 30_000;
 /** PG source: src/backend/utils/errcodes.txt, `undefined_object`. */
 const NO_SUCH = '42704';
+/** One that is just being prepared or ended. PG source: LockGXact, `object_not_in_prerequisite_state`. */
+const BUSY = '55000';
 
 const LIST = `SELECT p.gid AS name, p.owner, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - p.prepared) * 1000)::pg_catalog.float8 AS age,
  p.owner = current_user OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) AS own
@@ -67,16 +43,13 @@ export function openPreparedTransactions(options: PreparedOptions): PreparedTran
     log,
   });
 
-  let running: Promise<unknown> | undefined;
-  let next: Promise<readonly Prepared[]> | undefined;
-
   async function ask(): Promise<readonly Prepared[]> {
     const { rows } = await pool.query<Row>(LIST, [prefix]);
     return rows.flatMap(({ name, owner, age, own }) => {
       const read = readPreparedName(prefix, name);
       if (read === undefined) return [];
       const resource = resourceOfPrepared(database, read);
-      return [{ name, gid: read.gid, resource, ageMs: age, owner, isOwn: own }];
+      return [{ name, gid: read.gid, resource, ageMs: age, ...(own ? {} : { owner }) }];
     });
   }
 
@@ -98,23 +71,14 @@ export function openPreparedTransactions(options: PreparedOptions): PreparedTran
   }
 
   return {
-    list() {
-      // A list that is being made may have begun before what is asked about.
-      next ??= (async () => {
-        await running?.catch(() => undefined);
-        const asked = ask();
-        running = asked;
-        next = undefined;
-        return await asked;
-      })();
-      return next;
-    },
-    async end(verb, { name, owner, isOwn }) {
+    list: sharedList(ask),
+    async end(verb, { name, owner }) {
       try {
-        await run(`${verb} PREPARED ${quoteText(name)}`, isOwn ? undefined : owner);
+        await run(`${verb} PREPARED ${quoteText(name)}`, owner);
         return 'ended';
       } catch (error) {
         if (error instanceof pg.DatabaseError && error.code === NO_SUCH) return 'gone';
+        if (error instanceof pg.DatabaseError && error.code === BUSY) return 'busy';
         throw error;
       }
     },

@@ -48,7 +48,7 @@ export async function startListening(options: ListeningOptions): Promise<Listeni
       },
     ],
   });
-  const [database] = databases;
+  const database = databases.find((each) => each.engine !== 'mysql');
   if (database === undefined) throw new Error('there is one database');
   const counts: Record<string, number> = {};
   const listener = await startPostgresListener({

@@ -8,7 +8,7 @@ import { encodeFrontend, type FrontendMessage } from '../../../proxy/postgres/wi
 import { encodeStartupPacket, type StartupParameter } from '../../../proxy/postgres/wire/startup.ts';
 
 /** Ends every wait that would last for ever. */
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 60_000;
 
 export interface RawClientOptions {
   readonly port: number;

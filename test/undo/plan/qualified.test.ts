@@ -4,8 +4,10 @@ import { startPostgres } from '../../../examples/support/postgres-server.ts';
 import { FACTS_SQL, NAMES_SQL } from '../../../proxy/postgres/catalog-sql.ts';
 import { loadParser, parse } from '../../../proxy/postgres/parse.ts';
 import { initialiseDatabase, schemaSql } from '../../../proxy/postgres/schema.ts';
+import { OPENED_SQL } from '../../../proxy/postgres/session/ahead/cursors.ts';
 import {
   BOUND_WAITS,
+  CHECK_CAPTURE,
   ENTER_BRANCH,
   ENTER_CAPTURE,
   ENTER_OPERATION,
@@ -51,6 +53,8 @@ test('CVE-2025-12819: nothing that the sidecar says in the session of a client i
     NAMES_SQL,
     PREPARED_SQL,
     BOUND_WAITS,
+    CHECK_CAPTURE,
+    OPENED_SQL,
     ENTER_BRANCH,
     ENTER_CAPTURE,
     ENTER_OPERATION,
@@ -69,7 +73,7 @@ test('CVE-2025-12819: nor what the functions say that a client calls', (t) => {
       ofKind(children(node, 'options'), 'DefElem').every((option) => text(option, 'defname') !== 'set'),
   );
   const names = unpinned.map(({ node }) => strings(children(node, 'funcname'))[1]);
-  for (const name of ['enter_branch', 'enter_capture', 'enter_operation', 'has_shape', 'table_shape'])
+  for (const name of ['enter_branch', 'enter_capture', 'check_capture', 'enter_operation', 'has_shape', 'table_shape'])
     t.true(names.includes(name), `${name} is one that is too often called to set a path of its own`);
   for (const { source, start, end } of unpinned) {
     const expressions = expressionsIn(parsePlPgSQLSync(source.slice(start, end)));

@@ -46,7 +46,13 @@ export async function serveSeveral(c: Conversation, several: SeveralStatements):
     const range = { start, length };
     if (admission.kind === 'capture') goesOn = await several.capture(admission, plan);
     else if (admission.kind === 'enter' || admission.kind === 'entered')
-      goesOn = await runChange(c, { frame: padded(several.text, range), admission, begins: false });
+      goesOn = await runChange(c, {
+        frame: padded(several.text, range),
+        text: several.text,
+        index,
+        admission,
+        begins: false,
+      });
     else goesOn = await pass(c, several.text, range);
     if (!goesOn) break;
   }

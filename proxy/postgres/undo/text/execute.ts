@@ -43,6 +43,10 @@ export function executedStatement(execute: ParsedStatement, name: string, facts:
  * another statement.
  */
 export function planBound(plan: StatementPlan): StatementPlan {
+  if (plan.kind === 'change' && plan.waits?.execute !== undefined) {
+    const { waits: _, ...asItComes } = plan;
+    return asItComes;
+  }
   const isByName = plan.kind === 'pass' ? plan.isByName : plan.kind === 'capture' && plan.capture.execute !== undefined;
   if (isByName !== true) return plan;
   return refuse(

@@ -2,10 +2,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
-import { CodedError } from '../../../src/contract/errors.ts';
-import type { Log } from '../../../src/platform/log.ts';
-import { monotonicSeconds } from '../../../src/platform/clock.ts';
-import type { DatabaseOptions } from '../../options.ts';
+import { CodedError } from '../../src/contract/errors.ts';
+import type { Log } from '../../src/platform/log.ts';
+import { monotonicSeconds } from '../../src/platform/clock.ts';
+import type { AnyDatabaseOptions } from '../options.ts';
 
 /** How the client began: it asked, or sent its hello at once (PostgreSQL 17, `sslnegotiation=direct`). */
 export type Beginning = 'asked' | 'direct';
@@ -17,15 +17,14 @@ export interface ListenTls {
 }
 
 export interface ListenTlsParts {
-  readonly options: NonNullable<DatabaseOptions['listenTls']>;
-  /** How long a handshake may take. */
+  readonly options: NonNullable<AnyDatabaseOptions['listenTls']>;
+  /** The name of the protocol in TLS, where the database has one. */
+  readonly alpn?: string;
+  /** How long a handshake may take, in milliseconds. */
   readonly timeoutMs: number;
   readonly onSecure: (client: TLSSocket, beginning: Beginning) => void;
   readonly log: Log;
 }
-
-/** The name of PostgreSQL's protocol in TLS (IANA); direct connections must name it (documentation, "SSL Session Encryption"). */
-export const ALPN = 'postgresql';
 
 /** How often, in seconds, somebody who connects makes us look at the files. */
 const LOOK_AGAIN_SECONDS = 1;
@@ -54,7 +53,7 @@ function openListenTls(parts: ListenTlsParts): ListenTls {
   const serverFor = (beginning: Beginning): Server => {
     const server = createServer({
       ...context,
-      ALPNProtocols: [ALPN],
+      ...(parts.alpn === undefined ? {} : { ALPNProtocols: [parts.alpn] }),
       handshakeTimeout: parts.timeoutMs,
       ...(options.clientCa === undefined ? {} : { requestCert: true, rejectUnauthorized: true }),
     });

@@ -1,7 +1,7 @@
 /** Ends a client's connection so that the last bytes arrive and nobody can keep it open. */
 import type { Socket } from 'node:net';
-import type { Instant } from '../../../src/contract/transaction.ts';
-import { at, now } from '../../../src/platform/clock.ts';
+import type { Instant } from '../../src/contract/transaction.ts';
+import { at, now } from '../../src/platform/clock.ts';
 
 /** How long the client may take to read the last bytes and to close its side. */
 const LINGER_MS = 1000;

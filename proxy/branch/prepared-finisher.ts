@@ -1,8 +1,7 @@
 /** The second phase of branches that may hold prepared transactions: those end first, then what undo mode has left. */
-import pg from 'pg';
-import type { Gid, Resolution } from '../../../src/contract/transaction.ts';
-import type { Log } from '../../../src/platform/log.ts';
-import type { Finisher, FinishResult } from '../../branch/finish.ts';
+import type { Gid, Resolution } from '../../src/contract/transaction.ts';
+import type { Log } from '../../src/platform/log.ts';
+import type { Finisher, FinishResult } from './finish.ts';
 import type { PreparedTransactions } from './prepared.ts';
 
 /**
@@ -20,7 +19,9 @@ export function createPreparedFinisher(undo: Finisher, transactions: PreparedTra
     // The undo part says that the two decisions contradict each other.
     if (state !== undefined && state !== 'active' && state !== ended) return undefined;
     for (const each of prepared) {
-      if ((await transactions.end(verb, each)) === 'ended') continue;
+      const result = await transactions.end(verb, each);
+      if (result === 'ended') continue;
+      if (result === 'busy') return { result: 'ongoing', detail: `the prepared transaction ${each.name} is in use` };
       const now = await transactions.stateOf(gid, resource);
       if (now === ended) continue;
       log.warn(
@@ -44,7 +45,7 @@ export function createPreparedFinisher(undo: Finisher, transactions: PreparedTra
       const { gid, resource } = branch;
       return (await end(verb, gid, resource)) ?? (await rest());
     } catch (error) {
-      return failureOf(error);
+      return { result: 'unknown', detail: error instanceof Error ? error.message : String(error) };
     }
   }
 
@@ -63,12 +64,4 @@ export function createPreparedFinisher(undo: Finisher, transactions: PreparedTra
       await Promise.all([undo.close(), transactions.close()]);
     },
   };
-}
-
-/** One that is just being prepared or ended. PG source: LockGXact, `object_not_in_prerequisite_state`. */
-const BUSY = '55000';
-
-function failureOf(error: unknown): FinishResult {
-  const isBusy = error instanceof pg.DatabaseError && error.code === BUSY;
-  return { result: isBusy ? 'ongoing' : 'unknown', detail: error instanceof Error ? error.message : String(error) };
 }

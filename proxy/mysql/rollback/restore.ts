@@ -1,0 +1,187 @@
+/** Takes a branch's changes back: records and rows in reverse, each row only if it still is what the change left. */
+import { DirtyBranch } from '../../branch/dirty.ts';
+import type { Dirt } from '../../branch/finish.ts';
+import { isServerError, type OwnConnection } from '../own-pool.ts';
+import type { ChangedRow, UndoRecord } from '../undo/record.ts';
+import { eachRecord, type Branch } from './records.ts';
+import { currentSql, deleteSql, insertSql, keyText, takenAlongSql, updateSql, type RestorableTable } from './tables.ts';
+import { imageText } from './text.ts';
+
+/**
+ * - `verified`: a row that is neither what the branch left nor what was before it makes the branch dirty.
+ * - `forced`: what was before is written over whatever is there, as an operator has decided.
+ */
+export type RestoreWay = 'verified' | 'forced';
+
+/** So many rows are read at once. */
+const CHUNK_ROWS = 100;
+/** ER_DUP_ENTRY, ER_ROW_IS_REFERENCED_2, ER_NO_REFERENCED_ROW_2: another row of the same record may have to go first. */
+const WAITS_FOR_ANOTHER: ReadonlySet<number> = new Set([1062, 1451, 1452]);
+
+/**
+ * Restores what the branch changed and deletes its records and locks, in the local transaction that is open on `connection`.
+ * Answers the number of rows written. A branch without records is restored already.
+ * @throws DirtyBranch when something is in the way; the caller rolls the local transaction back.
+ */
+export async function restoreBranch(connection: OwnConnection, branch: Branch, way: RestoreWay): Promise<number> {
+  let rows = 0;
+  await eachRecord(connection, branch, async (record, table) => {
+    rows += await restoreRecord(connection, table, record, way);
+  });
+  await forgetBranch(connection, branch);
+  return rows;
+}
+
+/** Deletes the branch's records and locks, in the local transaction that is open on `connection`. Answers the number of records. */
+export async function forgetBranch(connection: OwnConnection, { gid, resource }: Branch): Promise<number> {
+  const [records = 0] = await forgetBranches(connection, [gid], resource);
+  return records;
+}
+
+/**
+ * The same for several branches of one resource. Records and locks are found by their indexes alone, so that what others hold is not
+ * met. Answers how many of each there were.
+ */
+export async function forgetBranches(
+  connection: OwnConnection,
+  gids: readonly string[],
+  resource: string,
+): Promise<readonly number[]> {
+  const counts: number[] = [];
+  for (const [table, index] of INDEXES) {
+    const sql = `DELETE atomesh.${table} FROM atomesh.${table} FORCE INDEX (${index}) WHERE gid IN (?) AND resource = ?`;
+    counts.push(await connection.change(sql, [gids, resource]));
+  }
+  return counts;
+}
+
+const INDEXES = [
+  ['undo_record', 'PRIMARY'],
+  ['row_lock', 'row_lock_gid'],
+] as const;
+
+async function restoreRecord(
+  connection: OwnConnection,
+  table: RestorableTable,
+  record: UndoRecord,
+  way: RestoreWay,
+): Promise<number> {
+  let rows = 0;
+  const reversed = record.rows.toReversed();
+  for (let from = 0; from < reversed.length; from += CHUNK_ROWS) {
+    rows += await restoreRows(connection, table, reversed.slice(from, from + CHUNK_ROWS), way);
+  }
+  return rows;
+}
+
+/** A row, and what stands under its key. */
+interface MetRow extends ChangedRow {
+  readonly current: string | undefined;
+}
+
+/**
+ * Some rows of one record. The server looks at unique and foreign keys after each row: one that is in the way of another, or that
+ * another refers to, has its turn again until none makes progress.
+ */
+async function restoreRows(
+  connection: OwnConnection,
+  table: RestorableTable,
+  rows: readonly ChangedRow[],
+  way: RestoreWay,
+): Promise<number> {
+  const met = await meet(connection, table, rows);
+  let pending = met.filter((row) => row.current !== row.before);
+  if (way === 'verified') for (const row of pending) refuseChanged(table, row);
+  const written = pending;
+  while (pending.length > 0) {
+    const waiting: MetRow[] = [];
+    let obstacle: unknown;
+    for (const row of pending) {
+      try {
+        await restoreRow(connection, table, row);
+      } catch (error) {
+        if (!isServerError(error) || !WAITS_FOR_ANOTHER.has(error.errno)) throw error;
+        obstacle = error;
+        waiting.push(row);
+      }
+    }
+    if (waiting.length === pending.length) throw obstacle;
+    pending = waiting;
+  }
+  for (const row of await meet(connection, table, written)) {
+    if (row.current === row.before) continue;
+    throw new DirtyBranch({
+      reason: 'the row came back different: something in the database changes it on the way',
+      ...dirtOf(table, row),
+    });
+  }
+  return written.length;
+}
+
+/** Reads what is there, locked. */
+async function meet(
+  connection: OwnConnection,
+  table: RestorableTable,
+  rows: readonly ChangedRow[],
+): Promise<readonly MetRow[]> {
+  if (rows.length === 0) return [];
+  const images = rows.map(({ before, after }) => after ?? before ?? '');
+  const current = await connection.rows<{ image: Buffer | null }>(currentSql(table, images, 'FOR UPDATE'));
+  const found = new Map<string, string>();
+  for (const { image } of current) {
+    if (image === null)
+      throw new DirtyBranch({ reason: 'a row is longer than max_allowed_packet', table: table.sqlName });
+    found.set(keyText(table, image.toString('latin1')), image.toString('latin1'));
+  }
+  return rows.map((row, index) => {
+    const keys = [images[index] ?? '', row.before ?? row.after ?? ''].map((image) => keyText(table, image));
+    return { ...row, current: keys.map((key) => found.get(key)).find((image) => image !== undefined) };
+  });
+}
+
+function refuseChanged(table: RestorableTable, row: MetRow): void {
+  if (row.current === row.after) return;
+  throw new DirtyBranch({ reason: 'the row was changed by somebody else', ...dirtOf(table, row) });
+}
+
+function dirtOf({ sqlName, columns }: RestorableTable, { before, after, current }: MetRow): Omit<Dirt, 'reason'> {
+  const text = (image: string): string => imageText(columns, image);
+  return {
+    table: sqlName,
+    ...(current === undefined ? {} : { current: text(current) }),
+    ...(before === undefined ? {} : { before: text(before) }),
+    ...(after === undefined ? {} : { after: text(after) }),
+  };
+}
+
+/** One statement, which touches what it must and nothing else. */
+async function restoreRow(
+  connection: OwnConnection,
+  table: RestorableTable,
+  { before, current }: MetRow,
+): Promise<void> {
+  if (current === undefined) {
+    if (before === undefined) return;
+    refuseTrigger(table, 'INSERT');
+    await connection.change(insertSql(table, before));
+    return;
+  }
+  refuseTrigger(table, before === undefined ? 'DELETE' : 'UPDATE');
+  for (const sql of takenAlongSql(table, current, before)) {
+    if ((await connection.rows(sql)).length === 0) continue;
+    throw new DirtyBranch({
+      reason: 'another row refers to it, and a foreign key would delete or change that one',
+      table: table.sqlName,
+      current: imageText(table.columns, current),
+    });
+  }
+  const sql = before === undefined ? deleteSql(table, current) : updateSql(table, current, before);
+  if (sql !== undefined) await connection.change(sql);
+}
+
+/** No server of this kind can be told to leave triggers alone, and what one writes elsewhere would be written once more. */
+function refuseTrigger({ triggers, sqlName }: RestorableTable, event: 'INSERT' | 'UPDATE' | 'DELETE'): void {
+  const trigger = triggers.find((each) => each.event === event);
+  if (trigger === undefined) return;
+  throw new DirtyBranch({ reason: `the trigger ${trigger.name} would run once more`, table: sqlName });
+}

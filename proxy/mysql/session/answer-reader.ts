@@ -1,0 +1,163 @@
+/** Reads what the server says: hands it on to the client piece by piece, and tells what a session has to know of it. */
+import { Passage } from '../../relay/passage.ts';
+import { createAnswers, type Answers, type ClientTurn, type PacketRole } from '../wire/answers.ts';
+import { CAPABILITY, has, type Capabilities } from '../wire/capabilities.ts';
+import { createFrameReader, PACKET_BYTES_MAX, type FrameReader } from '../wire/frames.ts';
+import { decodeOk, STATUS } from '../wire/outcome.ts';
+import { decodePrepareOk } from '../wire/rows.ts';
+import { decodeStateChanges, readTransactionState } from '../wire/session-state.ts';
+import type { Asked } from './asked.ts';
+import type { ChangeUser } from './change-user.ts';
+import { serverBroken, type Refusal } from './refusals.ts';
+import type { Heard } from './transaction.ts';
+
+export interface AnswerEvents {
+  readonly toClient: (bytes: Buffer) => void;
+  /** A statement was prepared under a number. */
+  readonly onPrepared: (text: Buffer | undefined, id: number, parameterCount: number) => void;
+  readonly onNotPrepared: () => void;
+  /** An answer, or one result of it, has ended so. */
+  readonly onHeard: (asked: Asked, what: Heard) => void;
+  /** An answer has ended, and its last byte has gone on. */
+  readonly onAnswered: () => void;
+}
+
+export class AnswerReader {
+  /** The login of COM_CHANGE_USER that is said anew on each side. */
+  changing: ChangeUser | undefined;
+  /** What the server says cannot be followed any more: it goes through as it comes. */
+  isLost = false;
+
+  readonly #events: AnswerEvents;
+  readonly #capabilities: Capabilities;
+  readonly #answers: Answers<Asked>;
+  readonly #reader: FrameReader;
+  readonly #passage: Passage;
+  #isHeld = false;
+  #isShown = true;
+  #endsAnswer = true;
+
+  constructor(capabilities: Capabilities, events: AnswerEvents) {
+    this.#events = events;
+    this.#capabilities = capabilities;
+    this.#answers = createAnswers(capabilities);
+    this.#passage = new Passage(events.toClient);
+    this.#reader = createFrameReader({
+      holds: (type, length) => {
+        this.#isHeld = !this.isLost && this.#answers.holds(type, length);
+        return this.#isHeld;
+      },
+      // What is held is small by nature; the tracked state of a session may not be.
+      maxBytes: PACKET_BYTES_MAX,
+    });
+  }
+
+  /** A command is sent. */
+  expect(code: number, asked: Asked): void {
+    if (!this.isLost) this.#answers.push(code, asked);
+  }
+
+  /** How many commands wait for the end of their answer. */
+  get unanswered(): number {
+    return this.isLost ? 0 : this.#answers.size;
+  }
+
+  /** All is answered, to the last byte. */
+  get isQuiet(): boolean {
+    return this.unanswered === 0 && !this.isMidFrame;
+  }
+
+  /** What the client's next packet is. */
+  get turn(): ClientTurn {
+    return this.isLost ? 'command' : this.#answers.turn;
+  }
+
+  /** The client has sent a packet that is no command. */
+  said(isEmpty: boolean): void {
+    if (!this.isLost) this.#answers.said(isEmpty);
+  }
+
+  /** Inside a packet of the server's nothing can be said to the client. */
+  get isMidFrame(): boolean {
+    return this.#reader.isMidFrame;
+  }
+
+  /** The number that a packet has to carry that the client hears next. */
+  get sequence(): number {
+    if (this.changing !== undefined) return this.changing.sequence;
+    return this.#endsAnswer ? 1 : this.#reader.sequence;
+  }
+
+  /** Takes a chunk. Undefined, or why the session cannot go on. */
+  read(chunk: Buffer): Refusal | undefined {
+    const reader = this.#reader;
+    reader.push(chunk);
+    while (reader.next()) {
+      if (reader.isFirst) this.#begin(reader);
+      if (this.#isShown) this.#passage.add(reader.bytes, reader.start, reader.end);
+      if (reader.isLast && this.#endsAnswer && !this.isLost) {
+        this.#passage.flush();
+        this.#events.onAnswered();
+      }
+    }
+    this.#passage.flush();
+    return reader.fault && serverBroken(reader.fault.message);
+  }
+
+  #begin(reader: FrameReader): void {
+    this.#isShown = true;
+    if (this.isLost) return;
+    const answers = this.#answers;
+    const asked = answers.head();
+    const payload = this.#isHeld ? reader.payload() : undefined;
+    const role = payload === undefined ? answers.passed() : answers.held(payload);
+    if (typeof role !== 'string') {
+      this.isLost = true;
+      return;
+    }
+    this.#endsAnswer = answers.isEnd;
+    if (asked === undefined) return;
+    this.#isShown = asked.by === 'client';
+    if (payload !== undefined) this.#observe(role, payload, asked);
+  }
+
+  #observe(role: PacketRole, payload: Buffer, asked: Asked): void {
+    const { changing } = this;
+    if (changing !== undefined && (role === 'authentication' || this.#endsAnswer)) {
+      this.#isShown = false;
+      this.#passage.flush();
+      if (this.#endsAnswer) {
+        changing.over(payload);
+        this.changing = undefined;
+        // Where the sidecar has answered itself, the server speaks again.
+      } else if (changing.heard('server', payload) === 'server') this.#answers.said(false);
+    }
+    if (role === 'prepared') {
+      const prepared = decodePrepareOk(payload);
+      if (prepared.kind !== 'fault') {
+        this.#events.onPrepared(asked.prepared, prepared.statement, prepared.parameterCount);
+      }
+    } else if (role === 'error') {
+      if (asked.prepared !== undefined) this.#events.onNotPrepared();
+      this.#events.onHeard(asked, { kind: 'error', errno: payload.readUInt16LE(1) });
+    } else if (role === 'end' || role === 'result-end') this.#heardOk(role, payload, asked);
+  }
+
+  #heardOk(role: 'end' | 'result-end', payload: Buffer, asked: Asked): void {
+    const { status } = this.#answers;
+    if (status === undefined) return;
+    if (asked.resets === true && role === 'end') return this.#events.onHeard(asked, { kind: 'reset', status });
+    const isTracked = (status & STATUS.sessionStateChanged) !== 0 && this.#isTransactionTracked(payload);
+    return this.#events.onHeard(asked, { kind: 'ok', status, isTracked });
+  }
+
+  /** Session tracking says that a transaction is open. */
+  #isTransactionTracked(payload: Buffer): boolean {
+    if (!has(this.#capabilities, CAPABILITY.sessionTrack)) return false;
+    const ok = decodeOk(payload, this.#capabilities);
+    const changes = ok.kind === 'ok' && ok.stateChanges !== undefined ? decodeStateChanges(ok.stateChanges) : [];
+    if ('kind' in changes) return false;
+    const state = changes.findLast(({ kind }) => kind === 'transaction-state');
+    return state?.kind === 'transaction-state' && (readTransactionState(state.state)?.open ?? 'no') !== 'no';
+  }
+}

@@ -1,0 +1,78 @@
+/** To which global transaction a session belongs, and whether a local transaction of its is open: what its commands and their answers say. */
+import { markOf, bind, isFree, newSession, ready, type SessionState } from '../../sql/session.ts';
+import type { Mark } from '../../../src/contract/transaction.ts';
+import type { Claim } from './carriers.ts';
+import { withErrno, type Refusal } from './refusals.ts';
+import { heard, loggedIn, type Effect, type Heard, type TransactionState } from './transaction.ts';
+
+export class Binding {
+  transaction: TransactionState;
+  #state: SessionState = newSession;
+  #status: number;
+  /** What the command that is carried out has named for its local transaction. */
+  #named: Mark | undefined;
+
+  /** `status`: of the OK of the login. */
+  constructor(status: number) {
+    this.#status = status;
+    this.transaction = loggedIn(status);
+  }
+
+  /** The session belongs to no global transaction, and its commands need not be looked at for one. */
+  get isFree(): boolean {
+    return isFree(this.#state);
+  }
+
+  get mark(): Mark | undefined {
+    return markOf(this.#state);
+  }
+
+  /** The flags of the server's last OK. */
+  get status(): number {
+    return this.#status;
+  }
+
+  /** A command names a global transaction, or none. Undefined, or why it cannot. */
+  claim(claim: Claim): Refusal | undefined {
+    this.#named = undefined;
+    if (claim.kind === 'none') return undefined;
+    if (claim.kind === 'refused') return claim.refusal;
+    const block = this.transaction.block === 'idle' ? 'idle' : 'open';
+    const bound = bind({ ...this.#state, block }, claim.mark, claim.scope);
+    if (bound.kind === 'refused') return withErrno(bound.refusal);
+    this.#state = bound.state;
+    this.#named = claim.scope === 'local' ? claim.mark : undefined;
+    return undefined;
+  }
+
+  /** The server has answered, with an OK or an error. Outside of global transactions that mostly says what the last one said. */
+  heard(effect: Effect, what: Heard): void {
+    if (what.kind !== 'error') {
+      const isSame = what.kind === 'ok' && what.status === this.#status && what.isTracked !== true;
+      this.#status = what.status;
+      if (isSame && this.isFree && this.transaction.block !== 'unknown') return;
+    }
+    const step = heard(this.transaction, effect, what);
+    this.transaction = step.state;
+    if (what.kind === 'reset') this.#state = newSession;
+    const isEnd = what.kind === 'ok' && (effect === 'ends' || effect === 'chains');
+    if (isEnd || step.ended === 'yes') this.#end(effect);
+  }
+
+  /** BEGIN commits what was open, and what it names itself is said of the local transaction that it begins. */
+  #end(effect: Effect): void {
+    this.#state = ready(this.#state, 'idle');
+    if (effect !== 'begins' || this.#named === undefined) return;
+    const bound = bind(this.#state, this.#named, 'local');
+    if (bound.kind === 'bound') this.#state = bound.state;
+  }
+
+  /**
+   * An answer has ended. A mark that was named for one statement goes with it where no local transaction is open. Without autocommit it
+   * stays up to a COMMIT or ROLLBACK: the flag of a transaction comes with the first statement that reads or writes a table.
+   */
+  answered(): void {
+    const { block, hasAutocommit } = this.transaction;
+    if (block === 'idle' && hasAutocommit && !this.isFree) this.#state = ready(this.#state, 'idle');
+  }
+}

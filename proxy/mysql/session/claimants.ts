@@ -1,0 +1,122 @@
+/** Reads from commands what can name a gid: texts, attributes, parameters. Only commands with a clue come here. */
+import { hasClue } from '../../binding/gid-clues.ts';
+import type { Capabilities } from '../wire/capabilities.ts';
+import { COMMAND } from '../wire/commands.ts';
+import { decodeExecute, statementOf } from '../wire/execute.ts';
+import { STATUS } from '../wire/outcome.ts';
+import { decodeQuery, type Parameter } from '../wire/query.ts';
+import { interpretBinary } from '../wire/values.ts';
+import type { Claimant } from './carriers.ts';
+import { protocolBroken, type Refusal } from './refusals.ts';
+import { contextOf, type Statement, type Statements } from './statements.ts';
+
+const NO_TEXT: Buffer = Buffer.alloc(0);
+
+/** What a command says, or why that cannot be told. */
+export type Read =
+  | { readonly kind: 'claimant'; readonly claimant: Claimant }
+  | { readonly kind: 'unreadable'; readonly refusal: Refusal };
+
+/** What must be known of the session. */
+export interface ReadContext {
+  readonly capabilities: Capabilities;
+  /** Runs of prepared statements may carry query attributes, by the capabilities. */
+  readonly mayHaveAttributes: boolean;
+  readonly statements: Statements;
+  /** Of the server's last OK. */
+  readonly status: number;
+}
+
+/** True for commands that run a statement, or several. */
+export function runs(code: number): boolean {
+  return code === COMMAND.query || isExecute(code);
+}
+
+/** True for commands that run a prepared statement. */
+export function isExecute(code: number): boolean {
+  return code === COMMAND.stmtExecute || code === COMMAND.bulkExecute;
+}
+
+/** True when a whole command may name a gid. Cheap: most do not. */
+export function mayName(code: number, payload: Buffer, { mayHaveAttributes, statements }: ReadContext): boolean {
+  if (code === COMMAND.query) return hasClue(payload);
+  if (!isExecute(code)) return false;
+  const id = statements.mayConcern ? statementOf(payload) : undefined;
+  if (typeof id === 'number' && statements.concerns(id)) return true;
+  return mayHaveAttributes && hasClue(payload);
+}
+
+/** Reads a command that runs something. */
+export function readClaimant(code: number, payload: Buffer, context: ReadContext): Read {
+  const hasPlainBackslash = (context.status & STATUS.noBackslashEscapes) !== 0;
+  if (code === COMMAND.query) {
+    const query = decodeQuery(payload, context.capabilities);
+    if (query.kind === 'fault') return { kind: 'unreadable', refusal: protocolBroken(query.message) };
+    const { text, attributes } = query;
+    const claimant = claimantOf(text, attributes ?? [], [], hasPlainBackslash);
+    return { kind: 'claimant', claimant };
+  }
+  const statement = statementFor(payload, context.statements);
+  if (statement === undefined) {
+    // The server has none of that number either, and says so.
+    if (context.statements.hasLostSome) return { kind: 'unreadable', refusal: unknownStatement };
+    return { kind: 'claimant', claimant: claimantOf(NO_TEXT, [], [], hasPlainBackslash) };
+  }
+  if (code === COMMAND.bulkExecute) {
+    return { kind: 'claimant', claimant: claimantOf(statement.text, [], [], hasPlainBackslash) };
+  }
+  const execute = decodeExecute(payload, context.capabilities, contextOf(statement));
+  if (execute.kind === 'fault') {
+    // The server says itself what it thinks of that, unless what cannot be read may be a gid.
+    const isSuspect = context.mayHaveAttributes && hasClue(payload);
+    if (isSuspect) return { kind: 'unreadable', refusal: protocolBroken(execute.message) };
+    return { kind: 'claimant', claimant: claimantOf(statement.text, [], [], hasPlainBackslash) };
+  }
+  const { parameters = [], sendsTypes } = execute;
+  if (sendsTypes) statement.types = parameters.slice(0, statement.parameterCount).map(({ type }) => type);
+  const own = parameters.slice(0, statement.parameterCount);
+  const attributes = parameters.slice(statement.parameterCount);
+  return { kind: 'claimant', claimant: claimantOf(statement.text, attributes, own, hasPlainBackslash) };
+}
+
+/** The statement that a command on one names, if it is known. */
+function statementFor(payload: Buffer, statements: Statements): Statement | undefined {
+  const id = statementOf(payload);
+  return typeof id === 'number' ? statements.get(id) : undefined;
+}
+
+function claimantOf(
+  text: Buffer,
+  attributes: readonly Parameter[],
+  parameters: readonly Parameter[],
+  hasPlainBackslash: boolean,
+): Claimant {
+  return {
+    text: text.toString('utf8'),
+    attributes: new Map(
+      attributes.flatMap((attribute): [string, string][] => {
+        const value = textOf(attribute);
+        return typeof value === 'string' ? [[attribute.name.toString('latin1'), value]] : [];
+      }),
+    ),
+    parameter(index) {
+      const parameter = parameters[index];
+      return parameter && textOf(parameter);
+    },
+    hasPlainBackslash,
+  };
+}
+
+function textOf({ type, value }: Parameter): string | null | undefined {
+  if (value === null || value === undefined) return value;
+  const meaning = interpretBinary(type, value);
+  return meaning.kind === 'bytes' ? meaning.value.toString('utf8') : undefined;
+}
+
+/** ER_UNKNOWN_STMT_HANDLER. */
+const unknownStatement: Refusal = {
+  errno: 1243,
+  code: 'HY000',
+  message: 'a prepared statement that is not remembered may belong to a global transaction',
+  hint: 'Prepare it again; keep fewer and smaller statements prepared in one connection.',
+};

@@ -1,0 +1,359 @@
+/**
+ * One client session and its one upstream session, once the login is over. While there is no gid, bytes go through as they came and only
+ * their frame headers are looked at; the texts of statements are searched for a gid. A command that names one, and all that follow as long
+ * as the session belongs to a global transaction, are looked at one at a time, when what went before is answered.
+ */
+import { ClueSearch } from '../../binding/gid-clues.ts';
+import { Passage } from '../../relay/passage.ts';
+import { Sockets } from '../../relay/sockets.ts';
+import type { LoggedIn } from '../login/login.ts';
+import { CAPABILITY, has } from '../wire/capabilities.ts';
+import { COMMAND, decodeCommand, encodeCommand } from '../wire/commands.ts';
+import { statementOf } from '../wire/execute.ts';
+import { createFrameReader, encodePackets, NO_TYPE, type FrameReader } from '../wire/frames.ts';
+import { decodeOk, STATUS } from '../wire/outcome.ts';
+import { AnswerReader } from './answer-reader.ts';
+import { OWN, UNSEEN, type Asked } from './asked.ts';
+import { Binding } from './binding.ts';
+import { claimOfConnection, type Claim } from './carriers.ts';
+import { ChangeUser } from './change-user.ts';
+import { isExecute, mayName, runs } from './claimants.ts';
+import { decide, type DecisionContext } from './decide.ts';
+import type { OpenSession, SessionParts } from './open-session.ts';
+import { errorPacket, messageTooLarge, protocolBroken, sidecarFailed, type Refusal } from './refusals.ts';
+import { Statements } from './statements.ts';
+import type { Effect } from './transaction.ts';
+
+/** Commands that wait for their answers. A client that sends more without reading is not read any further. */
+const UNANSWERED_MAX = 1_000;
+/** What stands for the code of a command without a single byte: COM_SLEEP, which a server takes it for. */
+const EMPTY_COMMAND = 0;
+
+/** Starts to relay. Nothing behind the login may have been read. */
+export function relay(login: LoggedIn, parts: SessionParts): OpenSession {
+  return new Relay(login, parts);
+}
+
+class Relay implements OpenSession {
+  readonly #parts: SessionParts;
+  readonly #login: LoggedIn;
+  readonly #sockets: Sockets;
+  readonly #fromClient: FrameReader;
+  readonly #answers: AnswerReader;
+  readonly #passage: Passage;
+  readonly #statements = new Statements();
+  readonly #binding: Binding;
+
+  #isOver = false;
+  /** The client is not read until something has been answered. `command`: the reader is at one that waits for that. */
+  #isStopped: false | 'full' | 'command' = false;
+  /** What came before the pause took effect. */
+  #backlog: Buffer[] = [];
+  /** The frame that the reader is at has to be looked at as a whole. */
+  #isHeld = false;
+  /** The frame that the reader is at is no command. */
+  #isWord = false;
+  /** What passes of a command that is too large to be kept. */
+  #large = new ClueSearch();
+  readonly #context: DecisionContext;
+  /** What the attributes of the connection name, for as long as they hold. */
+  #connectionClaim: Claim | undefined;
+
+  constructor(login: LoggedIn, parts: SessionParts) {
+    this.#parts = parts;
+    this.#login = login;
+    const ok = decodeOk(login.ok, login.capabilities);
+    this.#binding = new Binding(ok.kind === 'ok' ? ok.status : STATUS.autocommit);
+    this.#connectionClaim = claimOfConnection(login.response.attributes);
+    this.#reset();
+    this.#context = this.#createContext();
+    this.#answers = new AnswerReader(login.capabilities, {
+      toClient: (bytes) => this.#sockets.toClient(bytes),
+      onPrepared: (text, id, parameterCount) => {
+        if (text !== undefined) this.#statements.remember(id, text, parameterCount);
+      },
+      onNotPrepared: () => this.#statements.failed(),
+      onHeard: (asked, what) => {
+        this.#binding.heard(asked.effect, what);
+        if (what.kind === 'reset') this.#reset();
+      },
+      onAnswered: () => this.#binding.answered(),
+    });
+    this.#fromClient = createFrameReader({
+      holds: (type) => (this.#isHeld = this.#holds(type)),
+      maxBytes: parts.statementBytesMax,
+      passesLarge: () => this.#binding.isFree && this.#answers.changing === undefined,
+    });
+    this.#passage = new Passage((bytes) => this.#sockets.toServer(bytes));
+    this.#sockets = new Sockets(login.client, login.upstream, {
+      onClientData: (chunk) => this.#guarded(() => this.#onClientData(chunk)),
+      onServerData: (chunk) => this.#guarded(() => this.#onServerData(chunk)),
+      mayReadClient: () => this.#isStopped === false,
+      onEnd: () => (this.#isOver = true),
+    });
+    this.#sockets.begin();
+    login.client.resume();
+    login.upstream.resume();
+  }
+
+  #createContext(): DecisionContext {
+    const binding = this.#binding;
+    return {
+      binding,
+      statements: this.#statements,
+      capabilities: this.#login.capabilities,
+      mayHaveAttributes: has(this.#login.capabilities, CAPABILITY.queryAttributes),
+      traces: this.#parts.traces,
+      areOperationsOff: this.#parts.areOperationsOff,
+      get status() {
+        return binding.status;
+      },
+    };
+  }
+
+  get closed(): Promise<void> {
+    return this.#sockets.closed;
+  }
+
+  get isIdle(): boolean {
+    const { isQuiet, isLost } = this.#answers;
+    return isQuiet && !isLost && !this.#fromClient.isMidFrame && this.#binding.transaction.block === 'idle';
+  }
+
+  terminate(refusal: Refusal): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#passage.flush();
+    // Inside a packet of the server's an error would be read as a part of it.
+    this.#sockets.hangUp(this.#answers.isMidFrame ? undefined : errorPacket(refusal, this.#answers.sequence));
+  }
+
+  // ── from the client ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #onClientData(chunk: Buffer): void {
+    if (this.#isStopped !== false) {
+      this.#backlog.push(chunk);
+      return;
+    }
+    this.#fromClient.push(chunk);
+    this.#readClient();
+  }
+
+  /** Reads on, up to a command that has to wait for the answers to those before it. */
+  #readClient(): void {
+    const reader = this.#fromClient;
+    while (this.#isStopped === false && !this.#isOver && reader.next()) this.#piece(reader);
+    this.#passage.flush();
+    if (this.#isStopped !== false || this.#isOver) return;
+    if (reader.fault?.kind === 'too-large') this.terminate(messageTooLarge(this.#parts.statementBytesMax));
+    else if (reader.fault !== undefined) this.#protocolFault(reader.fault.message);
+  }
+
+  /** Which messages must be looked at as a whole. */
+  #holds(type: number): boolean {
+    if (this.#answers.turn !== 'command') return this.#answers.changing !== undefined;
+    if (!this.#binding.isFree) return true;
+    switch (type) {
+      case COMMAND.query:
+      case COMMAND.stmtPrepare:
+      case COMMAND.stmtClose:
+      case COMMAND.changeUser:
+        return true;
+      case COMMAND.stmtExecute:
+      case COMMAND.bulkExecute:
+      case COMMAND.stmtSendLongData:
+        return this.#statements.mayConcern || this.#context.mayHaveAttributes;
+      default:
+        return false;
+    }
+  }
+
+  #piece(reader: FrameReader): void {
+    if (reader.isFirst) this.#isWord = this.#answers.turn !== 'command';
+    if (this.#isWord) return this.#word(reader);
+    if (this.#isHeld && reader.isFirst && reader.isLast && this.#concernsGid(reader)) {
+      if (this.#answers.isQuiet) return this.#serve();
+      return this.#stop('command');
+    }
+    if (reader.isLarge && this.#isLargeSuspect(reader)) {
+      return this.terminate(messageTooLarge(this.#parts.statementBytesMax));
+    }
+    this.#passage.add(reader.bytes, reader.start, reader.end);
+    if (!reader.isFirst) return;
+    if (runs(reader.type)) this.#ran('none');
+    this.#sent('unknown');
+  }
+
+  #concernsGid(reader: FrameReader): boolean {
+    if (!this.#binding.isFree || reader.type === COMMAND.changeUser) return true;
+    return runs(reader.type) && mayName(reader.type, reader.payload(), this.#context);
+  }
+
+  /** A part of what is no command: of a file that the server has asked for, or of a login inside COM_CHANGE_USER. */
+  #word(reader: FrameReader): void {
+    const { changing } = this.#answers;
+    if (changing !== undefined) {
+      if (changing.heard('client', reader.payload()) === 'server') this.#answers.said(false);
+      return;
+    }
+    this.#passage.add(reader.bytes, reader.start, reader.end);
+    if (reader.isLast) this.#answers.said(reader.length === 0);
+  }
+
+  /** True when a command that is too large to be kept may name a gid. As long as its end has not been sent, the server does nothing with it. */
+  #isLargeSuspect({ type, bytes, start, end, isFirst, isLast }: FrameReader): boolean {
+    if (isFirst) this.#large = new ClueSearch();
+    this.#large.push(bytes.subarray(start, end));
+    const { hasClue } = this.#large;
+    if (type === COMMAND.query) return hasClue;
+    if (type === COMMAND.stmtPrepare && isLast) this.#statements.lose(hasClue);
+    return isExecute(type) && (this.#statements.mayConcern || (this.#context.mayHaveAttributes && hasClue));
+  }
+
+  /** The command that the reader is at goes on to the server. */
+  #pass(effect: Effect): void {
+    const reader = this.#fromClient;
+    this.#passage.add(reader.bytes, reader.start, reader.end);
+    this.#sent(effect);
+  }
+
+  /** The command that the reader is at has gone on, or has begun to. */
+  #sent(effect: Effect): void {
+    const reader = this.#fromClient;
+    const isWhole = reader.isFirst && reader.isLast;
+    const code = reader.type === NO_TYPE ? EMPTY_COMMAND : reader.type;
+    let asked: Asked = effect === 'unknown' ? UNSEEN : { by: 'client', effect };
+    if (code === COMMAND.resetConnection || code === COMMAND.changeUser) asked = { ...asked, resets: true };
+    else if (code === COMMAND.stmtPrepare) {
+      const prepared = isWhole ? Buffer.from(reader.payload().subarray(1)) : undefined;
+      if (prepared !== undefined) asked = { ...asked, prepared };
+      this.#statements.preparing(prepared ?? NOTHING);
+    } else if (isWhole && this.#isHeld) this.#statements.passed(code, reader.payload());
+    this.#answers.expect(code, asked);
+    if (this.#answers.unanswered >= UNANSWERED_MAX) this.#stop('full');
+  }
+
+  #stop(why: 'full' | 'command'): void {
+    this.#isStopped = why;
+    this.#sockets.pauseClient();
+  }
+
+  /** Goes on with what waited for answers that are here now. */
+  #goOn(): void {
+    const { unanswered, isQuiet } = this.#answers;
+    const isReady = this.#isStopped === 'full' ? unanswered <= UNANSWERED_MAX / 2 : isQuiet;
+    if (this.#isStopped === false || this.#isOver || !isReady) return;
+    const wasAtCommand = this.#isStopped === 'command';
+    this.#isStopped = false;
+    if (wasAtCommand) this.#serve();
+    this.#readClient();
+    while (this.#backlog.length > 0 && this.#mayRead()) this.#onClientData(this.#backlog.shift() ?? NOTHING);
+    if (this.#mayRead()) this.#sockets.resumeClient();
+  }
+
+  #mayRead(): boolean {
+    return this.#isStopped === false && !this.#isOver;
+  }
+
+  // ── what may concern a global transaction ──────────────────────────────────────────────────────────────────────────────
+
+  /** Serves the whole command that the reader is at; all before it is answered. */
+  #serve(): void {
+    const reader = this.#fromClient;
+    const code = reader.type === NO_TYPE ? EMPTY_COMMAND : reader.type;
+    const payload = reader.payload();
+    if (code === COMMAND.changeUser) return this.#changeUser(payload);
+    const decision = decide(code, payload, this.#context);
+    const isConcerned = decision.kind === 'refuse' || this.#binding.mark !== undefined;
+    if (this.#answers.isLost && isConcerned) return this.terminate(cannotFollow);
+    if (decision.kind === 'refuse') return this.#refuse(code, payload, decision.refusal);
+    if (decision.isInside) this.#parts.count('passed');
+    else if (runs(code)) this.#ran(decision.reason);
+    return this.#pass(decision.effect);
+  }
+
+  #refuse(code: number, payload: Buffer, refusal: Refusal): void {
+    this.#parts.count('refused');
+    this.#sockets.toClient(errorPacket(refusal, this.#fromClient.sequence));
+    this.#binding.answered();
+    const statement = isExecute(code) ? statementOf(payload) : undefined;
+    if (typeof statement !== 'number') return;
+    // Values that were sent ahead would stand in front of those of the next run.
+    this.#say(encodePackets(encodeCommand({ kind: 'stmt-reset', statement }, 0n), 0));
+    this.#answers.expect(COMMAND.stmtReset, OWN);
+  }
+
+  /** Says something of the sidecar's own to the server, behind what the client has said. */
+  #say(bytes: Buffer): void {
+    this.#passage.flush();
+    this.#sockets.toServer(bytes);
+  }
+
+  /** Another user, and a session like new; its attributes may name a global transaction. */
+  #changeUser(payload: Buffer): void {
+    const { capabilities, sides, handshake, keys } = this.#login;
+    const command = decodeCommand(payload, capabilities);
+    if (command.kind !== 'change-user') return this.#protocolFault('COM_CHANGE_USER is malformed');
+    const claim = claimOfConnection(command.attributes);
+    if (claim?.kind === 'refused') return this.terminate(claim.refusal);
+    this.#connectionClaim = claim;
+    if (sides.client !== sides.server) {
+      const changing = new ChangeUser({
+        sides,
+        keys,
+        plugin: command.plugin?.toString('latin1') ?? '',
+        challenge: handshake.challenge,
+        toClient: (bytes) => this.#sockets.toClient(bytes),
+        toServer: (bytes) => this.#say(bytes),
+        refused: (refusal) => this.terminate(refusal),
+      });
+      if (changing.obstacle !== undefined) return this.terminate(changing.obstacle);
+      this.#answers.changing = changing;
+    }
+    return this.#pass('ends');
+  }
+
+  /** A statement is carried out outside of any global transaction, perhaps while a request of one is being served. */
+  #ran(reason: 'none' | 'unknown-trace'): void {
+    if (this.#parts.traces.size > 0) this.#parts.count(reason);
+  }
+
+  // ── from the server ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #onServerData(chunk: Buffer): void {
+    if (this.#isOver) return;
+    const refusal = this.#answers.read(chunk);
+    if (refusal === undefined) return this.#goOn();
+    this.#parts.count('protocol-error');
+    this.terminate(refusal);
+  }
+
+  #reset(): void {
+    this.#statements.forgetAll();
+    if (this.#connectionClaim !== undefined) this.#binding.claim(this.#connectionClaim);
+  }
+
+  #protocolFault(message: string): void {
+    this.#parts.count('protocol-error');
+    this.terminate(protocolBroken(message));
+  }
+
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#parts.log.error({ err: error }, 'a database session failed: it is closed');
+      this.terminate(sidecarFailed);
+    }
+  }
+}
+
+const NOTHING: Buffer = Buffer.alloc(0);
+
+const cannotFollow: Refusal = {
+  errno: 1235,
+  code: '0A000',
+  message:
+    'the answers of the database in this session can no longer be followed, so that it cannot take part in a global transaction',
+  hint: 'Connect again; replication and commands that are not documented cannot share a connection with global transactions.',
+};

@@ -1,0 +1,152 @@
+/** The prepared statements of a session, as far as a global transaction needs to know them: bounded, and what is left out is known to be. */
+import { hasClue } from '../../binding/gid-clues.ts';
+import { COMMAND } from '../wire/commands.ts';
+import { LAST_STATEMENT, statementOf, type StatementContext } from '../wire/execute.ts';
+import type { ParameterType } from '../wire/values.ts';
+
+/** A statement that the client has prepared, and the server has. */
+export interface Statement {
+  readonly id: number;
+  readonly text: Buffer;
+  readonly parameterCount: number;
+  /** The text may name a gid: such a statement never runs unseen. */
+  readonly hasClue: boolean;
+  /** As sent with its last run, if that was looked at. */
+  types: readonly ParameterType[] | undefined;
+  /** Parameters whose values were sent ahead since its last run. */
+  readonly long: Set<number>;
+}
+
+/** Commands that name a statement and change what it is, or which values were sent ahead for it. */
+const ON_STATEMENTS: readonly number[] = [
+  COMMAND.stmtClose,
+  COMMAND.stmtSendLongData,
+  COMMAND.stmtReset,
+  COMMAND.stmtExecute,
+  COMMAND.bulkExecute,
+];
+/** Of COM_STMT_SEND_LONG_DATA: behind the code and the number of the statement stands that of the parameter. */
+const LONG_PARAMETER_AT = 5;
+const LONG_DATA_BYTES = 7;
+
+/** MySQL source: max_prepared_stmt_count is 16,382 for a whole server. */
+const STATEMENTS_MAX = 2_000;
+const BYTES_MAX = 4 * 1024 * 1024;
+/** What a statement takes beside its text, roughly. */
+const OVERHEAD_BYTES = 300;
+
+export class Statements {
+  readonly #byId = new Map<number, Statement>();
+  #bytes = 0;
+  #withClue = 0;
+  #hasLostClues = false;
+  #hasLostSome = false;
+  /** The one that was prepared last, which clients of MariaDB may run before they know its number. Undefined until it is answered. */
+  #last: number | undefined;
+  #isLastSuspect = false;
+
+  /** True while the number of a statement alone may tell that it concerns a gid. */
+  get mayConcern(): boolean {
+    return this.#withClue > 0 || this.#hasLostClues || this.#isLastSuspect;
+  }
+
+  /** A text is sent to be prepared. */
+  preparing(text: Buffer): void {
+    this.#last = undefined;
+    this.#isLastSuspect = hasClue(text);
+  }
+
+  /** The server has prepared a text under a number. */
+  remember(id: number, text: Buffer, parameterCount: number): void {
+    this.forget(id);
+    const bytes = Buffer.from(text);
+    const statement: Statement = {
+      id,
+      text: bytes,
+      parameterCount,
+      hasClue: hasClue(bytes),
+      types: undefined,
+      long: new Set(),
+    };
+    this.#last = id;
+    this.#isLastSuspect = false;
+    this.#byId.set(id, statement);
+    this.#bytes += bytes.length + OVERHEAD_BYTES;
+    if (statement.hasClue) this.#withClue += 1;
+    while (this.#byId.size > STATEMENTS_MAX || this.#bytes > BYTES_MAX) this.#loseOldest();
+  }
+
+  /** What was to be prepared last was not. */
+  failed(): void {
+    this.#isLastSuspect = false;
+  }
+
+  /** The server may have statements that are not known here. */
+  get hasLostSome(): boolean {
+    return this.#hasLostSome;
+  }
+
+  /** A text that was too large to be kept was prepared: `mayName` says whether it may name a gid. */
+  lose(mayName: boolean): void {
+    this.#hasLostSome = true;
+    this.#hasLostClues ||= mayName;
+  }
+
+  /** `id`: as a command names it. */
+  get(id: number): Statement | undefined {
+    return this.#byId.get(this.#known(id));
+  }
+
+  /** True when the statement of that number may name a gid. */
+  concerns(id: number): boolean {
+    const statement = this.get(id);
+    return statement === undefined ? this.#hasLostClues || this.#isLastSuspect : statement.hasClue;
+  }
+
+  forget(id: number): void {
+    const statement = this.#byId.get(id);
+    if (statement === undefined) return;
+    this.#byId.delete(id);
+    this.#bytes -= statement.text.length + OVERHEAD_BYTES;
+    if (statement.hasClue) this.#withClue -= 1;
+  }
+
+  /** A whole command on a statement goes on to the server. */
+  passed(code: number, payload: Buffer): void {
+    if (!ON_STATEMENTS.includes(code)) return;
+    const id = statementOf(payload);
+    const statement = typeof id === 'number' ? this.get(id) : undefined;
+    if (statement === undefined) return;
+    if (code === COMMAND.stmtClose) this.forget(statement.id);
+    else if (code !== COMMAND.stmtSendLongData) statement.long.clear();
+    else if (payload.length >= LONG_DATA_BYTES) statement.long.add(payload.readUInt16LE(LONG_PARAMETER_AT));
+  }
+
+  /** The server has dropped all of them. */
+  forgetAll(): void {
+    this.#byId.clear();
+    this.#bytes = 0;
+    this.#withClue = 0;
+    this.#hasLostClues = false;
+    this.#hasLostSome = false;
+    this.#last = undefined;
+    this.#isLastSuspect = false;
+  }
+
+  #known(id: number): number {
+    return id === LAST_STATEMENT ? (this.#last ?? id) : id;
+  }
+
+  #loseOldest(): void {
+    const [oldest] = this.#byId.values();
+    if (oldest === undefined) return;
+    this.lose(oldest.hasClue);
+    this.forget(oldest.id);
+  }
+}
+
+/** What its bytes mean. */
+export function contextOf(statement: Statement): StatementContext {
+  const { parameterCount, types, long } = statement;
+  return { parameterCount, types, isLong: (index) => long.has(index) };
+}
