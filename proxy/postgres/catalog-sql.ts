@@ -174,7 +174,7 @@ const OF_THE_MOMENT =
  * who asks. The server records no dependence on its own functions, so they are found in the expression.
  * Source: PostgreSQL, src/include/nodes/primnodes.h (SQLValueFunction is CURRENT_DATE, CURRENT_USER and their like).
  */
-const IS_OF_THE_MOMENT = `(k.conbin::pg_catalog.text ${MATCHES} '[{]SQLVALUEFUNCTION ' or exists (
+const IS_OF_THE_MOMENT = `(k.conbin::pg_catalog.text ${MATCHES} '[{]SQLVALUEFUNCTION |[{]COERCEVIAIO :arg ([{]RELABELTYPE :arg )?[{]CONST ' or exists (
     select from pg_catalog.regexp_matches(k.conbin::pg_catalog.text, ':(?:op)?funcid ([0-9]+)', 'g') m(found)
     join pg_catalog.pg_proc p on p.oid ${EQ} m.found[1]::pg_catalog.oid
     where p.pronamespace ${EQ} 'pg_catalog'::pg_catalog.regnamespace and (p.provolatile ${EQ} 'v'

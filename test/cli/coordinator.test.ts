@@ -33,7 +33,7 @@ test('a coordinator that is ready says where it listens, over gRPC too', async (
   const address = String.raw`127\.0\.0\.1:\d+`;
   t.regex(await running.line, new RegExp(`^atomesh coordinator listening on http://${address} and grpc://${address}$`));
   running.process.kill('SIGTERM');
-  t.like(await running.ended, { code: 0 });
+  t.like(await running.ended, { code: 0, signal: null });
 });
 
 test('an address in use ends the start with 1 and names the option, the address and what to do', async (t) => {

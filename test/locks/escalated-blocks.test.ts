@@ -239,6 +239,28 @@ const NOT_ASKED: readonly string[] = [
   'EXPLAIN ANALYZE DELETE FROM item WHERE id = 1',
 ];
 
+test.serial('a change that fails in code of its own has run once', async (t) => {
+  const { mesh, ways } = shared();
+  await restore(mesh);
+  await mesh.owner.query(`CREATE SEQUENCE runs; CREATE FUNCTION fails(int) RETURNS int LANGUAGE plpgsql VOLATILE AS
+    'BEGIN PERFORM nextval(''runs''); RAISE EXCEPTION USING ERRCODE = ''42P01'', MESSAGE = ''no such thing''; END'`);
+  const own = await mesh.begin();
+  const client = await connected(ways.escalate.through);
+  for (const text of [
+    'UPDATE item SET qty = fails(qty) WHERE id = 3',
+    'UPDATE item SET qty = fails($1) WHERE id = 3',
+  ]) {
+    const before = (await mesh.owner.query<{ n: string }>(`SELECT nextval('runs') AS n`)).rows[0]?.n;
+    const values = text.includes('$1') ? [1] : [];
+    t.like(await failureOf(client.query(commented(text, own), values)), { code: '42P01', message: 'no such thing' });
+    const after = (await mesh.owner.query<{ n: string }>(`SELECT nextval('runs') AS n`)).rows[0]?.n;
+    t.is(Number(after), Number(before) + 2, text);
+  }
+  await client.end();
+  await mesh.end(own, 'rollback');
+  await mesh.owner.query('DROP FUNCTION fails; DROP SEQUENCE runs');
+});
+
 test.serial('what cannot be asked about runs as it came, at once', async (t) => {
   const { mesh, ways } = shared();
   await restore(mesh);

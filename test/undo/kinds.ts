@@ -42,6 +42,7 @@ CREATE UNIQUE INDEX mails_lower ON mails (lower(email));
 CREATE TABLE booked (id int PRIMARY KEY, span int4range, EXCLUDE USING gist (span WITH &&));
 CREATE TABLE always (id int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY);
 CREATE TABLE spanned (id interval PRIMARY KEY);
+CREATE TABLE spanning (id int PRIMARY KEY, s interval REFERENCES spanned);
 CREATE TABLE own (id int, k int, PRIMARY KEY (id)) PARTITION BY RANGE (id);
 CREATE TABLE own1 PARTITION OF own FOR VALUES FROM (0) TO (10);
 CREATE UNIQUE INDEX own1_k ON own1 (k);
@@ -236,6 +237,7 @@ export const KINDS: readonly KindGroup[] = [
         "INSERT INTO spanned VALUES ('1 day')",
         'escalates',
       ),
+      kind('that refer to such a key: deleted from, or the reference updated', 'DELETE FROM spanning', 'escalates'),
       kind('with other constraints that are deferred', 'UPDATE late SET place = 5 - place, parent = 1', 'captured'),
       kind(
         'with a unique index over expressions: inserted into, other columns updated',

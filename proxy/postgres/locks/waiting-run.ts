@@ -21,6 +21,10 @@ const POSITION = 0x50;
 
 /** `as-it-came`: the condition has no place in it any more, and nothing of it has run. */
 type WaitingOutcome = CaptureOutcome | { readonly kind: 'as-it-came' };
+/** `isOfText`: the error came ahead of Execute, so nothing of the statement has run. */
+type Attempt =
+  | Exclude<CaptureOutcome, { kind: 'error' }>
+  | { readonly kind: 'error'; readonly frame: Buffer; readonly isOfText?: boolean };
 
 /** A statement, as the protocol it came by runs it. */
 export interface WaitingStatement {
@@ -55,7 +59,9 @@ export async function runWaiting(
   statement: WaitingStatement,
 ): Promise<WaitingOutcome> {
   const outcome = await tryOnce(c, capture, statement);
-  if (outcome.kind !== 'error' || !isMisunderstood(outcome.frame)) return outcome;
+  // What EXECUTE runs is looked at by the server only then.
+  const isOfText = outcome.kind === 'error' && (outcome.isOfText === true || capture.execute !== undefined);
+  if (!isOfText || !isMisunderstood(outcome.frame)) return outcome;
   c.planner.catalogueMoved();
   const failure = c.state.block === 'failed' ? await giveBack(c) : undefined;
   if (failure !== undefined) return { kind: 'error', frame: failure };
@@ -108,7 +114,7 @@ export async function runWaitingPortal(c: Conversation, of: WaitingPortal): Prom
   return outcome;
 }
 
-async function tryOnce(c: Conversation, capture: Capture, statement: WaitingStatement): Promise<CaptureOutcome> {
+async function tryOnce(c: Conversation, capture: Capture, statement: WaitingStatement): Promise<Attempt> {
   const { isAlone, before } = statement;
   const savepoint = c.state.block === 'open';
   const admission: Extract<Admission, { kind: 'capture' }> = {
@@ -134,7 +140,7 @@ async function tryOnce(c: Conversation, capture: Capture, statement: WaitingStat
     isBound: false,
   });
   if (outcome.kind !== 'skipped' || error === undefined) return outcome;
-  return { kind: 'error', frame: placed(error, capture) };
+  return { kind: 'error', frame: placed(error, capture), isOfText: true };
 }
 
 /** The error with its position in the client's text, or with none. */

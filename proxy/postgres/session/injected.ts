@@ -41,7 +41,7 @@ export const FIXED = {
   'rollback-to': 'ROLLBACK TO SAVEPOINT atomesh_savepoint',
   isolation: 'SHOW transaction_isolation',
   'has-written': `SELECT (pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL)::pg_catalog.text,
- EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE name OPERATOR(pg_catalog.!~) '^(atomesh_|$)')::pg_catalog.text`,
+ EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE name OPERATOR(pg_catalog.<>) 'atomesh_portal' AND name OPERATOR(pg_catalog.<>) '')::pg_catalog.text`,
 } as const;
 
 export type FixedStatement = keyof typeof FIXED;

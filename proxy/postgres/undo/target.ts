@@ -171,6 +171,16 @@ function refuseReferences(
       'Delete the referring rows first, in statements of their own, and declare the foreign key ON DELETE RESTRICT.',
     );
   }
+  // What a row gives up without a claim may be gone when it comes back.
+  const unclaimed = facts.foreignKeys.find(
+    ({ parent, columns }) => parent === undefined && (deletes || columns.some((column) => assigned.has(column))),
+  );
+  if (unclaimed !== undefined) {
+    return refuse(
+      `${command} of ${name}, which has a foreign key (${unclaimed.columns.join(', ')}) to values that cannot be claimed, is not supported`,
+      'Let it refer to columns of an integer, text, uuid, numeric, date or time type with a deterministic collation.',
+    );
+  }
   const cascading = facts.cascadesOnUpdateOf.find((column) => assigned.has(column));
   return cascading === undefined
     ? undefined

@@ -34,6 +34,8 @@ const WRITES: readonly (readonly string[])[] = [
   [WRITING, NAME, CHANGE, 'MOVE c'],
   [`${WRITING} WHERE id > 1; ${READING.replace('c ', 'd ')}`, NAME, CHANGE, 'FETCH d', 'FETCH c'],
   ["CALL opens('c')", NAME, CHANGE, 'FETCH ALL FROM c'],
+  // Called as ours are, and not ours.
+  [WRITING.replace('c ', 'atomesh_c '), NAME, 'FETCH atomesh_c'],
 ];
 
 /** What may be fetched from all the same, or is closed in time. */
@@ -136,4 +138,16 @@ test('what is fetched from such a cursor is recorded where triggers write the im
     await mesh.end(gid, 'rollback');
     t.deepEqual(await mesh.dump(), before);
   }
+});
+
+test('so is one that a pipeline without BEGIN has opened before it is named, which servers take from 17 on', async (t) => {
+  await using mesh = await startMesh({ major: 18, schema: SCHEMA, tables: ['item', 'log'] });
+  const before = await mesh.dump();
+  const gid = await mesh.begin();
+  await using wire = await openWire(mesh.through);
+  const texts = ['SELECT 1', WRITING, NAME.replace('GID', gid), 'FETCH c'];
+  const said = await wire.ask(...texts.flatMap((text) => say.run(text)), say.sync);
+  t.regex(said.join('\n'), /error ERROR 0A000 atomesh: a call of the function notes/);
+  await mesh.end(gid, 'rollback');
+  t.deepEqual(await mesh.dump(), before);
 });

@@ -8,6 +8,7 @@ import { dump, openCapturedSession } from '../captured-session.ts';
 
 const SCHEMA = `
   CREATE TABLE offer (id int PRIMARY KEY, until date CHECK (until >= current_date), n int);
+  CREATE TABLE dumped (id int PRIMARY KEY, until timestamp CHECK (until > ('now'::text)::timestamp), n int);
   CREATE TABLE session_only (id int PRIMARY KEY, n int, CHECK (n < current_setting('shop.most')::int));
   CREATE TABLE owned (id int PRIMARY KEY, who text CHECK (who = current_user), n int);
   CREATE DOMAIN soon AS timestamptz CHECK (VALUE > clock_timestamp());
@@ -21,7 +22,7 @@ const SCHEMA = `
   CREATE DOMAIN word AS text CHECK (VALUE = lower(VALUE) AND length(VALUE) < 9);
   CREATE TABLE steady (id int PRIMARY KEY, w word, made timestamptz CHECK (made > '2020-01-01'), n int CHECK (n > 0),
     age interval CHECK (age(timestamptz '2020-01-01', timestamptz '2019-01-01') > age), CHECK (pg_column_size(w) < 1000));
-  INSERT INTO offer VALUES (1, 'infinity', 0); SET shop.most = 10; INSERT INTO session_only VALUES (1, 1);
+  INSERT INTO offer VALUES (1, 'infinity', 0); INSERT INTO dumped VALUES (1, 'infinity', 0); SET shop.most = 10; INSERT INTO session_only VALUES (1, 1);
   INSERT INTO owned VALUES (1, current_user, 0); INSERT INTO appointment VALUES (1, 'infinity', 0);
   INSERT INTO diary VALUES (1, ROW('x', '{infinity}'), 0); INSERT INTO steady VALUES (1, 'w', '2021-01-01', 1, '1 day');`;
 
@@ -37,7 +38,7 @@ for (const major of [14, 18] as const) {
     await using session = await openCapturedSession(connectionString);
     const finisher = createFinisher({ connection: { connectionString }, log: openLog('test', 'silent') });
     t.teardown(() => finisher.close());
-    const tables = ['offer', 'session_only', 'owned', 'appointment', 'diary', 'counted', 'steady'];
+    const tables = ['offer', 'dumped', 'session_only', 'owned', 'appointment', 'diary', 'counted', 'steady'];
     const before = await dump(session.client, tables);
     const gid = newGid();
     await session.begin(gid);
@@ -54,6 +55,8 @@ for (const major of [14, 18] as const) {
       ['UPDATE offer SET n = 1', MOMENT],
       ['DELETE FROM offer', MOMENT],
       ["INSERT INTO offer VALUES (1, 'infinity', 0) ON CONFLICT (id) DO UPDATE SET n = 1", MOMENT],
+      // As servers before 10 dump CURRENT_TIMESTAMP.
+      ['UPDATE dumped SET n = 1', MOMENT],
       ['DELETE FROM session_only', MOMENT],
       ['UPDATE owned SET n = 1', MOMENT],
       ["INSERT INTO appointment VALUES (2, 'infinity', 0)", MOMENT],

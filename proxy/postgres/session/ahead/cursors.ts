@@ -27,7 +27,8 @@ export async function withCursors(
   planned: readonly PlannedStatement[],
   isInPipeline: boolean,
 ): Promise<readonly PlannedStatement[] | undefined> {
-  if (!c.state.cursorsUnknown || c.state.block !== 'open' || !isChanging(c)) return planned;
+  // Not by the block: from 17 on a pipeline without one may have opened cursors up to its Sync. A failed one is not changing.
+  if (!c.state.cursorsUnknown || !isChanging(c)) return planned;
   if (!planned.some(({ plan }) => concerns(plan))) return planned;
   const rows = await ask(c, { name: 'cursors', sql: OPENED_SQL, parameters: [], isInPipeline, isAnew: true });
   if (rows === undefined) return undefined;
