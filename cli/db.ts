@@ -9,7 +9,6 @@ import {
   type ChosenDatabase,
   type DatabaseChoice,
 } from './db/databases.ts';
-import { initialiseMysql, printMysql } from './db/mysql.ts';
 import { triggersCommand } from './db/triggers.ts';
 import { prepares, rightToEnd, xaHints } from './db/xa-hints.ts';
 import { CommandFailed, describeError, EXIT } from './exit.ts';
@@ -35,6 +34,8 @@ const init = onDatabases(new Command('init'))
       if (options.print) printSql(chosen.database, options);
       else if (!(await initialise(chosen, options))) failures += 1;
     }
+    // Its driver is most of what there is to load: no other command waits for it.
+    const { initialiseMysql, printMysql } = await import('./db/mysql.ts');
     for (const chosen of servers) {
       if (options.print) printMysql(chosen, options);
       else if (!(await initialiseMysql(chosen, options))) failures += 1;
