@@ -16,6 +16,8 @@ import { CommandFailed, describeError, EXIT } from './exit.ts';
 interface InitOptions extends DatabaseChoice {
   readonly grantTo?: string;
   readonly grantBarrier?: string;
+  readonly finisher?: string;
+  readonly rowsIn?: readonly string[];
   readonly print?: true;
 }
 
@@ -26,6 +28,14 @@ const init = onDatabases(new Command('init'))
     'the role that the application logs in as (default: every role; on MySQL none), there as user@host',
   )
   .option('--grant-barrier <role>', "a role that writes to atomesh.barrier itself, with the client library's barrier")
+  .option(
+    '--finisher <account>',
+    'on MySQL, the account of the second phase as user@host (default: credentials, of any host)',
+  )
+  .option(
+    '--rows-in <database...>',
+    'on MySQL, databases whose rows the second phase may put back (default: that of upstream)',
+  )
   .option('--print', 'print the SQL and connect to nothing')
   .action(async (options: InitOptions) => {
     const [databases, servers] = [chooseDatabases(options), chooseMysqlDatabases(options)];

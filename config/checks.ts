@@ -1,7 +1,13 @@
 /** What has to hold between options of a sidecar, and what is allowed but worth a warning. */
 import type { CoordinatorOptions } from '../src/options.ts';
 import type { Address } from '../src/platform/option-types.ts';
-import type { AnyDatabaseOptions, DatabaseOptions, SidecarOptions } from '../proxy/options.ts';
+import {
+  carriesBarriers,
+  type AnyDatabaseOptions,
+  type DatabaseOptions,
+  type MysqlDatabaseOptions,
+  type SidecarOptions,
+} from '../proxy/options.ts';
 import { type Finding, type Path, pathText } from './fault.ts';
 import { loginFaults, loginWarnings, tlsFaults } from './login-checks.ts';
 
@@ -69,8 +75,15 @@ export function checkSidecar(options: SidecarOptions): Findings {
 
 /** What has to hold between the options of one database. */
 function databaseFaults(database: AnyDatabaseOptions, path: Path): readonly Finding[] {
-  if (database.engine === 'mysql') return tlsFaults(database, path);
+  if (database.engine === 'mysql') return [...tlsFaults(database, path), ...credentialsFaults(database, path)];
   return [...loginFaults(database, path), ...captureFaults(database, path)];
+}
+
+/** Without an account of its own the second phase can end nothing. */
+function credentialsFaults({ mode, credentials }: MysqlDatabaseOptions, path: Path): readonly Finding[] {
+  if (mode === 'none' || credentials !== undefined) return [];
+  const message = `with mode: ${mode} the second phase needs an account of its own`;
+  return [{ path, message, expected: 'credentials, with user and password; or mode: none' }];
 }
 
 /** Triggers write row images, which there are in undo mode alone. */
@@ -111,20 +124,20 @@ export function checkCoordinator({ listen, grpc, token, branchToken, branches }:
 /** The database of `inbound.barrier` must exist. */
 function barrierFaults({ inbound, databases }: SidecarOptions): Finding[] {
   const name = inbound?.barrier;
-  const carriers = databases.filter(({ engine }) => engine !== 'mysql');
+  const carriers = databases.filter(carriesBarriers);
   if (name === undefined || name === 'off' || carriers.some((database) => database.name === name)) return [];
   const names = carriers.map((database) => database.name).join(', ');
   const path = ['inbound', 'barrier'];
   if (databases.some((database) => database.name === name)) {
-    const expected = names === '' ? 'off' : `one of ${names}, or off`;
-    return [{ path, message: `the database ${name} has engine mysql, where there is no barrier yet`, expected }];
+    const expected = names === '' ? 'mode: undo or xa there, or off' : `one of ${names}, or off`;
+    return [{ path, message: `the database ${name} has mode: none, with which there is no barrier`, expected }];
   }
   const expected = names === '' ? 'a database under databases' : `one of ${names}, or off`;
   return [{ path, message: `there is no database ${name}`, expected }];
 }
 
 function beginFaults({ inbound, databases }: SidecarOptions): Finding[] {
-  const hasBarrier = databases.some(({ engine }) => engine !== 'mysql') && inbound?.barrier !== 'off';
+  const hasBarrier = databases.some(carriesBarriers) && inbound?.barrier !== 'off';
   return (inbound?.transactions ?? []).flatMap(({ begin }, index): Finding[] => {
     const path = ['inbound', 'transactions', index, 'begin'];
     if (begin.message && begin.workflow) {
@@ -142,7 +155,7 @@ function beginFaults({ inbound, databases }: SidecarOptions): Finding[] {
     }
     if (!begin.message || hasBarrier) return [];
     const message = 'a message follows a local transaction, and there is no database that could say how it ended';
-    const expected = 'an entry under databases whose engine is postgres, and inbound.barrier not off';
+    const expected = 'an entry under databases that carries barriers (docs/barrier.md), and inbound.barrier not off';
     return [{ path: [...path, 'message'], message, expected }];
   });
 }

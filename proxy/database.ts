@@ -1,4 +1,4 @@
-/** One database of a sidecar: its listener, its branches, and their second phase. */
+/** One database of a sidecar, whatever its engine is: its branches and operations, between its listener and its second phase. */
 import type { CoordinatorClient } from '../src/client/coordinator-client.ts';
 import type { Gid, Instant } from '../src/contract/transaction.ts';
 import { at, now } from '../src/platform/clock.ts';
@@ -6,24 +6,17 @@ import type { Log } from '../src/platform/log.ts';
 import type { ServedTraces } from './binding/from-sql-comment.ts';
 import type { Barrier, OperationOf } from './branch/barrier.ts';
 import type { FinishOperation } from './branch/control-target.ts';
-import { createEnlistment } from './branch/enlist.ts';
+import { createEnlistment, type Enlistment } from './branch/enlist.ts';
 import type { Finisher } from './branch/finish.ts';
-import { createBarrier } from './postgres/barrier.ts';
-import { createFinisher } from './postgres/finish.ts';
-import { createLockHolders } from './branch/lock-holders.ts';
+import { createLockHolders, type LockHolders } from './branch/lock-holders.ts';
 import type { LockedDatabase } from './branch/lock-view.ts';
-import { openOperationRows, type OperationRows } from './branch/operation-rows.ts';
+import { openOperationRows, type OperationRows, type SessionOperations } from './branch/operation-rows.ts';
+import type { LocalPreparation } from './branch/xa/preparation.ts';
+import type { Recovery } from './branch/xa/recovery.ts';
 import type { SqlMetrics } from './metrics.ts';
-import type { DatabaseOptions } from './options.ts';
-import { startPostgresListener } from './postgres/listener.ts';
-import { createLockList } from './postgres/locks/list.ts';
-import { SharedFacts } from './postgres/facts/shared-facts.ts';
-import { createPlanner } from './postgres/plan.ts';
-import { missingTriggers } from './postgres/triggers/install.ts';
-import { phaseTwoConnection } from './postgres/upstream.ts';
-import { openXa } from './postgres/xa/open.ts';
+import type { AnyDatabaseOptions } from './options.ts';
 import type { SqlEvent } from './sql/event.ts';
-import { resourceOf, type UndoBranch } from './sql/work.ts';
+import { resourceOf, type UndoBranch, type Work } from './sql/work.ts';
 
 export interface Database extends LockedDatabase {
   /** What its branches are called at the coordinator: `<service>/<database>`. */
@@ -46,9 +39,9 @@ export interface Database extends LockedDatabase {
   close(): Promise<void>;
 }
 
-export interface DatabaseParts {
+export interface DatabaseParts<Options extends AnyDatabaseOptions> {
   readonly service: string;
-  readonly options: DatabaseOptions;
+  readonly options: Options;
   readonly limits: { readonly sessions: number; readonly statement: number };
   /** The base URL of the control listener, as the coordinator sees it. */
   readonly controlUrl: string;
@@ -60,67 +53,70 @@ export interface DatabaseParts {
   readonly log: Log;
 }
 
+/** What sessions are handed, whatever the engine is. */
+export interface SessionSeams {
+  readonly resource: string;
+  readonly enlistment: Enlistment;
+  readonly holders: LockHolders;
+  readonly operations: SessionOperations;
+  readonly count: (event: SqlEvent) => void;
+}
+
+/** What one engine brings. */
+export interface Engine {
+  readonly finisher: Finisher;
+  /** Undefined where another database carries it, or none. */
+  readonly barrier: (Barrier & { close(): Promise<void> }) | undefined;
+  /** Undefined where no local transaction is prepared. */
+  readonly preparation: Pick<LocalPreparation, 'forget'> | undefined;
+  /** The list of row locks, for people. */
+  readonly locks: LockedDatabase['locks'];
+  /** Starts the listener. Rejects when its address cannot be bound. */
+  listen(seams: SessionSeams): Promise<Listener>;
+  /** Begins to look after prepared transactions that nobody ends; undefined where there can be none. */
+  recover(): Recovery | undefined;
+  /** Ends the connections of its own that are none of the second phase or the barrier. */
+  close(): Promise<void>;
+}
+
+interface Listener {
+  readonly port: number;
+  readonly sessions: number;
+  /** True while a session has a local transaction of this work open. */
+  isOpen(work: Work): boolean;
+  /** Rolls such local transactions back. */
+  abandon(work: Work): void;
+  close(graceMs: number): Promise<void>;
+}
+
+/** What the branches of a database are called at the coordinator. */
+export function resourceName({ service, options }: DatabaseParts<AnyDatabaseOptions>): string {
+  return `${service}/${options.name}`;
+}
+
 /** How often, and how many milliseconds apart, a second phase looks whether the local transactions of its gid have ended. */
 const OPEN_CHECKS = 50;
 const OPEN_CHECK_MS = 10;
-/** Starts the listener of one database. Rejects when its address cannot be bound. */
-export async function startDatabase(parts: DatabaseParts): Promise<Database> {
-  const { options, coordinator, log } = parts;
-  const resource = `${parts.service}/${options.name}`;
-  const operationUrl = (operation: string, run: number | undefined): string =>
-    `${parts.controlUrl}/v1/services/${parts.service}/databases/${options.name}/${operation}${run === undefined ? '' : `?run=${run}`}`;
+
+/** Starts the listener of one database, and puts its second phase behind it. Rejects when its address cannot be bound. */
+export async function startOn(engine: Engine, parts: DatabaseParts<AnyDatabaseOptions>): Promise<Database> {
+  const { options, coordinator, metrics } = parts;
+  const { finisher, barrier, preparation, locks } = engine;
+  const resource = resourceName(parts);
   const branchOf = (gid: Gid, run: number | undefined): UndoBranch => ({ gid, resource: resourceOf(resource, run) });
-  const xa = await openXa({ options, resource, coordinator, log });
-  const finisher = xa.wrap(createFinisher({ connection: phaseTwoConnection(options), log }));
-  const enlistment = createEnlistment({
-    coordinator,
-    kind: options.mode === 'xa' ? 'xa' : 'undo',
-    operationsOf: ({ run }) => ({ commit: operationUrl('commit', run), rollback: operationUrl('rollback', run) }),
-    open: (branch) => finisher.open(branch.gid, branch.resource),
-    discard: (branch) => finisher.discard(branch.gid, branch.resource),
-  });
-  const count = (event: SqlEvent): void => parts.metrics.count(options.name, event);
-  const isHere = parts.barrier === 'here';
-  const rows = openOperationRows();
-  const barrier = isHere ? createBarrier({ connection: phaseTwoConnection(options), coordinator, log }) : undefined;
+  const enlistment = enlistmentOf(parts, finisher);
   const holders = createLockHolders(coordinator);
-  const locks = createLockList(phaseTwoConnection(options), log);
-  const mode = options.mode === 'none' ? 'none' : 'undo';
-  const { maxRows, capture } = options;
-  const planning = { mode, maxRows, capture, carriesBarrier: isHere, preparing: xa.preparing } as const;
-  const sharedFacts = new SharedFacts();
-  const listener = await startPostgresListener({
-    database: options,
-    resource,
-    sessionsMax: parts.limits.sessions,
-    statementBytesMax: parts.limits.statement,
-    enlistment,
-    holders,
-    createPlanner: () => createPlanner(planning, sharedFacts),
-    preparation: xa.preparation,
-    traces: parts.traces,
-    operations: {
-      isOff: parts.barrier === 'off',
-      rows,
-      async halve(operation) {
-        count('half');
-        log.error(operation, 'one local transaction of an operation has committed, and another was refused');
-        await barrier?.halve(operation).catch((cause: unknown) => {
-          log.error({ err: cause, ...operation }, 'that an operation is half done could not be remembered');
-        });
-      },
-    },
-    count,
-    log,
-  });
-  const recovery = xa.recover(finisher);
-  parts.metrics.watch(options.name, { sessions: () => listener.sessions, inDoubt: () => recovery?.inDoubt ?? 0 });
+  const operations = operationsOf(parts, barrier);
+  const count = (event: SqlEvent): void => metrics.count(options.name, event);
+  const listener = await engine.listen({ resource, enlistment, holders, operations, count });
+  const recovery = engine.recover();
+  metrics.watch(options.name, { sessions: () => listener.sessions, inDoubt: () => recovery?.inDoubt ?? 0 });
   return {
     name: options.name,
     resource,
     port: listener.port,
     finisher,
-    ...(barrier === undefined ? {} : { operations: { barrier, rows } }),
+    ...(barrier === undefined ? {} : { operations: { barrier, rows: operations.rows } }),
     async beforeFinish(gid, operation, run) {
       const branch = branchOf(gid, run);
       enlistment.forget(branch);
@@ -131,28 +127,50 @@ export async function startDatabase(parts: DatabaseParts): Promise<Database> {
     abandonOperation: (operation) => listener.abandon({ kind: 'operation', operation }),
     finished(gid, run) {
       enlistment.forget(branchOf(gid, run));
-      xa.preparation?.forget(branchOf(gid, run));
+      preparation?.forget(branchOf(gid, run));
       holders.released(gid);
     },
-    locks: (query) => locks.read(query),
+    locks,
     waiting: () => holders.waiting(),
     async cleanUp(olderThanMs) {
       await finisher.cleanUp(olderThanMs);
       await barrier?.cleanUp(olderThanMs);
-      if (options.capture === 'triggers') await warnOfTables(options, log);
     },
     closeListener: (graceMs) => listener.close(graceMs),
     async close() {
       await recovery?.stop();
-      await Promise.all([finisher.close(), barrier?.close(), locks.close()]);
+      await Promise.all([finisher.close(), barrier?.close(), engine.close()]);
     },
   };
 }
 
-/** Tables that were made or altered since the start. */
-async function warnOfTables(options: DatabaseOptions, log: Log): Promise<void> {
-  const error = await missingTriggers(phaseTwoConnection(options), { except: options.captureExcept });
-  if (error !== undefined) log.warn({ database: options.name, hint: error.hint }, error.message);
+/** Branches of the database, and where the coordinator calls their second phase. */
+function enlistmentOf(parts: DatabaseParts<AnyDatabaseOptions>, finisher: Finisher): Enlistment {
+  const { service, options, controlUrl, coordinator } = parts;
+  const url = (operation: FinishOperation, run: number | undefined): string =>
+    `${controlUrl}/v1/services/${service}/databases/${options.name}/${operation}${run === undefined ? '' : `?run=${run}`}`;
+  return createEnlistment({
+    coordinator,
+    kind: options.mode === 'xa' ? 'xa' : 'undo',
+    operationsOf: ({ run }) => ({ commit: url('commit', run), rollback: url('rollback', run) }),
+    open: (branch) => finisher.open(branch.gid, branch.resource),
+    discard: (branch) => finisher.discard(branch.gid, branch.resource),
+  });
+}
+
+function operationsOf(parts: DatabaseParts<AnyDatabaseOptions>, barrier: Barrier | undefined): SessionOperations {
+  const { options, metrics, log } = parts;
+  return {
+    isOff: parts.barrier === 'off',
+    rows: openOperationRows(),
+    async halve(operation) {
+      metrics.count(options.name, 'half');
+      log.error(operation, 'one local transaction of an operation has committed, and another was refused');
+      await barrier?.halve(operation).catch((cause: unknown) => {
+        log.error({ err: cause, ...operation }, 'that an operation is half done could not be remembered');
+      });
+    },
+  };
 }
 
 /** An application that has answered while its local transaction is open gets a little time to end it. */

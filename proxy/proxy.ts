@@ -9,8 +9,8 @@ import { openActiveRequests } from './binding/active-requests.ts';
 import type { ServedTraces } from './binding/from-sql-comment.ts';
 import { lockPage } from './branch/lock-view.ts';
 import { startControlServer } from './branch/control-server.ts';
-import { startDatabase, type Database } from './database.ts';
-import { startMysqlDatabase } from './mysql-database.ts';
+import type { Database } from './database.ts';
+import { checkMysqlDatabase, startMysqlDatabase } from './mysql-database.ts';
 import { startAdmin, type Readiness } from './http/admin.ts';
 import { startInbound } from './inbound/inbound.ts';
 import { checkMessage } from './inbound/begin-message.ts';
@@ -18,12 +18,9 @@ import { openDesks, type Desks } from './desks.ts';
 import { openHttpMetrics } from './http/metrics.ts';
 import { startOutbound } from './outbound/outbound.ts';
 import { openSqlMetrics } from './metrics.ts';
-import type { AnyDatabaseOptions, SidecarOptions } from './options.ts';
+import { carriesBarriers, type AnyDatabaseOptions, type SidecarOptions } from './options.ts';
 import { loadParser } from './postgres/parse.ts';
-import { checkSchema } from './postgres/schema.ts';
-import { missingTriggers } from './postgres/triggers/install.ts';
-import { phaseTwoConnection } from './postgres/upstream.ts';
-import { checkXa } from './postgres/xa/open.ts';
+import { checkPostgresDatabase, startPostgresDatabase } from './postgres-database.ts';
 
 /** A running sidecar. */
 export interface Sidecar {
@@ -107,7 +104,7 @@ export async function startSidecar(options: SidecarOptions, log: Log): Promise<S
     const started =
       database.engine === 'mysql'
         ? await startMysqlDatabase({ ...shared, options: database })
-        : await startDatabase({ ...shared, options: database });
+        : await startPostgresDatabase({ ...shared, options: database });
     databases.set(database.name, started);
   }
   const shared = {
@@ -183,19 +180,12 @@ function opened(desks: Desks | undefined): Desks {
 }
 
 async function checkDatabase(database: AnyDatabaseOptions): Promise<void> {
-  // Nothing of the sidecar's own is in it as long as it captures nothing there.
-  if (database.engine === 'mysql') return;
-  const connection = phaseTwoConnection(database);
-  await checkSchema(connection);
-  await checkXa(database);
-  if (database.capture !== 'triggers') return;
-  const error = await missingTriggers(connection, { except: database.captureExcept });
-  if (error !== undefined) throw error;
+  await (database.engine === 'mysql' ? checkMysqlDatabase(database) : checkPostgresDatabase(database));
 }
 
 /** By default the rows of operations are in the first database that can have them. */
 function barrierIn(database: string, { inbound, databases }: SidecarOptions): 'here' | 'elsewhere' | 'off' {
-  const name = inbound?.barrier ?? databases.find(({ engine }) => engine !== 'mysql')?.name;
+  const name = inbound?.barrier ?? databases.find(carriesBarriers)?.name;
   if (name === database) return 'here';
   return name === 'off' ? 'off' : 'elsewhere';
 }

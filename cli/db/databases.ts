@@ -1,7 +1,7 @@
 /** The databases of a sidecar's configuration that a command is about, and how it logs in to them. */
 import type { Command } from 'commander';
 import type pg from 'pg';
-import { ownLogin } from '../../proxy/mysql/own-login.ts';
+import { ownLogin, phaseTwoLogin } from '../../proxy/mysql/own-login.ts';
 import type { OwnLogin } from '../../proxy/mysql/own-pool.ts';
 import type { AnyDatabaseOptions, DatabaseOptions, MysqlDatabaseOptions } from '../../proxy/options.ts';
 import { phaseTwoConnection } from '../../proxy/postgres/upstream.ts';
@@ -52,10 +52,13 @@ export function chooseDatabases(choice: DatabaseChoice): readonly ChosenDatabase
   });
 }
 
-/** A database on a MySQL or MariaDB server; `connection` is absent when nobody was named who may log in. */
+/** A database on a MySQL or MariaDB server. */
 export interface ChosenMysqlDatabase {
   readonly database: MysqlDatabaseOptions;
+  /** Absent when nobody was named who may log in. */
   readonly connection: OwnLogin | undefined;
+  /** The account of the second phase, of any host, when the command logs in as another one. */
+  readonly finisher?: string;
 }
 
 /**
@@ -66,11 +69,15 @@ export function chooseMysqlDatabases(choice: DatabaseChoice): readonly ChosenMys
   const databases = named(choice).filter((database) => database.engine === 'mysql');
   const password = adminPassword(choice);
   const { adminUser: user } = choice;
-  return databases.map((database) => ({
-    database,
-    connection:
-      user === undefined ? undefined : ownLogin(database, { user, ...(password === undefined ? {} : { password }) }),
-  }));
+  return databases.map((database) => {
+    if (user === undefined) {
+      return { database, connection: database.credentials === undefined ? undefined : phaseTwoLogin(database) };
+    }
+    const connection = ownLogin(database, { user, ...(password === undefined ? {} : { password }) });
+    return database.credentials === undefined
+      ? { database, connection }
+      : { database, connection, finisher: `'${database.credentials.user}'@'%'` };
+  });
 }
 
 function named({ config, database: names }: DatabaseChoice): readonly AnyDatabaseOptions[] {

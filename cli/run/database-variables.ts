@@ -1,70 +1,12 @@
 /**
  * Variables that lead an application to a database, and the same leading to its sidecar. Texts are cut and joined, never
- * written anew: a password comes out letter by letter as it went in. One entry of `ENGINES` for each kind of database.
+ * written anew: a password comes out letter by letter as it went in.
  */
+import { ENGINES, type Changes, type Engine, type Find, type Variables } from './database-engines.ts';
 import { authorityOf, type DatabaseFacts } from './facts.ts';
-
-/** Environment variables by name. */
-export type Variables = Readonly<Record<string, string>>;
-
-/** The variables that change; undefined takes one away. */
-export type Changes = Readonly<Record<string, string | undefined>>;
 
 /** Which database a variable means, beside what its value says: the `--env NAME` and `--env NAME=database` of the command. */
 export type NamedVariables = ReadonlyMap<string, DatabaseFacts>;
-
-/** What is known of one kind of database. */
-interface Engine {
-  /** The schemes of its URLs, as configurations and drivers write them. */
-  readonly scheme: RegExp;
-  readonly port: number;
-  /** The parameters of a URL that the rewritten one has, given the scheme and those that it had. */
-  readonly parameters: (scheme: string, parameters: readonly string[]) => readonly string[];
-  /** Parameters that lead elsewhere than the host and port of the URL do. */
-  readonly elsewhere: RegExp;
-  /** The variables beside URLs that this kind of database has: host, port, TLS. */
-  readonly variables: (variables: Variables, find: Find) => Changes;
-}
-
-/** The configured database at `host:port`; `database` undefined: not said, so it is clear only when there is one. */
-type Find = (host: string, port: number, database: string | undefined) => DatabaseFacts | undefined;
-
-/** libpq, "Parameter Key Words": what asks for TLS or speaks of it. `ssl` is that of pgjdbc, node-postgres and asyncpg. */
-const PG_TLS = /^(?:ssl|sslmode|sslnegotiation|sslcert|sslkey|sslrootcert|sslcrl|channel_?binding|requiressl)=/i;
-/** The same as variables of the environment, without PGSSLMODE (libpq, "Environment Variables"). */
-const PG_TLS_VARIABLES = ['PGREQUIRESSL', 'PGSSLNEGOTIATION', 'PGSSLCERT', 'PGSSLKEY', 'PGSSLROOTCERT', 'PGSSLCRL'];
-
-const postgres: Engine = {
-  // JDBC; SQLAlchemy names its driver behind a plus.
-  scheme: /^(?:jdbc:)?(?:postgres|postgresql|pgsql|postgis)(?:\+[a-z0-9_]+)?$/i,
-  port: 5432,
-  parameters: (scheme, parameters) => {
-    const kept = parameters.filter((parameter) => !PG_TLS.test(parameter));
-    const driver = /\+(.*)$/.exec(scheme)?.[1] ?? 'psycopg';
-    // The way to the listener is plain text on loopback: drivers that ask for TLS by themselves (lib/pq) must be told.
-    // SQLAlchemy hands parameters to its driver: only psycopg knows this one.
-    return driver.startsWith('psycopg') ? [...kept, 'sslmode=disable'] : kept;
-  },
-  elsewhere: /^(?:host|hostaddr|port|service)=/i,
-  variables(variables, find) {
-    const { PGHOST: host, PGPORT: port = '5432', PGDATABASE: database } = variables;
-    const found = host === undefined ? undefined : find(host, Number(port), database);
-    if (found === undefined) return {};
-    return {
-      PGHOST: found.listen.host,
-      PGPORT: String(found.listen.port),
-      // node-postgres takes "prefer" for "require".
-      PGSSLMODE: 'disable',
-      ...Object.fromEntries(
-        ['PGHOSTADDR', 'PGCHANNELBINDING', ...PG_TLS_VARIABLES]
-          .filter((name) => variables[name] !== undefined)
-          .map((name) => [name, undefined]),
-      ),
-    };
-  },
-};
-
-const ENGINES: readonly Engine[] = [postgres];
 
 /** What became of the variables. */
 export interface Redirected {
@@ -145,8 +87,8 @@ function databaseAt(
     return url?.engine === engine && server !== undefined && serverOf(url.hosts, engine) === server;
   });
   if (database === undefined) return there.length === 1 ? there[0] : undefined;
-  // The database of an upstream that names none is "postgres" (proxy/postgres/upstream.ts).
-  return there.find(({ upstream }) => (parseUrl(upstream)?.database ?? 'postgres') === database);
+  const meantBy = ({ upstream }: DatabaseFacts): string | undefined => parseUrl(upstream)?.database ?? engine.unnamed;
+  return there.find((each) => meantBy(each) === database) ?? there.find((each) => meantBy(each) === undefined);
 }
 
 /** `host:port` in one form for all names of this host; undefined when it is not one server. */

@@ -1,6 +1,7 @@
 /** The environment that `atomesh run` gives an application, as a pure function: what its sidecar asks of it, and nothing else. */
 import { authorityOf, type SidecarFacts } from './facts.ts';
-import { type Changes, type NamedVariables, redirectDatabases, type Variables } from './database-variables.ts';
+import type { Changes, Variables } from './database-engines.ts';
+import { type NamedVariables, redirectDatabases } from './database-variables.ts';
 
 /** What an application is started with. */
 export interface ApplicationEnvironment {

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { type ApplicationMessage, type EndingMessage, factsIn } from './channel.ts';
-import type { Variables } from './database-variables.ts';
+import type { Variables } from './database-engines.ts';
 import type { SidecarFacts } from './facts.ts';
 import { copyLines } from './prefix.ts';
 

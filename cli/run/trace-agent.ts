@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { basename, delimiter, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CommandFailed, EXIT } from '../exit.ts';
-import type { Changes, Variables } from './database-variables.ts';
+import type { Changes, Variables } from './database-engines.ts';
 import { appended } from './environment.ts';
 
 /** `--trace-agent <language>[=<path>]`. */

@@ -54,8 +54,8 @@ export interface Waiting {
 export interface LockHolders {
   /** `deadline`: in milliseconds since the epoch. */
   waiter(gid: Gid, deadline: number): LockWaiter;
-  /** When a statement that will lock rows of these relations may run for the first time; undefined: now. Never long. */
-  turn(relations: readonly number[]): Promise<unknown> | undefined;
+  /** When a statement that will lock rows of these relations may run for the first time; undefined: now. Never long. Object ids, or names. */
+  turn(relations: readonly (number | string)[]): Promise<unknown> | undefined;
   /** This sidecar is about to finish a branch of `gid`: who has waited long for it comes before those who have not begun. */
   releasing(gid: Gid): void;
   /** This sidecar has finished a branch of `gid`: whoever waits for it looks again at once. */
@@ -130,7 +130,7 @@ class Holders implements LockHolders {
     };
   }
 
-  turn(relations: readonly number[]): Promise<unknown> | undefined {
+  turn(relations: readonly (number | string)[]): Promise<unknown> | undefined {
     if (this.#served.size === 0) return undefined;
     const before = relations.flatMap((relation) => [...(this.#served.get(String(relation)) ?? [])]);
     return before.length === 0 ? undefined : Promise.all(before.flatMap(({ served }) => served?.over ?? []));

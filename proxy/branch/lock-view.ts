@@ -111,7 +111,7 @@ function readCursor(text: string): Cursor | undefined {
     if (!Array.isArray(value) || value.length !== 5 || !value.every((part) => typeof part === 'string'))
       return undefined;
     const [database = '', relation = '', key = '', gid = '', resource = ''] = value as readonly string[];
-    return /^[0-9]{1,10}$/.test(relation) ? { database, lock: { relation, key, gid, resource } } : undefined;
+    return { database, lock: { relation, key, gid, resource } };
   } catch {
     return undefined;
   }

@@ -5,6 +5,7 @@
 import { markText } from '../../src/contract/transaction.ts';
 import { newId } from '../../src/platform/random.ts';
 import type { BarrierOperation } from '../sql/work.ts';
+import type { OperationOf } from './barrier.ts';
 
 export interface OperationRows {
   /** The application is called for the operation. To be told, once, that it has answered: until then it may be at work. */
@@ -22,6 +23,15 @@ export interface OperationRows {
   isHalf(operation: BarrierOperation, standing: string): boolean;
   /** The operation is decided: nothing more is asked about it. */
   forget(operation: BarrierOperation): void;
+}
+
+/** What a session does with the marks of operations. */
+export interface SessionOperations {
+  /** `off`: they mean nothing to the database, because the application has a barrier of its own. */
+  readonly isOff: boolean;
+  readonly rows: OperationRows;
+  /** Remembers durably that an operation is half done. Never rejects: what fails is logged. */
+  halve(operation: OperationOf): Promise<void>;
 }
 
 interface Known {

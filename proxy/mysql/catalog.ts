@@ -1,5 +1,6 @@
 /** What the planner must know about a table of MySQL or MariaDB, read from the answer to the query of catalog-sql.ts. */
 import { assert } from '../../src/platform/assert.ts';
+import { CATALOG_COLUMNS } from './catalog-sql.ts';
 import type { ImageColumn, ImageForm } from './undo/image.ts';
 
 export interface ColumnFacts {
@@ -56,14 +57,31 @@ export interface TableFacts {
   readonly isMariadb: boolean;
 }
 
-type Row = readonly (string | null)[];
+type Row = readonly (string | null | undefined)[];
 
-/** The facts of the rows; undefined when there is no such table. */
+/** The facts of each of the tables that were asked for together, in their order; undefined for one that there is not. */
+export function readTables(rows: readonly Row[], count: number): readonly (TableFacts | undefined)[] {
+  const groups = Array.from({ length: count }, (): Row[] => []);
+  for (const row of rows) {
+    const number = row[CATALOG_COLUMNS];
+    // Those of foreign keys have no number: they name both tables.
+    if (number === null || number === undefined) for (const group of groups) group.push(row);
+    else groups[Number(number)]?.push(row);
+  }
+  return groups.map(readFacts);
+}
+
+/** The facts of the rows about one table; undefined when there is no such table. */
 export function readFacts(rows: readonly Row[]): TableFacts | undefined {
   const of = (kind: string): readonly Row[] => rows.filter(([first]) => first === kind);
   const [table] = of('table');
   if (table === undefined) return undefined;
-  const [, database, name, type, engine, , mode, version] = table;
+  const [, database, name, type, engine, , mode, version, lowerCase] = table;
+  // MariaDB finds by names that differ in case or accents, even where it tells such names apart.
+  const fold = (each: string | null | undefined): string => (lowerCase === '0' ? text(each) : text(each).toLowerCase());
+  const itself = [database, name].map(fold);
+  const isItself = (...other: Row): boolean => other.every((each, index) => fold(each) === itself[index]);
+  const keys = of('foreign key');
   return {
     database: text(database),
     table: text(name),
@@ -71,8 +89,16 @@ export function readFacts(rows: readonly Row[]): TableFacts | undefined {
     engine: engine ?? '',
     columns: of('column').map(readColumn),
     uniques: readUniques(of('index')),
-    parents: readForeignKeys(of('parent')),
-    children: readForeignKeys(of('child')),
+    parents: readForeignKeys(
+      keys
+        .filter(([, , schema, from]) => isItself(schema, from))
+        .map(([, key, , , own, schema, to, other, ...rules]) => [key, own, schema, to, other, ...rules]),
+    ),
+    children: readForeignKeys(
+      keys
+        .filter(([, , , , , schema, to]) => isItself(schema, to))
+        .map(([, key, schema, from, other, , , own, ...rules]) => [key, own, schema, from, other, ...rules]),
+    ),
     triggers: of('trigger').map(([, trigger, event]) => ({
       name: text(trigger),
       event: event === 'INSERT' || event === 'UPDATE' ? event : 'DELETE',
@@ -174,18 +200,19 @@ function readUniques(rows: readonly Row[]): readonly UniqueFacts[] {
   }));
 }
 
+/** Rows of name, own column, database and table at the other end, its column, and the rules for updates and deletions. */
 function readForeignKeys(rows: readonly Row[]): readonly ForeignKeyFacts[] {
   // Another table's may have the same name.
-  const keys = groups(rows, ([, name, , database, table]) => JSON.stringify([name, database, table]));
+  const keys = groups(rows, ([name, , database, table]) => JSON.stringify([name, database, table]));
   return [...keys.values()].map((columns) => {
     const [first] = columns;
     assert(first !== undefined, 'a group has a row');
-    const [, name, , database, table, , onUpdate, onDelete] = first;
+    const [name, , database, table, , onUpdate, onDelete] = first;
     return {
       name: text(name),
       database: text(database),
       table: text(table),
-      columns: columns.map(([, , own, , , other]) => ({ own: text(own), other: text(other) })),
+      columns: columns.map(([, own, , , other]) => ({ own: text(own), other: text(other) })),
       onUpdate: ruleOf(onUpdate),
       onDelete: ruleOf(onDelete),
     };

@@ -10,6 +10,9 @@ import { hangUp } from '../relay/hang-up.ts';
 import { warnOfOpenKey } from '../relay/listen-tls.ts';
 import { UpstreamFault } from '../relay/upstream.ts';
 import type { SqlEvent } from '../sql/event.ts';
+import { workKey, type Work } from '../sql/work.ts';
+import type { InsideParts } from './inside/parts.ts';
+import { loadGrammar } from './text/tree.ts';
 import { createClientTls } from './login/client-tls.ts';
 import { createKeys } from './login/keys.ts';
 import { logIn, type LoggedIn } from './login/login.ts';
@@ -34,6 +37,8 @@ export interface MysqlListenerOptions {
   readonly traces: ServedTraces;
   /** Marks of operations mean nothing to the database, because the application has a barrier of its own. */
   readonly areOperationsOff: boolean;
+  /** What sessions need to take part in global transactions; undefined where they only read in them. */
+  readonly inside: InsideParts | undefined;
   readonly count: (what: SqlEvent) => void;
   readonly log: Log;
 }
@@ -41,6 +46,10 @@ export interface MysqlListenerOptions {
 export interface MysqlListener {
   readonly port: number;
   readonly sessions: number;
+  /** True when a session holds a local transaction open that is carried out for `work`. */
+  isOpen(work: Work): boolean;
+  /** Rolls back the local transactions of a branch that is rolled back as a whole, or of an operation that is being undone. */
+  abandon(work: Work): void;
   /** Stops accepting; sessions may go on for `graceMs`, idle ones are closed at once. */
   close(graceMs: number): Promise<void>;
 }
@@ -62,6 +71,7 @@ export async function startMysqlListener(options: MysqlListenerOptions): Promise
   const clientTls =
     listenTls === undefined ? undefined : createClientTls({ options: listenTls, timeoutMs: auth.timeout, log });
   if (tls.key !== undefined) warnOfOpenKey(tls.key, log);
+  if (options.inside !== undefined) await loadGrammar();
 
   const server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (client) => {
     sockets.add(client);
@@ -91,8 +101,10 @@ export async function startMysqlListener(options: MysqlListenerOptions): Promise
     client.once('close', () => upstream.destroy());
     const login = await logInWithin(client, upstream);
     if (login === undefined || !starting.delete(client)) return void upstream.destroy();
-    const { statementBytesMax, traces, areOperationsOff, count } = options;
-    const connection = relay(login, { statementBytesMax, traces, areOperationsOff, count, log });
+    const { statementBytesMax, traces, areOperationsOff, inside, count } = options;
+    const isMariadb = /mariadb/i.test(login.handshake.version.toString('latin1'));
+    const parts = { statementBytesMax, traces, areOperationsOff, inside, isMariadb, count, log };
+    const connection = relay(login, parts);
     connections.add(connection);
     await connection.closed;
     connections.delete(connection);
@@ -138,6 +150,10 @@ export async function startMysqlListener(options: MysqlListenerOptions): Promise
     port: (server.address() as AddressInfo).port,
     get sessions() {
       return connections.size;
+    },
+    isOpen: (work) => [...connections].some(({ openWork }) => openWork !== undefined && workKey(openWork) === workKey(work)),
+    abandon(work) {
+      for (const connection of connections) connection.abandon(work);
     },
     async close(graceMs) {
       isClosing = true;

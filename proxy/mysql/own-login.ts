@@ -1,5 +1,6 @@
 /** How the sidecar itself, and the command line, log in to a MySQL or MariaDB server. */
 import { readFileSync } from 'node:fs';
+import { assert } from '../../src/platform/assert.ts';
 import type { MysqlDatabaseOptions } from '../options.ts';
 import type { OwnLogin } from './own-pool.ts';
 import { upstreamAddress } from './upstream.ts';
@@ -21,4 +22,12 @@ export function ownLogin(
     ...(key === undefined ? {} : { key: readFileSync(key, 'utf8') }),
   };
   return { host, port, ...account, ssl };
+}
+
+/** The same for the account of the second phase. Not in mode none, which needs none. */
+export function phaseTwoLogin(options: MysqlDatabaseOptions): OwnLogin {
+  const { credentials } = options;
+  assert(credentials !== undefined, 'a configuration without credentials is refused');
+  const { user, password } = credentials;
+  return ownLogin(options, { user, ...(password === undefined ? {} : { password: password.reveal() }) });
 }

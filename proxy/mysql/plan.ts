@@ -2,17 +2,21 @@
 import { columnOf, type TableFacts } from './catalog.ts';
 import type { ParsedStatement } from './parse.ts';
 import { callsUnknown } from './text/functions.ts';
+import { readLocking } from './text/locking.ts';
 import type { ChangeStatement, InsertStatement, TableName, TableReference } from './text/statement.ts';
 import { planOther, type OtherPlan } from './text/verbs.ts';
 import type { Capture, CapturedTable } from './undo/capture.ts';
 import type { ParameterValue } from './undo/given.ts';
 import { captureInsert, type Insertion } from './undo/insert.ts';
 import { assignsVariables, capturePinned } from './undo/pinned.ts';
-import { refuse, type Refused } from './undo/refusal.ts';
-import { captured, type Actions } from './undo/target.ts';
+import type { ParentKey } from './undo/lock-key.ts';
+import { lockingRead, type LockingRead } from './undo/locking-read.ts';
+import { parentKey, referring } from './undo/parents.ts';
+import { refuse, refuseRead, type Refused } from './undo/refusal.ts';
+import { captured, locked, type Actions } from './undo/target.ts';
 import { captureUpsert } from './undo/upsert.ts';
 
-export type StatementPlan = OtherPlan | Capture | Refused;
+export type StatementPlan = Exclude<OtherPlan, { readonly kind: 'locks' }> | Capture | LockingRead | Refused;
 
 export type Planned =
   | StatementPlan
@@ -38,13 +42,17 @@ export function plan(parsed: ParsedStatement, context: PlanContext): Planned {
   if (statement.kind === 'unclear') {
     return refuse(`${statement.verb.toUpperCase()} that ${statement.what}`, 'Write it in a plainer form.');
   }
-  if (statement.kind === 'other') return planOther(source, span);
+  if (statement.kind === 'other') {
+    const other = planOther(source, span);
+    return other.kind === 'locks' ? planLocking(parsed, context) : other;
+  }
   const called = callsUnknown(source, span);
   if (called !== undefined) return refuse(`a call of ${called}(), which may change rows,`);
   return 'rows' in statement ? planInsert(statement, parsed, context) : planChange(statement, parsed, context);
 }
 
-type Looked = { readonly kind: 'facts'; readonly facts: readonly TableFacts[] } | Exclude<Planned, Capture | OtherPlan>;
+type FactsNeeded = Extract<Planned, { readonly kind: 'facts-needed' }>;
+type Looked = { readonly kind: 'facts'; readonly facts: readonly TableFacts[] } | FactsNeeded | Refused;
 
 /** The facts of tables, in their order; what else there is to do while they are not known. */
 function look(tables: readonly TableName[], { database, facts }: PlanContext): Looked {
@@ -61,9 +69,68 @@ function look(tables: readonly TableName[], { database, facts }: PlanContext): L
   return missing.length > 0 ? { kind: 'facts-needed', tables: missing } : { kind: 'facts', facts: known };
 }
 
+const ALIASES = 'Give them aliases.';
+
+/** What two tables are called: our columns could not be told apart. The server allows it for tables of two databases. */
+function namesakeIn(tables: readonly TableReference[]): string | undefined {
+  const names = tables.map(({ alias, table }) => alias ?? table);
+  return names.find((name, index) => names.indexOf(name) !== index);
+}
+
+/** The locks of rows that the changed ones may come to refer to, or cease to. */
+function parentsOf(
+  facts: TableFacts,
+  actions: Actions,
+  context: PlanContext,
+): readonly ParentKey[] | FactsNeeded | Refused {
+  const keys: ParentKey[] = [];
+  const missing: FactsNeeded['tables'][number][] = [];
+  for (const foreignKey of referring(facts, actions)) {
+    const { database, table } = foreignKey;
+    const parent = context.facts(database, table);
+    if (parent === undefined) missing.push({ database, table });
+    if (parent === undefined || parent === 'none') continue;
+    const key = parentKey(facts, foreignKey, parent);
+    if (key === undefined) continue;
+    if ('kind' in key) return key;
+    keys.push(key);
+  }
+  return missing.length > 0 ? { kind: 'facts-needed', tables: missing } : keys;
+}
+
+/** A table that does not exist, or that is never captured, is read as it is: the server says what there is to say. */
+function planLocking({ source, span }: ParsedStatement, context: PlanContext): Planned {
+  const select = readLocking(source, span);
+  if (select.kind === 'nothing') return { kind: 'pass' };
+  if (select.kind === 'unclear') return refuseRead(`a locking read that ${select.what}`);
+  const policies = new Set(select.clauses.map(({ policy }) => policy));
+  if (policies.size > 1) return refuseRead('a locking read that waits for some of its tables and not for others');
+  const alike = namesakeIn(select.tables);
+  if (alike !== undefined) return refuseRead(`a locking read of two tables that are called ${alike}`, ALIASES);
+  const tables: CapturedTable[] = [];
+  const missing: FactsNeeded['tables'][number][] = [];
+  for (const { database: written, table, alias = table } of select.tables) {
+    const database = written ?? context.database;
+    const isLocked = select.clauses.some(({ of }) => of.length === 0 || of.includes(alias));
+    if (database === undefined || !isLocked) continue;
+    const facts = context.facts(database, table);
+    if (facts === undefined) missing.push({ database, table });
+    if (facts === undefined || facts === 'none') continue;
+    const found = locked(facts, alias);
+    if (found === undefined) continue;
+    if ('kind' in found) return found;
+    tables.push(found);
+  }
+  if (missing.length > 0) return { kind: 'facts-needed', tables: missing };
+  return tables.length === 0 ? { kind: 'pass' } : lockingRead(select, { source, span }, tables);
+}
+
 function planChange(statement: ChangeStatement, { source, span }: ParsedStatement, context: PlanContext): Planned {
   if (assignsVariables(statement, source))
     return refuse(`${statement.kind.toUpperCase()} whose condition sets a variable`);
+  const alike = namesakeIn(statement.tables);
+  if (alike !== undefined)
+    return refuse(`${statement.kind.toUpperCase()} of two tables that are called ${alike}`, ALIASES);
   const looked = look(statement.tables, context);
   if (looked.kind !== 'facts') return looked;
   const changed = changedTables(statement, looked.facts, context.database);
@@ -82,7 +149,9 @@ function planChange(statement: ChangeStatement, { source, span }: ParsedStatemen
     if (tables.some(({ database, table: name }) => database === table.database && name === table.table)) {
       return refuse(`${actions.command} of ${table.table} under two names`);
     }
-    tables.push(table);
+    const parents = parentsOf(facts, actions, context);
+    if (!Array.isArray(parents)) return parents as FactsNeeded | Refused;
+    tables.push({ ...table, parents: parents as readonly ParentKey[] });
   }
   return capturePinned(statement, { source, span }, tables);
 }
@@ -148,7 +217,16 @@ function planInsert(statement: InsertStatement, { source, span }: ParsedStatemen
   const actions: Actions = { command: statement.kind.toUpperCase(), inserts: true, deletes: isReplace, assigned };
   const table = captured(facts, actions, statement.table.table);
   if ('kind' in table) return table;
-  const insertion: Insertion = { statement, source, span, facts, table, parameters: context.parameters };
+  const parents = parentsOf(facts, actions, context);
+  if (!Array.isArray(parents)) return parents as FactsNeeded | Refused;
+  const insertion: Insertion = {
+    statement,
+    source,
+    span,
+    facts,
+    table: { ...table, parents: parents as readonly ParentKey[] },
+    parameters: context.parameters,
+  };
   const isPlain = !isReplace && !statement.isIgnoring && statement.onDuplicate === undefined;
   return isPlain ? captureInsert(insertion) : captureUpsert(insertion);
 }

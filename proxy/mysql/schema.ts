@@ -1,8 +1,9 @@
 /** The database `atomesh` on a MySQL or MariaDB server: tables of undo mode and barrier, one procedure, their rights, and their version. */
 import { accountSql } from './setup/account.ts';
+import { rowGrants } from './setup/rights.ts';
 
 /** Grows with every change of the schema; written into `atomesh.schema_version` when all of it is in place. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 export interface SchemaOptions {
   /** The account whose sessions change rows, as `user@host`. It gets what capturing and operations need and nothing more. */
@@ -11,6 +12,10 @@ export interface SchemaOptions {
   readonly grantBarrier?: string;
   /** The account that carries out the second phase, when it is not the one that creates the schema. */
   readonly finisher?: string;
+  /** Databases whose rows that account puts back; undefined where it puts none back. */
+  readonly rowsIn?: readonly string[];
+  /** That account may list and end what is prepared. Default false. */
+  readonly endsPrepared?: boolean;
 }
 
 /** Where an undo record stands among those of its gid. No column counts by itself: that would change what LAST_INSERT_ID() tells the client. */
@@ -50,9 +55,7 @@ export function schemaStatements(options: SchemaOptions = {}): readonly string[]
     ...ENTER_OPERATION,
     ...(grantTo === undefined ? [] : clientRights(accountSql(grantTo))),
     ...(grantBarrier === undefined ? [] : [`GRANT SELECT, INSERT ON atomesh.barrier TO ${accountSql(grantBarrier)}`]),
-    ...(finisher === undefined
-      ? []
-      : [`GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON atomesh.* TO ${accountSql(finisher)}`]),
+    ...(finisher === undefined ? [] : finisherRights(accountSql(finisher), options)),
     `REPLACE INTO atomesh.schema_version (id, version) VALUES (1, ${SCHEMA_VERSION})`,
   ];
 }
@@ -93,6 +96,15 @@ const TABLES: readonly string[] = [
   resource varchar(150) ${IN_ASCII},
   PRIMARY KEY (relation, lock_key),
   KEY row_lock_gid (gid, resource)
+) ${TABLE}`,
+  // The claim of a global transaction on a row, by a lock of that row, which a changed row has ceased to refer to: shared.
+  `CREATE TABLE IF NOT EXISTS atomesh.parent_claim (
+  relation varchar(255) ${IN_UTF8},
+  lock_key varchar(255) ${IN_ASCII},
+  gid varchar(128) ${IN_ASCII},
+  resource varchar(150) ${IN_ASCII},
+  PRIMARY KEY (relation, lock_key, gid, resource),
+  KEY parent_claim_gid (gid, resource)
 ) ${TABLE}`,
   // Nothing reads or writes the latch: up to MySQL 8.0.21 whoever may lock a row must be allowed to update a column of it, and clients
   // may update this one alone.
@@ -172,8 +184,18 @@ function clientRights(account: string): readonly string[] {
   return [
     `GRANT INSERT (gid, resource, position, server, body, seal) ON atomesh.undo_record TO ${account}`,
     `GRANT SELECT, INSERT, UPDATE (gid, resource) ON atomesh.row_lock TO ${account}`,
+    `GRANT SELECT, INSERT ON atomesh.parent_claim TO ${account}`,
     `GRANT SELECT (gid, resource, state), UPDATE (latch) ON atomesh.branch_state TO ${account}`,
     // Not on the procedure: whoever creates it anew would take the right away.
     `GRANT EXECUTE ON atomesh.* TO ${account}`,
+  ];
+}
+
+function finisherRights(account: string, { rowsIn, endsPrepared = false }: SchemaOptions): readonly string[] {
+  return [
+    `GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON atomesh.* TO ${account}`,
+    ...(rowsIn === undefined ? [] : rowGrants(account, rowsIn)),
+    // On MariaDB whoever knows the name of a prepared transaction may end it, and all may list them.
+    ...(endsPrepared ? [`GRANT /*!80000 XA_RECOVER_ADMIN */ /*M! USAGE */ ON *.* TO ${account}`] : []),
   ];
 }

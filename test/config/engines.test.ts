@@ -34,22 +34,44 @@ test('a database is PostgreSQL unless it says otherwise, and both engines stand 
   t.like(books, { tls: { mode: 'disable' }, auth: { timeout: 60_000 }, mode: 'none' });
 });
 
-test('with engine mysql the mode has to be said, and can be none alone', (t) => {
-  t.regex(faultsOf(`  - { ${MYSQL} }`), /the option "mode" is missing\n.*expected none: row images/);
-  t.regex(faultsOf(`  - { ${MYSQL}, mode: undo }`), /databases\[0\]\.mode: found "undo"\n.*expected none/);
+test('with engine mysql the second phase has an account of its own, unless nothing is captured', (t) => {
+  for (const mode of ['undo', 'xa']) {
+    const expected = new RegExp(
+      `databases\\[0\\]: with mode: ${mode} the second phase needs an account.*\\n.*credentials`,
+    );
+    t.regex(faultsOf(`  - { ${MYSQL}, mode: ${mode} }`), expected);
+    t.is(faultsOf(`  - { ${MYSQL}, mode: ${mode}, credentials: { user: atomesh } }`), 'none');
+  }
+  t.regex(faultsOf(`  - { ${MYSQL} }`), /with mode: undo the second phase/);
+  t.regex(faultsOf(`  - { ${MYSQL}, mode: both }`), /mode: found "both"\n.*expected one of undo, xa, none/);
+  t.is(faultsOf(`  - { ${MYSQL}, mode: none }`), 'none');
+});
+
+test('with engine mysql there are the defaults of PostgreSQL, for as much as there is', (t) => {
+  const loaded = load(`  - { ${MYSQL}, credentials: { user: atomesh } }\n  - { ${POSTGRES} }`);
+  if (loaded.kind !== 'valid') return t.fail();
+  const [books, orders] = loaded.options.databases;
+  const { mode, escalate, xa, lockTimeout, maxRows } = books ?? {};
+  t.deepEqual(
+    { mode, escalate, lockTimeout, maxRows },
+    { mode: 'undo', escalate: 'xa', lockTimeout: 3_000, maxRows: 10_000 },
+  );
+  t.deepEqual(xa, { canCommit: false, timeout: 1_000, recover: 30_000 });
+  t.like(orders, { mode, escalate, xa, lockTimeout, maxRows });
+});
+
+test('a password that is written in the file is warned of, and never shown', (t) => {
+  const loaded = load(`  - { ${MYSQL}, credentials: { user: atomesh, password: hidden } }`);
+  if (loaded.kind !== 'valid') return t.fail();
+  t.regex(formatFaults(loaded.warnings), /credentials\.password: a secret is written in this file/);
+  t.notRegex(formatFaults(loaded.warnings) + JSON.stringify(loaded.options), /hidden/);
 });
 
 test('what there is not with engine mysql is an unknown option, and only what there is is suggested', (t) => {
-  for (const option of [
-    'capture: triggers',
-    'escalate: off',
-    'lockTimeout: 1s',
-    'credentials: { user: x }',
-    'stripComments: true',
-  ]) {
+  for (const option of ['capture: triggers', 'captureExcept: [a]', 'writersOutside: wait', 'stripComments: true']) {
     const faults = faultsOf(`  - { ${MYSQL}, mode: none, ${option} }`);
     t.regex(faults, new RegExp(`unknown option "${option.split(':')[0]}"`));
-    t.notRegex(faults, /expected one of .*escalate/);
+    t.notRegex(faults, /expected one of .*(?:capture|writersOutside)/);
   }
   t.regex(
     faultsOf(`  - { ${MYSQL}, mode: none, auth: { mode: managed } }`),
@@ -70,13 +92,17 @@ test('a URL of the other engine is a fault', (t) => {
   t.regex(faultsOf(`  - { ${POSTGRES.replace('postgres://', 'mysql://')} }`), /upstream: found/);
 });
 
-test('there is no barrier in a database with engine mysql, neither by name nor for messages', (t) => {
+test('a barrier is in any database in which something is captured or prepared, whatever its engine', (t) => {
   const inbound = (more: string): string => `inbound: { listen: 127.0.0.1:1, target: http://127.0.0.1:2, ${more} }`;
-  const databases = `  - { ${MYSQL}, mode: none }`;
-  t.regex(faultsOf(databases, inbound('barrier: books')), /barrier: the database books has engine mysql/);
+  const message = inbound('transactions: [{ match: POST /a, begin: { message: true } }]');
+  const none = `  - { ${MYSQL}, mode: none }`;
   t.regex(
-    faultsOf(databases, inbound('transactions: [{ match: POST /a, begin: { message: true } }]')),
-    /expected an entry under databases whose engine is postgres/,
+    faultsOf(none, inbound('barrier: books')),
+    /barrier: the database books has mode: none.*\n.*mode: undo or xa/,
   );
-  t.is(faultsOf(databases, inbound('barrier: off')), 'none');
+  t.regex(faultsOf(`${none}\n  - { ${POSTGRES} }`, inbound('barrier: books')), /expected one of orders, or off/);
+  t.regex(faultsOf(none, message), /expected an entry under databases that carries barriers/);
+  t.is(faultsOf(none, inbound('barrier: off')), 'none');
+  const undo = `  - { ${MYSQL}, credentials: { user: atomesh } }`;
+  for (const top of [inbound('barrier: books'), message]) t.is(faultsOf(undo, top), 'none');
 });

@@ -115,7 +115,8 @@ test('one that has waited long comes before statements that have not begun, and 
   while (Date.now() - since < 250) await waiter.wait(at('1', 'h'));
   const looking = waiter.wait(at('1', 'h'));
   holders.releasing(gid('h'));
-  t.is(holders.turn([8]), undefined, 'of another table');
+  t.is(holders.turn([8, '`shop`.`t`']), undefined, 'of another table');
+  t.truthy(holders.turn(['7']), 'relations may be names');
   const kept = holders.turn([7]);
   t.truthy(kept);
   holders.released(gid('h'));

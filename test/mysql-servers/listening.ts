@@ -47,6 +47,7 @@ export async function startListening(options: ListeningOptions): Promise<Listeni
     statementBytesMax: options.statementBytesMax ?? 64 * 1024 * 1024,
     traces: options.traces ?? { markOf: () => undefined, size: 0 },
     areOperationsOff: options.areOperationsOff ?? false,
+    inside: undefined,
     count: (what) => {
       counts[what] = (counts[what] ?? 0) + 1;
     },

@@ -4,7 +4,8 @@ import { startPostgres, type PostgresMajor, type PostgresServer } from '../../ex
 import { until } from '../../examples/support/until.ts';
 import { openActiveRequests, type ActiveRequests } from '../../proxy/binding/active-requests.ts';
 import type { Barrier, OperationOf } from '../../proxy/branch/barrier.ts';
-import { startDatabase, type Database } from '../../proxy/database.ts';
+import type { Database } from '../../proxy/database.ts';
+import { startPostgresDatabase } from '../../proxy/postgres-database.ts';
 import { openSqlMetrics } from '../../proxy/metrics.ts';
 import { sidecarOptions, type DatabaseOptions } from '../../proxy/options.ts';
 import { loadParser } from '../../proxy/postgres/parse.ts';
@@ -86,7 +87,7 @@ export async function startWorld(
   const registry = openMetrics(false);
   const metrics = openSqlMetrics(registry);
   const start = (database: DatabaseOptions): Promise<Database> =>
-    startDatabase({
+    startPostgresDatabase({
       service: 'shop',
       options: database,
       limits: parsed.limits,

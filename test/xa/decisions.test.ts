@@ -1,7 +1,7 @@
 import { setTimeout as late } from 'node:timers/promises';
 import test from 'ava';
 import { planBound } from '../../proxy/postgres/undo/text/execute.ts';
-import { createPreparation } from '../../proxy/postgres/xa/preparation.ts';
+import { createLocalPreparation } from '../../proxy/branch/xa/preparation.ts';
 import { escalatedPlan, preparedPlan, type Preparing } from '../../proxy/postgres/xa/planner.ts';
 import { admit, bind, escalated, newSession, ready, succeeded, type SessionState } from '../../proxy/sql/session.ts';
 import type { Capture, StatementPlan, TransactionVerb } from '../../proxy/sql/statement.ts';
@@ -110,7 +110,12 @@ test('whether a global transaction can still commit is asked where it is configu
     status: Parameters<typeof answers>[0],
     askMs: number | undefined,
   ): Promise<string | undefined> =>
-    (await createPreparation({ finisher: 'f', coordinator: answers(status), askMs }).mayCommit(GID))?.code;
+    (
+      await createLocalPreparation({
+        coordinator: answers(status),
+        xa: { canCommit: askMs !== undefined, timeout: askMs ?? 0 },
+      }).mayCommit(GID)
+    )?.code;
   t.is(await codeFor('silent', undefined), undefined);
   t.is(await codeFor('prepared', 20), undefined);
   for (const status of ['submitted', 'aborting', 'failed', undefined] as const)

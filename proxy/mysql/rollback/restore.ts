@@ -2,9 +2,18 @@
 import { DirtyBranch } from '../../branch/dirty.ts';
 import type { Dirt } from '../../branch/finish.ts';
 import { isServerError, type OwnConnection } from '../own-pool.ts';
-import type { ChangedRow, UndoRecord } from '../undo/record.ts';
+import type { ChangedRow } from '../undo/record.ts';
 import { eachRecord, type Branch } from './records.ts';
-import { currentSql, deleteSql, insertSql, keyText, takenAlongSql, updateSql, type RestorableTable } from './tables.ts';
+import {
+  currentSql,
+  deleteSql,
+  insertSql,
+  keyText,
+  takenAlongSql,
+  unlinkSql,
+  updateSql,
+  type RestorableTable,
+} from './tables.ts';
 import { imageText } from './text.ts';
 
 /**
@@ -15,8 +24,9 @@ export type RestoreWay = 'verified' | 'forced';
 
 /** So many rows are read at once. */
 const CHUNK_ROWS = 100;
-/** ER_DUP_ENTRY, ER_ROW_IS_REFERENCED_2, ER_NO_REFERENCED_ROW_2: another row of the same record may have to go first. */
-const WAITS_FOR_ANOTHER: ReadonlySet<number> = new Set([1062, 1451, 1452]);
+const ER_ROW_IS_REFERENCED_2 = 1451;
+/** ER_DUP_ENTRY, ER_ROW_IS_REFERENCED_2, ER_NO_REFERENCED_ROW_2: another row of the same statement may have to go first. */
+const WAITS_FOR_ANOTHER: ReadonlySet<number> = new Set([1062, ER_ROW_IS_REFERENCED_2, 1452]);
 
 /**
  * Restores what the branch changed and deletes its records and locks, in the local transaction that is open on `connection`.
@@ -25,21 +35,30 @@ const WAITS_FOR_ANOTHER: ReadonlySet<number> = new Set([1062, 1451, 1452]);
  */
 export async function restoreBranch(connection: OwnConnection, branch: Branch, way: RestoreWay): Promise<number> {
   let rows = 0;
+  let waiting: readonly WaitingRows[] = [];
   await eachRecord(connection, branch, async (record, table) => {
-    rows += await restoreRecord(connection, table, record, way);
+    // An earlier change of a row is not taken back before a later one is.
+    refuseWaiting(waiting.filter((each) => each.table.sqlName === table.sqlName));
+    const reversed = record.rows.toReversed();
+    for (let from = 0; from < reversed.length; from += CHUNK_ROWS) {
+      const changed = await meetChanged(connection, table, reversed.slice(from, from + CHUNK_ROWS), way);
+      rows += changed.length;
+      waiting = await writeRows(connection, [...waiting, { table, rows: changed, obstacle: undefined }]);
+    }
   });
+  refuseWaiting(waiting);
   await forgetBranch(connection, branch);
   return rows;
 }
 
-/** Deletes the branch's records and locks, in the local transaction that is open on `connection`. Answers the number of records. */
+/** Deletes the branch's records, locks and claims, in the local transaction that is open on `connection`. Answers the number of records. */
 export async function forgetBranch(connection: OwnConnection, { gid, resource }: Branch): Promise<number> {
   const [records = 0] = await forgetBranches(connection, [gid], resource);
   return records;
 }
 
 /**
- * The same for several branches of one resource. Records and locks are found by their indexes alone, so that what others hold is not
+ * The same for several branches of one resource. They are found by their indexes alone, so that what others hold is not
  * met. Answers how many of each there were.
  */
 export async function forgetBranches(
@@ -58,55 +77,76 @@ export async function forgetBranches(
 const INDEXES = [
   ['undo_record', 'PRIMARY'],
   ['row_lock', 'row_lock_gid'],
+  ['parent_claim', 'parent_claim_gid'],
 ] as const;
-
-async function restoreRecord(
-  connection: OwnConnection,
-  table: RestorableTable,
-  record: UndoRecord,
-  way: RestoreWay,
-): Promise<number> {
-  let rows = 0;
-  const reversed = record.rows.toReversed();
-  for (let from = 0; from < reversed.length; from += CHUNK_ROWS) {
-    rows += await restoreRows(connection, table, reversed.slice(from, from + CHUNK_ROWS), way);
-  }
-  return rows;
-}
 
 /** A row, and what stands under its key. */
 interface MetRow extends ChangedRow {
   readonly current: string | undefined;
 }
 
-/**
- * Some rows of one record. The server looks at unique and foreign keys after each row: one that is in the way of another, or that
- * another refers to, has its turn again until none makes progress.
- */
-async function restoreRows(
+/** Rows of a table that the database has not let be written yet, and what it said. */
+interface WaitingRows {
+  readonly table: RestorableTable;
+  readonly rows: readonly MetRow[];
+  readonly obstacle: unknown;
+}
+
+function refuseWaiting([first]: readonly WaitingRows[]): void {
+  if (first !== undefined) throw first.obstacle;
+}
+
+/** Those rows of a record that are not as they were before. */
+async function meetChanged(
   connection: OwnConnection,
   table: RestorableTable,
   rows: readonly ChangedRow[],
   way: RestoreWay,
-): Promise<number> {
+): Promise<readonly MetRow[]> {
   const met = await meet(connection, table, rows);
-  let pending = met.filter((row) => row.current !== row.before);
-  if (way === 'verified') for (const row of pending) refuseChanged(table, row);
-  const written = pending;
-  while (pending.length > 0) {
-    const waiting: MetRow[] = [];
-    let obstacle: unknown;
-    for (const row of pending) {
-      try {
-        await restoreRow(connection, table, row);
-      } catch (error) {
-        if (!isServerError(error) || !WAITS_FOR_ANOTHER.has(error.errno)) throw error;
-        obstacle = error;
-        waiting.push(row);
-      }
+  const changed = met.filter((row) => row.current !== row.before);
+  if (way === 'verified') for (const row of changed) refuseChanged(table, row);
+  return changed;
+}
+
+/**
+ * Writes rows, and answers those that it could not write. The server looks at unique and foreign keys after each row: one that is in the
+ * way of another, or that another refers to, has its turn again until none makes progress. The other one may be of another table, which
+ * the same statement has changed and whose record comes next: DELETE of a parent with its children.
+ */
+async function writeRows(connection: OwnConnection, groups: readonly WaitingRows[]): Promise<readonly WaitingRows[]> {
+  let pending = groups;
+  for (;;) {
+    const left: WaitingRows[] = [];
+    let written = 0;
+    for (const { table, rows } of pending) {
+      const waiting = await writeGroup(connection, table, rows);
+      if (waiting !== undefined) left.push(waiting);
+      written += rows.length - (waiting?.rows.length ?? 0);
     }
-    if (waiting.length === pending.length) throw obstacle;
-    pending = waiting;
+    if (left.length === 0 || written === 0) return left;
+    pending = left;
+  }
+}
+
+/** Tries each row once; undefined when all are written. */
+async function writeGroup(
+  connection: OwnConnection,
+  table: RestorableTable,
+  rows: readonly MetRow[],
+): Promise<WaitingRows | undefined> {
+  const waiting: MetRow[] = [];
+  const written: MetRow[] = [];
+  let obstacle: unknown;
+  for (const row of rows) {
+    try {
+      await restoreRow(connection, table, row);
+      written.push(row);
+    } catch (error) {
+      if (!isServerError(error) || !WAITS_FOR_ANOTHER.has(error.errno)) throw error;
+      obstacle = error;
+      waiting.push(row);
+    }
   }
   for (const row of await meet(connection, table, written)) {
     if (row.current === row.before) continue;
@@ -115,7 +155,7 @@ async function restoreRows(
       ...dirtOf(table, row),
     });
   }
-  return written.length;
+  return waiting.length === 0 ? undefined : { table, rows: waiting, obstacle };
 }
 
 /** Reads what is there, locked. */
@@ -175,8 +215,24 @@ async function restoreRow(
       current: imageText(table.columns, current),
     });
   }
-  const sql = before === undefined ? deleteSql(table, current) : updateSql(table, current, before);
-  if (sql !== undefined) await connection.change(sql);
+  if (before === undefined) await deleteRow(connection, table, current);
+  else {
+    const sql = updateSql(table, current, before);
+    if (sql !== undefined) await connection.change(sql);
+  }
+}
+
+/** InnoDB does not delete a row that refers to itself: its reference is taken away first. */
+async function deleteRow(connection: OwnConnection, table: RestorableTable, image: string): Promise<void> {
+  const sql = deleteSql(table, image);
+  try {
+    await connection.change(sql);
+  } catch (error) {
+    const unlink = unlinkSql(table, image);
+    if (unlink === undefined || !isServerError(error) || error.errno !== ER_ROW_IS_REFERENCED_2) throw error;
+    await connection.change(unlink);
+    await connection.change(sql);
+  }
 }
 
 /** No server of this kind can be told to leave triggers alone, and what one writes elsewhere would be written once more. */

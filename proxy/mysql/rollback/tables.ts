@@ -68,6 +68,17 @@ export function deleteSql(table: RestorableTable, image: string): string {
   return `DELETE FROM ${table.sqlName} WHERE ${rowsSql(table, [image], table.sqlName)}`;
 }
 
+/** Takes away what the row of this image refers to in its own table; undefined where nothing can, but in its key. */
+export function unlinkSql(table: RestorableTable, image: string): string | undefined {
+  const { sqlName, taking, key } = table;
+  const own = taking.filter((foreignKey) => tableName(foreignKey) === sqlName);
+  const columns = own.flatMap((foreignKey) => foreignKey.columns.map(({ other }) => other));
+  const free = [...new Set(columns)].filter((name) => !key.includes(name));
+  if (free.length === 0) return undefined;
+  const sets = free.map((name) => `${quoteName(name)} = NULL`);
+  return `UPDATE ${sqlName} SET ${sets.join(', ')} WHERE ${rowsSql(table, [image], sqlName)}`;
+}
+
 /**
  * Writes a row as this image has it.
  * @throws DirtyBranch when a value cannot be written back exactly.

@@ -3,7 +3,7 @@ import { Passage } from '../../relay/passage.ts';
 import { createAnswers, type Answers, type ClientTurn, type PacketRole } from '../wire/answers.ts';
 import { CAPABILITY, has, type Capabilities } from '../wire/capabilities.ts';
 import { createFrameReader, PACKET_BYTES_MAX, type FrameReader } from '../wire/frames.ts';
-import { decodeOk, STATUS } from '../wire/outcome.ts';
+import { decodeOk, OUTCOME, STATUS } from '../wire/outcome.ts';
 import { decodePrepareOk } from '../wire/rows.ts';
 import { decodeStateChanges, readTransactionState } from '../wire/session-state.ts';
 import type { Asked } from './asked.ts';
@@ -19,7 +19,7 @@ export interface AnswerEvents {
   /** An answer, or one result of it, has ended so. */
   readonly onHeard: (asked: Asked, what: Heard) => void;
   /** An answer has ended, and its last byte has gone on. */
-  readonly onAnswered: () => void;
+  readonly onAnswered: (asked: Asked | undefined) => void;
 }
 
 export class AnswerReader {
@@ -33,9 +33,14 @@ export class AnswerReader {
   readonly #answers: Answers<Asked>;
   readonly #reader: FrameReader;
   readonly #passage: Passage;
+  /** The packet that the reader is at is read as a whole: because the machine asks for it, or because it is collected. */
   #isHeld = false;
+  #isForMachine = false;
   #isShown = true;
   #endsAnswer = true;
+  /** What the answer that the packet belongs to was asked with, and how it has ended. */
+  #asked: Asked | undefined;
+  #end: Heard | undefined;
 
   constructor(capabilities: Capabilities, events: AnswerEvents) {
     this.#events = events;
@@ -44,7 +49,8 @@ export class AnswerReader {
     this.#passage = new Passage(events.toClient);
     this.#reader = createFrameReader({
       holds: (type, length) => {
-        this.#isHeld = !this.isLost && this.#answers.holds(type, length);
+        this.#isForMachine = !this.isLost && this.#answers.holds(type, length);
+        this.#isHeld = this.#isForMachine || (!this.isLost && this.#answers.head()?.collect !== undefined);
         return this.#isHeld;
       },
       // What is held is small by nature; the tracked state of a session may not be.
@@ -97,7 +103,11 @@ export class AnswerReader {
       if (this.#isShown) this.#passage.add(reader.bytes, reader.start, reader.end);
       if (reader.isLast && this.#endsAnswer && !this.isLost) {
         this.#passage.flush();
-        this.#events.onAnswered();
+        const [asked, end] = [this.#asked, this.#end];
+        this.#asked = undefined;
+        this.#end = undefined;
+        this.#events.onAnswered(asked);
+        asked?.onEnd?.(end);
       }
     }
     this.#passage.flush();
@@ -110,15 +120,18 @@ export class AnswerReader {
     const answers = this.#answers;
     const asked = answers.head();
     const payload = this.#isHeld ? reader.payload() : undefined;
-    const role = payload === undefined ? answers.passed() : answers.held(payload);
+    const role = payload === undefined || !this.#isForMachine ? answers.passed() : answers.held(payload);
     if (typeof role !== 'string') {
       this.isLost = true;
       return;
     }
     this.#endsAnswer = answers.isEnd;
+    this.#asked = asked;
     if (asked === undefined) return;
     this.#isShown = asked.by === 'client';
-    if (payload !== undefined) this.#observe(role, payload, asked);
+    if (payload === undefined) return;
+    if (this.#isForMachine) this.#observe(role, payload, asked);
+    asked.collect?.(role, Buffer.from(payload));
   }
 
   #observe(role: PacketRole, payload: Buffer, asked: Asked): void {
@@ -139,16 +152,23 @@ export class AnswerReader {
       }
     } else if (role === 'error') {
       if (asked.prepared !== undefined) this.#events.onNotPrepared();
-      this.#events.onHeard(asked, { kind: 'error', errno: payload.readUInt16LE(1) });
+      this.#hear(asked, { kind: 'error', errno: payload.readUInt16LE(1) });
     } else if (role === 'end' || role === 'result-end') this.#heardOk(role, payload, asked);
   }
 
   #heardOk(role: 'end' | 'result-end', payload: Buffer, asked: Asked): void {
     const { status } = this.#answers;
     if (status === undefined) return;
-    if (asked.resets === true && role === 'end') return this.#events.onHeard(asked, { kind: 'reset', status });
+    if (asked.resets === true && role === 'end') return this.#hear(asked, { kind: 'reset', status });
     const isTracked = (status & STATUS.sessionStateChanged) !== 0 && this.#isTransactionTracked(payload);
-    return this.#events.onHeard(asked, { kind: 'ok', status, isTracked });
+    // Of an OK; an EOF, and an OK in its place, have another first byte.
+    const wrote = payload[0] === OUTCOME.ok && payload[1] !== 0;
+    return this.#hear(asked, { kind: 'ok', status, isTracked, wrote });
+  }
+
+  #hear(asked: Asked, what: Heard): void {
+    this.#end = what;
+    this.#events.onHeard(asked, what);
   }
 
   /** Session tracking says that a transaction is open. */

@@ -1,5 +1,6 @@
 /** What a session keeps of each command until it is answered. */
-import type { Effect } from './transaction.ts';
+import type { PacketRole } from '../wire/answers.ts';
+import type { Effect, Heard } from './transaction.ts';
 
 export interface Asked {
   /** `sidecar`: the client does not hear the answer. */
@@ -10,6 +11,10 @@ export interface Asked {
   readonly prepared?: Buffer;
   /** The session is like new behind it, if it succeeds: COM_RESET_CONNECTION, COM_CHANGE_USER. */
   readonly resets?: true;
+  /** Takes the packets of the answer, each whole and its own to keep; nothing of it goes to the client. */
+  readonly collect?: (role: PacketRole, payload: Buffer) => void;
+  /** The answer has ended so, and its last byte has gone on. */
+  readonly onEnd?: (end: Heard | undefined) => void;
 }
 
 /** Most commands: nothing was looked at. */

@@ -11,6 +11,10 @@ export class Binding {
   #status: number;
   /** What the command that is carried out has named for its local transaction. */
   #named: Mark | undefined;
+  /** How many local transactions have ended: tells one from the next. */
+  #ended = 0;
+  #hasWritten = false;
+  #isDoubtful = false;
 
   /** `status`: of the OK of the login. */
   constructor(status: number) {
@@ -32,6 +36,27 @@ export class Binding {
     return this.#status;
   }
 
+  /** Grows with each local transaction that has ended. */
+  get ended(): number {
+    return this.#ended;
+  }
+
+  /** Whether the local transaction has ended is not known. */
+  get isDoubtful(): boolean {
+    return this.#isDoubtful;
+  }
+
+  /** The server has answered a statement that begins none: one that is open now is the one that was. */
+  resolve(): void {
+    if (this.#isDoubtful && this.transaction.block === 'idle') this.#ended += 1;
+    this.#isDoubtful = false;
+  }
+
+  /** Statements have changed rows since the local transaction began, as far as their answers say. */
+  get hasWritten(): boolean {
+    return this.#hasWritten;
+  }
+
   /** A command names a global transaction, or none. Undefined, or why it cannot. */
   claim(claim: Claim): Refusal | undefined {
     this.#named = undefined;
@@ -45,22 +70,37 @@ export class Binding {
     return undefined;
   }
 
+  /** A local transaction has begun in the place of one that was rolled back, and is for the same. */
+  bindAgain(mark: Mark): void {
+    const bound = bind(this.#state, mark, 'local');
+    if (bound.kind === 'bound') this.#state = bound.state;
+  }
+
   /** The server has answered, with an OK or an error. Outside of global transactions that mostly says what the last one said. */
   heard(effect: Effect, what: Heard): void {
     if (what.kind !== 'error') {
+      if (what.kind === 'ok' && what.wrote === true) this.#hasWritten = true;
       const isSame = what.kind === 'ok' && what.status === this.#status && what.isTracked !== true;
       this.#status = what.status;
-      if (isSame && this.isFree && this.transaction.block !== 'unknown') return;
+      if (isSame && this.isFree && this.transaction.block !== 'unknown') {
+        if (this.transaction.block === 'idle') this.#hasWritten = false;
+        return;
+      }
     }
     const step = heard(this.transaction, effect, what);
     this.transaction = step.state;
     if (what.kind === 'reset') this.#state = newSession;
     const isEnd = what.kind === 'ok' && (effect === 'ends' || effect === 'chains');
+    if (isEnd || step.ended === 'yes') this.#ended += 1;
+    else if (step.ended === 'maybe') this.#isDoubtful = true;
     if (isEnd || step.ended === 'yes') this.#end(effect);
+    if (step.state.block === 'idle') this.#hasWritten = false;
   }
 
   /** BEGIN commits what was open, and what it names itself is said of the local transaction that it begins. */
   #end(effect: Effect): void {
+    this.#hasWritten = false;
+    this.#isDoubtful = false;
     this.#state = ready(this.#state, 'idle');
     if (effect !== 'begins' || this.#named === undefined) return;
     const bound = bind(this.#state, this.#named, 'local');

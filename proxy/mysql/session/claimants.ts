@@ -1,8 +1,9 @@
 /** Reads from commands what can name a gid: texts, attributes, parameters. Only commands with a clue come here. */
-import { hasClue } from '../../binding/gid-clues.ts';
+import { ClueSearch, hasClue } from '../../binding/gid-clues.ts';
 import type { Capabilities } from '../wire/capabilities.ts';
 import { COMMAND } from '../wire/commands.ts';
 import { decodeExecute, statementOf } from '../wire/execute.ts';
+import type { FrameReader } from '../wire/frames.ts';
 import { STATUS } from '../wire/outcome.ts';
 import { decodeQuery, type Parameter } from '../wire/query.ts';
 import { interpretBinary } from '../wire/values.ts';
@@ -14,8 +15,19 @@ const NO_TEXT: Buffer = Buffer.alloc(0);
 
 /** What a command says, or why that cannot be told. */
 export type Read =
-  | { readonly kind: 'claimant'; readonly claimant: Claimant }
+  | { readonly kind: 'claimant'; readonly claimant: Claimant; readonly said: Said }
   | { readonly kind: 'unreadable'; readonly refusal: Refusal };
+
+/** What a command runs. */
+export interface Said {
+  /** In the character set of the session. */
+  readonly text: Buffer;
+  /** The prepared statement that it runs; `bulk`: with several rows of parameters at once. */
+  readonly prepared?: {
+    readonly statement: Statement;
+    readonly parameters: readonly Parameter[] | 'bulk' | 'malformed';
+  };
+}
 
 /** What must be known of the session. */
 export interface ReadContext {
@@ -46,6 +58,22 @@ export function mayName(code: number, payload: Buffer, { mayHaveAttributes, stat
   return mayHaveAttributes && hasClue(payload);
 }
 
+/** A command that is too large to be kept, as it passes. */
+export class LargeCommand {
+  #clues = new ClueSearch();
+
+  /** True when it may name a gid. As long as its end has not been sent, the server does nothing with it. */
+  isSuspect(reader: FrameReader, { statements, mayHaveAttributes }: ReadContext): boolean {
+    const { type, bytes, start, end, isFirst, isLast } = reader;
+    if (isFirst) this.#clues = new ClueSearch();
+    this.#clues.push(bytes.subarray(start, end));
+    const { hasClue: isNamed } = this.#clues;
+    if (type === COMMAND.query) return isNamed;
+    if (type === COMMAND.stmtPrepare && isLast) statements.lose(isNamed);
+    return isExecute(type) && (statements.mayConcern || (mayHaveAttributes && isNamed));
+  }
+}
+
 /** Reads a command that runs something. */
 export function readClaimant(code: number, payload: Buffer, context: ReadContext): Read {
   const hasPlainBackslash = (context.status & STATUS.noBackslashEscapes) !== 0;
@@ -54,29 +82,33 @@ export function readClaimant(code: number, payload: Buffer, context: ReadContext
     if (query.kind === 'fault') return { kind: 'unreadable', refusal: protocolBroken(query.message) };
     const { text, attributes } = query;
     const claimant = claimantOf(text, attributes ?? [], [], hasPlainBackslash);
-    return { kind: 'claimant', claimant };
+    return { kind: 'claimant', claimant, said: { text } };
   }
   const statement = statementFor(payload, context.statements);
   if (statement === undefined) {
     // The server has none of that number either, and says so.
     if (context.statements.hasLostSome) return { kind: 'unreadable', refusal: unknownStatement };
-    return { kind: 'claimant', claimant: claimantOf(NO_TEXT, [], [], hasPlainBackslash) };
+    return { kind: 'claimant', claimant: claimantOf(NO_TEXT, [], [], hasPlainBackslash), said: { text: NO_TEXT } };
   }
+  const { text } = statement;
   if (code === COMMAND.bulkExecute) {
-    return { kind: 'claimant', claimant: claimantOf(statement.text, [], [], hasPlainBackslash) };
+    const said: Said = { text, prepared: { statement, parameters: 'bulk' } };
+    return { kind: 'claimant', claimant: claimantOf(text, [], [], hasPlainBackslash), said };
   }
   const execute = decodeExecute(payload, context.capabilities, contextOf(statement));
   if (execute.kind === 'fault') {
     // The server says itself what it thinks of that, unless what cannot be read may be a gid.
     const isSuspect = context.mayHaveAttributes && hasClue(payload);
     if (isSuspect) return { kind: 'unreadable', refusal: protocolBroken(execute.message) };
-    return { kind: 'claimant', claimant: claimantOf(statement.text, [], [], hasPlainBackslash) };
+    const said: Said = { text, prepared: { statement, parameters: 'malformed' } };
+    return { kind: 'claimant', claimant: claimantOf(text, [], [], hasPlainBackslash), said };
   }
   const { parameters = [], sendsTypes } = execute;
   if (sendsTypes) statement.types = parameters.slice(0, statement.parameterCount).map(({ type }) => type);
   const own = parameters.slice(0, statement.parameterCount);
   const attributes = parameters.slice(statement.parameterCount);
-  return { kind: 'claimant', claimant: claimantOf(statement.text, attributes, own, hasPlainBackslash) };
+  const claimant = claimantOf(text, attributes, own, hasPlainBackslash);
+  return { kind: 'claimant', claimant, said: { text, prepared: { statement, parameters: own } } };
 }
 
 /** The statement that a command on one names, if it is known. */

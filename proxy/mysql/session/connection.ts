@@ -3,11 +3,9 @@
  * their frame headers are looked at; the texts of statements are searched for a gid. A command that names one, and all that follow as long
  * as the session belongs to a global transaction, are looked at one at a time, when what went before is answered.
  */
-import { ClueSearch } from '../../binding/gid-clues.ts';
 import { Passage } from '../../relay/passage.ts';
 import { Sockets } from '../../relay/sockets.ts';
 import type { LoggedIn } from '../login/login.ts';
-import { CAPABILITY, has } from '../wire/capabilities.ts';
 import { COMMAND, decodeCommand, encodeCommand } from '../wire/commands.ts';
 import { statementOf } from '../wire/execute.ts';
 import { createFrameReader, encodePackets, NO_TYPE, type FrameReader } from '../wire/frames.ts';
@@ -17,12 +15,13 @@ import { OWN, UNSEEN, type Asked } from './asked.ts';
 import { Binding } from './binding.ts';
 import { claimOfConnection, type Claim } from './carriers.ts';
 import { ChangeUser } from './change-user.ts';
-import { isExecute, mayName, runs } from './claimants.ts';
-import { decide, type DecisionContext } from './decide.ts';
+import { isExecute, LargeCommand, mayName, runs } from './claimants.ts';
+import { contextFor, decide, type DecisionContext } from './decide.ts';
 import type { OpenSession, SessionParts } from './open-session.ts';
-import { errorPacket, messageTooLarge, protocolBroken, sidecarFailed, type Refusal } from './refusals.ts';
+import { cannotFollow, errorPacket, messageTooLarge, protocolBroken, sidecarFailed, type Refusal } from './refusals.ts';
+import { Serving } from './serving.ts';
 import { Statements } from './statements.ts';
-import type { Effect } from './transaction.ts';
+import type { Work } from '../../sql/work.ts';
 
 /** Commands that wait for their answers. A client that sends more without reading is not read any further. */
 const UNANSWERED_MAX = 1_000;
@@ -45,8 +44,9 @@ class Relay implements OpenSession {
   readonly #binding: Binding;
 
   #isOver = false;
-  /** The client is not read until something has been answered. `command`: the reader is at one that waits for that. */
-  #isStopped: false | 'full' | 'command' = false;
+  /** The client is not read until something has been answered. `command`: the reader is at one that waits for that, `served`: at one that is served. */
+  #isStopped: false | 'full' | 'command' | 'served' = false;
+  readonly #serving: Serving;
   /** What came before the pause took effect. */
   #backlog: Buffer[] = [];
   /** The frame that the reader is at has to be looked at as a whole. */
@@ -54,7 +54,7 @@ class Relay implements OpenSession {
   /** The frame that the reader is at is no command. */
   #isWord = false;
   /** What passes of a command that is too large to be kept. */
-  #large = new ClueSearch();
+  readonly #large = new LargeCommand();
   readonly #context: DecisionContext;
   /** What the attributes of the connection name, for as long as they hold. */
   #connectionClaim: Claim | undefined;
@@ -66,7 +66,7 @@ class Relay implements OpenSession {
     this.#binding = new Binding(ok.kind === 'ok' ? ok.status : STATUS.autocommit);
     this.#connectionClaim = claimOfConnection(login.response.attributes);
     this.#reset();
-    this.#context = this.#createContext();
+    this.#context = contextFor(login, parts, { binding: this.#binding, statements: this.#statements });
     this.#answers = new AnswerReader(login.capabilities, {
       toClient: (bytes) => this.#sockets.toClient(bytes),
       onPrepared: (text, id, parameterCount) => {
@@ -77,8 +77,11 @@ class Relay implements OpenSession {
         this.#binding.heard(asked.effect, what);
         if (what.kind === 'reset') this.#reset();
       },
-      onAnswered: () => this.#binding.answered(),
+      onAnswered: () => {
+        if (this.#isStopped !== 'served') this.#binding.answered();
+      },
     });
+    this.#serving = this.#createServing();
     this.#fromClient = createFrameReader({
       holds: (type) => (this.#isHeld = this.#holds(type)),
       maxBytes: parts.statementBytesMax,
@@ -89,26 +92,42 @@ class Relay implements OpenSession {
       onClientData: (chunk) => this.#guarded(() => this.#onClientData(chunk)),
       onServerData: (chunk) => this.#guarded(() => this.#onServerData(chunk)),
       mayReadClient: () => this.#isStopped === false,
-      onEnd: () => (this.#isOver = true),
+      onEnd: () => {
+        this.#isOver = true;
+        this.#serving.over();
+      },
     });
     this.#sockets.begin();
     login.client.resume();
     login.upstream.resume();
   }
 
-  #createContext(): DecisionContext {
-    const binding = this.#binding;
-    return {
-      binding,
-      statements: this.#statements,
-      capabilities: this.#login.capabilities,
-      mayHaveAttributes: has(this.#login.capabilities, CAPABILITY.queryAttributes),
-      traces: this.#parts.traces,
-      areOperationsOff: this.#parts.areOperationsOff,
-      get status() {
-        return binding.status;
+  #createServing(): Serving {
+    return new Serving(
+      {
+        seat: {
+          binding: this.#binding,
+          capabilities: this.#login.capabilities,
+          isMariadb: this.#parts.isMariadb,
+          toServer: (bytes) => this.#say(bytes),
+          expect: (code, asked) => this.#answers.expect(code, asked),
+          pass: (asked) => {
+            this.#pass(asked);
+            this.#passage.flush();
+          },
+          toClient: (bytes) => this.#sockets.toClient(bytes),
+          dropValues: () => this.#dropValues(),
+        },
+        onBegin: () => {
+          this.#stop('served');
+          this.#passage.flush();
+          return this.#fromClient.sequence;
+        },
+        onDone: (endsSession) => this.#served(endsSession),
+        onFailed: (error) => this.#failed(error),
       },
-    };
+      this.#parts,
+    );
   }
 
   get closed(): Promise<void> {
@@ -118,6 +137,14 @@ class Relay implements OpenSession {
   get isIdle(): boolean {
     const { isQuiet, isLost } = this.#answers;
     return isQuiet && !isLost && !this.#fromClient.isMidFrame && this.#binding.transaction.block === 'idle';
+  }
+
+  get openWork(): Work | undefined {
+    return this.#serving.inside?.openWork;
+  }
+
+  abandon(work: Work): void {
+    this.#serving.abandon(work, this.#isStopped === false && this.#answers.isQuiet);
   }
 
   terminate(refusal: Refusal): void {
@@ -152,7 +179,7 @@ class Relay implements OpenSession {
   /** Which messages must be looked at as a whole. */
   #holds(type: number): boolean {
     if (this.#answers.turn !== 'command') return this.#answers.changing !== undefined;
-    if (!this.#binding.isFree) return true;
+    if (!this.#binding.isFree || this.#serving.isDoomed) return true;
     switch (type) {
       case COMMAND.query:
       case COMMAND.stmtPrepare:
@@ -175,17 +202,18 @@ class Relay implements OpenSession {
       if (this.#answers.isQuiet) return this.#serve();
       return this.#stop('command');
     }
-    if (reader.isLarge && this.#isLargeSuspect(reader)) {
+    if (reader.isLarge && this.#large.isSuspect(reader, this.#context)) {
       return this.terminate(messageTooLarge(this.#parts.statementBytesMax));
     }
     this.#passage.add(reader.bytes, reader.start, reader.end);
     if (!reader.isFirst) return;
     if (runs(reader.type)) this.#ran('none');
-    this.#sent('unknown');
+    this.#serving.inside?.forget();
+    this.#sent(UNSEEN);
   }
 
   #concernsGid(reader: FrameReader): boolean {
-    if (!this.#binding.isFree || reader.type === COMMAND.changeUser) return true;
+    if (!this.#binding.isFree || this.#serving.isDoomed || reader.type === COMMAND.changeUser) return true;
     return runs(reader.type) && mayName(reader.type, reader.payload(), this.#context);
   }
 
@@ -200,40 +228,31 @@ class Relay implements OpenSession {
     if (reader.isLast) this.#answers.said(reader.length === 0);
   }
 
-  /** True when a command that is too large to be kept may name a gid. As long as its end has not been sent, the server does nothing with it. */
-  #isLargeSuspect({ type, bytes, start, end, isFirst, isLast }: FrameReader): boolean {
-    if (isFirst) this.#large = new ClueSearch();
-    this.#large.push(bytes.subarray(start, end));
-    const { hasClue } = this.#large;
-    if (type === COMMAND.query) return hasClue;
-    if (type === COMMAND.stmtPrepare && isLast) this.#statements.lose(hasClue);
-    return isExecute(type) && (this.#statements.mayConcern || (this.#context.mayHaveAttributes && hasClue));
-  }
-
   /** The command that the reader is at goes on to the server. */
-  #pass(effect: Effect): void {
+  #pass(asked: Asked): void {
     const reader = this.#fromClient;
     this.#passage.add(reader.bytes, reader.start, reader.end);
-    this.#sent(effect);
+    this.#sent(asked);
   }
 
   /** The command that the reader is at has gone on, or has begun to. */
-  #sent(effect: Effect): void {
+  #sent(how: Asked): void {
     const reader = this.#fromClient;
     const isWhole = reader.isFirst && reader.isLast;
     const code = reader.type === NO_TYPE ? EMPTY_COMMAND : reader.type;
-    let asked: Asked = effect === 'unknown' ? UNSEEN : { by: 'client', effect };
+    let asked = how;
     if (code === COMMAND.resetConnection || code === COMMAND.changeUser) asked = { ...asked, resets: true };
     else if (code === COMMAND.stmtPrepare) {
       const prepared = isWhole ? Buffer.from(reader.payload().subarray(1)) : undefined;
       if (prepared !== undefined) asked = { ...asked, prepared };
       this.#statements.preparing(prepared ?? NOTHING);
     } else if (isWhole && this.#isHeld) this.#statements.passed(code, reader.payload());
+    if (code === COMMAND.setOption) this.#serving.inside?.mayTakeSeveral();
     this.#answers.expect(code, asked);
     if (this.#answers.unanswered >= UNANSWERED_MAX) this.#stop('full');
   }
 
-  #stop(why: 'full' | 'command'): void {
+  #stop(why: 'full' | 'command' | 'served'): void {
     this.#isStopped = why;
     this.#sockets.pauseClient();
   }
@@ -241,11 +260,16 @@ class Relay implements OpenSession {
   /** Goes on with what waited for answers that are here now. */
   #goOn(): void {
     const { unanswered, isQuiet } = this.#answers;
+    if (this.#isStopped === 'served') return;
     const isReady = this.#isStopped === 'full' ? unanswered <= UNANSWERED_MAX / 2 : isQuiet;
     if (this.#isStopped === false || this.#isOver || !isReady) return;
     const wasAtCommand = this.#isStopped === 'command';
     this.#isStopped = false;
     if (wasAtCommand) this.#serve();
+    this.#readOn();
+  }
+
+  #readOn(): void {
     this.#readClient();
     while (this.#backlog.length > 0 && this.#mayRead()) this.#onClientData(this.#backlog.shift() ?? NOTHING);
     if (this.#mayRead()) this.#sockets.resumeClient();
@@ -266,21 +290,42 @@ class Relay implements OpenSession {
     const decision = decide(code, payload, this.#context);
     const isConcerned = decision.kind === 'refuse' || this.#binding.mark !== undefined;
     if (this.#answers.isLost && isConcerned) return this.terminate(cannotFollow);
-    if (decision.kind === 'refuse') return this.#refuse(code, payload, decision.refusal);
+    if (decision.kind === 'refuse') return this.#refuse(decision.refusal);
+    if (decision.kind === 'inside') return this.#serving.start((inside) => inside.serve(decision.said));
+    const refusal = decision.isInside ? undefined : decision.said && this.#serving.inside?.admit(decision.said);
+    if (refusal !== undefined) return this.#refuse(refusal);
+    if (code === COMMAND.initDb) this.#serving.inside?.forget();
     if (decision.isInside) this.#parts.count('passed');
     else if (runs(code)) this.#ran(decision.reason);
-    return this.#pass(decision.effect);
+    return this.#pass(decision.effect === 'unknown' ? UNSEEN : { by: 'client', effect: decision.effect });
   }
 
-  #refuse(code: number, payload: Buffer, refusal: Refusal): void {
+  #refuse(refusal: Refusal): void {
     this.#parts.count('refused');
     this.#sockets.toClient(errorPacket(refusal, this.#fromClient.sequence));
     this.#binding.answered();
-    const statement = isExecute(code) ? statementOf(payload) : undefined;
+    this.#dropValues();
+  }
+
+  /** Values that were sent ahead of a prepared statement that does not run would stand in front of those of its next run. */
+  #dropValues(): void {
+    const reader = this.#fromClient;
+    const statement = isExecute(reader.type) ? statementOf(reader.payload()) : undefined;
     if (typeof statement !== 'number') return;
-    // Values that were sent ahead would stand in front of those of the next run.
     this.#say(encodePackets(encodeCommand({ kind: 'stmt-reset', statement }, 0n), 0));
     this.#answers.expect(COMMAND.stmtReset, OWN);
+  }
+
+  /** What was served is done. */
+  #served(endsSession: boolean): void {
+    if (this.#isOver) return;
+    if (endsSession) {
+      this.#isOver = true;
+      return this.#sockets.hangUp();
+    }
+    this.#isStopped = false;
+    this.#binding.answered();
+    return this.#guarded(() => this.#readOn());
   }
 
   /** Says something of the sidecar's own to the server, behind what the client has said. */
@@ -310,7 +355,7 @@ class Relay implements OpenSession {
       if (changing.obstacle !== undefined) return this.terminate(changing.obstacle);
       this.#answers.changing = changing;
     }
-    return this.#pass('ends');
+    return this.#pass({ by: 'client', effect: 'ends' });
   }
 
   /** A statement is carried out outside of any global transaction, perhaps while a request of one is being served. */
@@ -323,6 +368,7 @@ class Relay implements OpenSession {
   #onServerData(chunk: Buffer): void {
     if (this.#isOver) return;
     const refusal = this.#answers.read(chunk);
+    if (this.#serving.isBusy && this.#answers.isLost) return this.terminate(cannotFollow);
     if (refusal === undefined) return this.#goOn();
     this.#parts.count('protocol-error');
     this.terminate(refusal);
@@ -330,6 +376,7 @@ class Relay implements OpenSession {
 
   #reset(): void {
     this.#statements.forgetAll();
+    this.#serving?.inside?.reset();
     if (this.#connectionClaim !== undefined) this.#binding.claim(this.#connectionClaim);
   }
 
@@ -342,18 +389,14 @@ class Relay implements OpenSession {
     try {
       work();
     } catch (error) {
-      this.#parts.log.error({ err: error }, 'a database session failed: it is closed');
-      this.terminate(sidecarFailed);
+      this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): void {
+    this.#parts.log.error({ err: error }, 'a database session failed: it is closed');
+    this.terminate(sidecarFailed);
   }
 }
 
 const NOTHING: Buffer = Buffer.alloc(0);
-
-const cannotFollow: Refusal = {
-  errno: 1235,
-  code: '0A000',
-  message:
-    'the answers of the database in this session can no longer be followed, so that it cannot take part in a global transaction',
-  hint: 'Connect again; replication and commands that are not documented cannot share a connection with global transactions.',
-};

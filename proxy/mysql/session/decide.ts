@@ -4,12 +4,15 @@
  */
 import type { ServedTraces } from '../../binding/from-sql-comment.ts';
 import { isCaptured } from '../../sql/work.ts';
+import type { LoggedIn } from '../login/login.ts';
+import { CAPABILITY, has } from '../wire/capabilities.ts';
 import { COMMAND } from '../wire/commands.ts';
 import { STATUS } from '../wire/outcome.ts';
 import type { Binding } from './binding.ts';
 import { claimOf, type Claim } from './carriers.ts';
-import { readClaimant, runs, type ReadContext } from './claimants.ts';
+import { readClaimant, runs, type ReadContext, type Said } from './claimants.ts';
 import { cannotBeUndone, judge } from './classify.ts';
+import type { SessionParts } from './open-session.ts';
 import type { Refusal } from './refusals.ts';
 import type { Effect } from './transaction.ts';
 
@@ -20,7 +23,11 @@ export type Decision =
       /** It belongs to a global transaction; otherwise why it does not. */
       readonly isInside: boolean;
       readonly reason: 'none' | 'unknown-trace';
+      /** What it runs; undefined where it runs nothing. */
+      readonly said?: Said;
     }
+  /** It runs something inside a global transaction. */
+  | { readonly kind: 'inside'; readonly said: Said }
   | { readonly kind: 'refuse'; readonly refusal: Refusal };
 
 export interface DecisionContext extends ReadContext {
@@ -28,6 +35,28 @@ export interface DecisionContext extends ReadContext {
   readonly traces: ServedTraces;
   /** Marks of operations mean nothing to the database, because the application has a barrier of its own. */
   readonly areOperationsOff: boolean;
+  /** Changes inside a global transaction can be carried out; otherwise they are refused. */
+  readonly hasInside: boolean;
+}
+
+/** What decisions depend on in a session. */
+export function contextFor(
+  { capabilities }: Pick<LoggedIn, 'capabilities'>,
+  { traces, areOperationsOff, inside }: SessionParts,
+  { binding, statements }: Pick<DecisionContext, 'binding' | 'statements'>,
+): DecisionContext {
+  return {
+    binding,
+    statements,
+    capabilities,
+    mayHaveAttributes: has(capabilities, CAPABILITY.queryAttributes),
+    traces,
+    areOperationsOff,
+    hasInside: inside !== undefined,
+    get status() {
+      return binding.status;
+    },
+  };
 }
 
 /** Commands that change nothing which would have to be undone, beside those that run statements. */
@@ -67,7 +96,8 @@ export function decide(code: number, payload: Buffer, context: DecisionContext):
   if (claim.kind === 'mark' && claim.scope === 'session') {
     return { kind: 'pass', effect: 'inside', isInside: false, reason };
   }
-  if (binding.mark === undefined) return { kind: 'pass', effect: 'unknown', isInside: false, reason };
+  if (binding.mark === undefined) return { kind: 'pass', effect: 'unknown', isInside: false, reason, said: read.said };
+  if (context.hasInside) return { kind: 'inside', said: read.said };
   const hasPlainBackslash = (binding.status & STATUS.noBackslashEscapes) !== 0;
   const verdict = judge(read.claimant.text, binding.transaction, { hasPlainBackslash });
   if (verdict.kind === 'refuse') return verdict;

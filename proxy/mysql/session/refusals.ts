@@ -104,3 +104,12 @@ export function messageTooLarge(bytesMax: number): Refusal {
     hint: 'Send less at once, or raise limits.statement in the sidecar configuration.',
   };
 }
+
+/** A command was sent whose answer has no end that could be told. */
+export const cannotFollow: Refusal = {
+  errno: 1235,
+  code: '0A000',
+  message:
+    'the answers of the database in this session can no longer be followed, so that it cannot take part in a global transaction',
+  hint: 'Connect again; replication and commands that are not documented cannot share a connection with global transactions.',
+};

@@ -25,8 +25,8 @@ export type Effect =
 
 /** What the server has said. */
 export type Heard =
-  /** `isTracked`: session tracking has said that a transaction is open, which is as good as the flag. */
-  | { readonly kind: 'ok'; readonly status: number; readonly isTracked?: boolean }
+  /** `isTracked`: session tracking has said that a transaction is open, which is as good as the flag. `wrote`: rows were changed. */
+  | { readonly kind: 'ok'; readonly status: number; readonly isTracked?: boolean; readonly wrote?: boolean }
   | { readonly kind: 'error'; readonly errno: number }
   /** COM_RESET_CONNECTION and COM_CHANGE_USER roll back. */
   | { readonly kind: 'reset'; readonly status: number };

@@ -29,8 +29,10 @@ const LATER = [
 ];
 
 /** An UPDATE or a DELETE, for one or several tables. */
-export function readChange(source: Source, span: Span): Statement {
-  const verb = isWord(source, span.from, 'update') ? 'update' : 'delete';
+export function readChange(source: Source, whole: Span): Statement {
+  const verb = isWord(source, whole.from, 'update') ? 'update' : 'delete';
+  const end = verb === 'delete' ? findWord(source, whole, 'returning') : whole.to;
+  const span = { from: whole.from, to: end };
   let place = span.from + 1;
   let isIgnoring = false;
   while (isWord(source, place, 'low_priority', 'ignore', 'quick')) {
@@ -54,6 +56,7 @@ export function readChange(source: Source, span: Span): Statement {
     ...clauses,
     behind: read.next - 1,
     isIgnoring,
+    returning: end === whole.to ? undefined : { from: end, to: whole.to },
   };
   return change;
 }
@@ -182,7 +185,7 @@ function readClauses(source: Source, { from, to }: Span): Clauses | undefined {
 }
 
 /** A number in ORDER BY names a column of a SELECT, and means nothing elsewhere. */
-function isOrder(source: Source, { from, to }: Span): boolean {
+export function isOrder(source: Source, { from, to }: Span): boolean {
   const limit = findWord(source, { from, to }, 'limit');
   if (limit < to && (to - limit !== 2 || !['number', 'parameter'].includes(source.tokens[limit + 1]?.kind ?? ''))) {
     return false;
@@ -198,7 +201,7 @@ function isOrder(source: Source, { from, to }: Span): boolean {
 }
 
 /** What the grammar says of the SELECT that reads the same rows: it must find the clauses where we do. */
-function readTables(
+export function readTables(
   source: Source,
   from: Span,
   { where, order }: Clauses,

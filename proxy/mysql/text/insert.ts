@@ -14,8 +14,10 @@ import type { InsertStatement, Statement } from './statement.ts';
 import { maskedText } from './tree.ts';
 
 /** An INSERT or a REPLACE in any of its forms. */
-export function readInsert(source: Source, span: Span): Statement {
-  const verb = isWord(source, span.from, 'insert') ? 'insert' : 'replace';
+export function readInsert(source: Source, whole: Span): Statement {
+  const verb = isWord(source, whole.from, 'insert') ? 'insert' : 'replace';
+  const end = findWord(source, whole, 'returning');
+  const span = { from: whole.from, to: end };
   const unclear = (what: string): Statement => ({ kind: 'unclear', verb, what });
   let place = span.from + 1;
   while (isWord(source, place, 'low_priority', 'delayed', 'high_priority', 'ignore')) place += 1;
@@ -38,6 +40,7 @@ export function readInsert(source: Source, span: Span): Statement {
     isIgnoring: findWord(source, modifiers, 'ignore') < modifiers.to,
     ...body,
     onDuplicate: assignments === undefined ? undefined : { span: { from: duplicate, to: span.to }, assignments },
+    returning: end === whole.to ? undefined : { from: end, to: whole.to },
     to: span.to,
   };
   return insert;
@@ -100,7 +103,7 @@ function readSet(source: Source, span: Span): Body | string {
   return { columns: assignments.map(({ column }) => column), rows: [assignments.map(({ value }) => value)] };
 }
 
-/** The rows of VALUES; undefined where something else follows them than a name for the row, such as RETURNING. */
+/** The rows of VALUES; undefined where something else follows them than a name for the row. */
 function readRows(source: Source, { from, to }: Span): readonly (readonly Span[])[] | undefined {
   const rows: (readonly Span[])[] = [];
   const seen = new Set<string>();

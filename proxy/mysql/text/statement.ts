@@ -40,6 +40,8 @@ export interface ChangeStatement {
   readonly behind: number;
   /** IGNORE: errors become warnings. */
   readonly isIgnoring: boolean;
+  /** From RETURNING on, which MariaDB's DELETE may have. */
+  readonly returning: Span | undefined;
 }
 
 /** An INSERT or a REPLACE. */
@@ -57,6 +59,8 @@ export interface InsertStatement {
   readonly rows: readonly (readonly Span[])[] | undefined;
   /** From ON DUPLICATE KEY UPDATE on. */
   readonly onDuplicate: { readonly span: Span; readonly assignments: readonly Assignment[] } | undefined;
+  /** From RETURNING on, which MariaDB's INSERT may have. */
+  readonly returning: Span | undefined;
   /** Behind the last token of the whole statement. */
   readonly to: number;
 }

@@ -94,11 +94,17 @@ export function maskedText({ tokens, text: whole }: Source, { from, to }: Span):
   let text = '';
   for (let place = from; place < to; place += 1) {
     const token = tokens[place];
-    if (token === undefined) continue;
+    if (token === undefined || isIntroducer(token, tokens[place + 1])) continue;
     if (place > from && token.start > (tokens[place - 1]?.end ?? 0)) text += ' ';
     text += masked(token, whole, tokens[place - 1], tokens[place + 1]);
   }
   return LISTS.reduce((shorter, [list, two]) => shorter.replaceAll(list, two), text);
+}
+
+/** True for a word that says what kind of constant the string behind it is: of some it is unknown to the grammar. */
+function isIntroducer({ kind, text }: Token, behind: Token | undefined): boolean {
+  if (kind !== 'word' || behind?.kind !== 'string') return false;
+  return text.startsWith('_') || text === 'date' || text === 'time' || text === 'timestamp';
 }
 
 /** Lists of constants, of which two stand for any number. */

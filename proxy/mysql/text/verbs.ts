@@ -2,13 +2,14 @@
 import type { TransactionVerb } from '../../sql/statement.ts';
 import { refuse, refuseHard, type Refused } from '../undo/refusal.ts';
 import { callsUnknown } from './functions.ts';
+import { lockingPlaces } from './locking.ts';
 import { findWord, isOperator, isWord, type Source, type Span } from './span.ts';
 
 export type OtherPlan =
   /** Changes nothing that undo would have to restore: goes through as it came. */
   | { readonly kind: 'pass' }
-  /** Locks the rows that it reads, which nobody else may hold. */
-  | { readonly kind: 'locking-read' }
+  /** Locks rows that it reads. */
+  | { readonly kind: 'locks' }
   /** Transaction control. `name`: the savepoint, as written. */
   | { readonly kind: 'control'; readonly verb: TransactionVerb; readonly name?: string };
 
@@ -98,8 +99,12 @@ function called(source: Source, span: Span): Refused | undefined {
 
 /** A query may write by a function that it calls, or by INTO; WITH may lead to a change. */
 function planQuery(source: Source, span: Span, verb: string): OtherPlan | Refused {
-  const { to } = span;
-  if (verb === 'with' && findWord(source, span, 'update', 'delete', 'insert', 'replace') < to) {
+  const locks = lockingPlaces(source, span);
+  const [unlocked = span.to] = locks;
+  if (
+    verb === 'with' &&
+    findWord(source, { from: span.from, to: unlocked }, 'update', 'delete', 'insert', 'replace') < unlocked
+  ) {
     return refuse('WITH in front of a change', 'Write the common table expression as a derived table.');
   }
   const into = everywhere(span, (place) => isWord(source, place, 'into'));
@@ -107,13 +112,7 @@ function planQuery(source: Source, span: Span, verb: string): OtherPlan | Refuse
     return refuseHard('SELECT … INTO OUTFILE');
   const refused = called(source, span);
   if (refused !== undefined) return refused;
-  const locks = everywhere(
-    span,
-    (place) =>
-      (isWord(source, place, 'for') && isWord(source, place + 1, 'update', 'share')) ||
-      (isWord(source, place, 'lock') && isWord(source, place + 1, 'in') && isWord(source, place + 2, 'share')),
-  );
-  return locks.length > 0 ? { kind: 'locking-read' } : PASS;
+  return locks.length > 0 ? { kind: 'locks' } : PASS;
 }
 
 function everywhere({ from, to }: Span, matches: (place: number) => boolean): readonly number[] {

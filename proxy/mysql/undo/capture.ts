@@ -4,7 +4,7 @@
  */
 import { tableName } from '../identifier.ts';
 import { imageSql, isRestorable, valuesOf, type ImageColumn } from './image.ts';
-import type { LockKey } from './lock-key.ts';
+import type { LockKey, ParentKey } from './lock-key.ts';
 import type { ChangedRow, UndoRecord } from './record.ts';
 import { refuse, type Refused } from './refusal.ts';
 
@@ -22,14 +22,19 @@ export interface CapturedTable {
   /** Columns that tell the rows apart. */
   readonly key: readonly string[];
   readonly locks: readonly LockKey[];
+  /** The rows that its rows refer to, as far as the statement may change that. */
+  readonly parents: readonly ParentKey[];
   /** What its columns are qualified with in the client's statement: quoted. */
   readonly row: string;
 }
 
-/** A row as it was read: its image, and the key of each of its locks, in the order of the table's locks. Empty ones lock nothing. */
+/** A row as it was read. */
 export interface FoundRow {
   readonly image: string;
+  /** The key of each of its locks, in the order of the table's. Empty ones lock nothing. */
   readonly locks: readonly string[];
+  /** The key of each row that it refers to, in the order of the table's parents. Empty where it refers to none. */
+  readonly parents: readonly string[];
 }
 
 /** The rows of each table, in the order of the capture's tables; none twice. */
@@ -37,8 +42,9 @@ export type Found = readonly (readonly FoundRow[])[];
 
 /** What the server answered to the change. */
 export interface Outcome {
+  /** Of a capture that `answersRows`: how many rows there are in the answer. */
   readonly affectedRows: number;
-  /** The digits of the OK packet's last insert id. */
+  /** The digits of the OK packet's last insert id; `0` where the answer is rows. */
   readonly insertId: string;
   /** The client asked for CLIENT_FOUND_ROWS: rows that an UPDATE leaves as they were are counted as well. */
   readonly countsFound: boolean;
@@ -53,12 +59,36 @@ export interface RowLock {
 }
 
 export type Conclusion =
-  /** To be written before the client is answered; both lists may be empty. */
-  | { readonly kind: 'captured'; readonly records: readonly UndoRecord[]; readonly locks: readonly RowLock[] }
+  | Captured
   /** Rows changed between two steps: back to the savepoint, and once more from the start. */
   | { readonly kind: 'again' }
   /** Back to the savepoint, and the client is refused. */
   | Refused;
+
+/** What has to be written, and asked, before the client is answered. All lists may be empty. */
+export interface Captured {
+  readonly kind: 'captured';
+  readonly records: readonly UndoRecord[];
+  /** To be taken, for the rows that were changed. */
+  readonly locks: readonly RowLock[];
+  /**
+   * Rows that the changed ones refer to now, by the locks of these: no other global transaction may have one, for the rollback of who
+   * inserted the row, or changed its key, would meet the reference. To be asked over another connection, of what is committed. The
+   * foreign key's check has locked the row since, so whoever changed it has ended its local transaction, and no one changes it now.
+   */
+  readonly shared: readonly RowLock[];
+  /**
+   * Rows that the changed ones do not refer to any more: to be claimed, so that they are there when this is taken back. Claims do not
+   * exclude each other.
+   */
+  readonly claims: readonly RowLock[];
+  /**
+   * Keys that rows of other tables could refer to, and that are no row's any more: no other global transaction may have claimed one. To
+   * be asked like `shared`. The foreign key's check has met every row that referred to the key, and waited for the end of who deleted it
+   * or had it refer to another one: what that one claims is committed.
+   */
+  readonly freed: readonly RowLock[];
+}
 
 /**
  * How a change is captured. Behind a savepoint, in this order:
@@ -83,6 +113,8 @@ export interface Capture {
   /** Undefined where nothing is left to be read. `needsOutcome`: which rows to read is known from the answer to the change. */
   readonly after: ((before: Found, outcome: Outcome | undefined) => Step | undefined) | undefined;
   readonly needsOutcome: boolean;
+  /** RETURNING: the answer to the change is rows, which are the client's, and no OK packet. */
+  readonly answersRows: boolean;
   readonly conclude: (before: Found, outcome: Outcome, after: Found) => Conclusion;
 }
 
@@ -91,9 +123,14 @@ export function ours(sql: string): string {
   return Buffer.from(sql, 'utf8').toString('latin1');
 }
 
-/** The columns that a read has for a table: its image, then its locks. */
-export function readColumns({ columns, locks, row }: CapturedTable): string {
-  return ours([imageSql(columns, row), ...locks.map(({ sql }) => sql(row))].join(', '));
+/** The columns that a read has for a table: its image, then its locks, then what it refers to. */
+export function readColumns({ columns, locks, parents, row }: CapturedTable): string {
+  return ours([imageSql(columns, row), ...[...locks, ...parents].map(({ sql }) => sql(row))].join(', '));
+}
+
+/** As many columns, for a read that has no row of the table. */
+export function noColumns({ locks, parents }: CapturedTable): string {
+  return `'${NOTHING}'` + ", ''".repeat(locks.length + parents.length);
 }
 
 /** The table's own name, for a statement of ours. */
@@ -113,7 +150,7 @@ export function readFound(
   const found: FoundRow[][] = [];
   let place = 0;
   for (const table of tables) {
-    const width = 1 + table.locks.length;
+    const width = 1 + table.locks.length + table.parents.length;
     const seen = new Map<string, FoundRow>();
     for (const columns of rows) {
       const row = readRow(table, columns.slice(place, place + width));
@@ -123,7 +160,7 @@ export function readFound(
     }
     if (seen.size > maxRows) {
       return refuse(
-        `changing more than ${maxRows} rows by one statement`,
+        `changing or locking more than ${maxRows} rows by one statement`,
         "Split the statement, or raise maxRows of this database in the sidecar's configuration.",
       );
     }
@@ -133,16 +170,17 @@ export function readFound(
   return { kind: 'found', found };
 }
 
-function readRow(table: CapturedTable, [image, ...locks]: readonly (string | null)[]): FoundRow | 'none' | undefined {
+function readRow(table: CapturedTable, [image, ...keys]: readonly (string | null)[]): FoundRow | 'none' | undefined {
   if (image === null || image === undefined) return undefined;
   if (!isPresent(table, image)) return 'none';
-  const known = locks.filter((lock) => lock !== null);
-  return known.length === locks.length ? { image, locks: known } : undefined;
+  const known = keys.filter((key) => key !== null);
+  if (known.length !== keys.length) return undefined;
+  const { length } = table.locks;
+  return { image, locks: known.slice(0, length), parents: known.slice(length) };
 }
 
 /** In place of an image, where a row that was read is of another table. No image is this text. */
 const NOTHING = '-';
-export const NOTHING_COLUMN: string = `'${NOTHING}'`;
 
 function isPresent({ columns, key }: CapturedTable, image: string): boolean {
   if (image === NOTHING) return false;
@@ -179,7 +217,7 @@ export function concluded(
   found: readonly Found[],
 ): Conclusion {
   const records: UndoRecord[] = [];
-  const locks = new Map<string, RowLock>();
+  const met = { locks: new LockSet(), shared: new LockSet(), claims: new LockSet(), freed: new LockSet() };
   for (const [index, table] of tables.entries()) {
     const rows = changed[index] ?? [];
     if (rows.length === 0) continue;
@@ -191,16 +229,52 @@ export function concluded(
     }
     const { database, table: name, columns, key } = table;
     records.push({ database, table: name, columns, key, rows });
-    const images = new Set(rows.flatMap(({ before, after }) => [before, after]));
-    const touched = found.flatMap((each) => each[index] ?? []).filter(({ image }) => images.has(image));
-    for (const row of touched) {
-      for (const [place, { relation }] of table.locks.entries()) {
-        const text = row.locks[place] ?? '';
-        if (text !== '') locks.set(`${relation} ${text}`, { relation, key: text });
-      }
-    }
+    const read = new Map(found.flatMap((each) => each[index] ?? []).map((row) => [row.image, row]));
+    for (const { before, after } of rows) meet(table, read.get(before ?? ''), read.get(after ?? ''), met);
   }
-  return { kind: 'captured', records, locks: [...locks.values()] };
+  const { locks, shared, claims, freed } = met;
+  return {
+    kind: 'captured',
+    records,
+    locks: locks.all(),
+    shared: shared.all(),
+    claims: claims.all(),
+    freed: freed.all(),
+  };
+}
+
+/** Row locks, each once. */
+class LockSet {
+  readonly #locks = new Map<string, RowLock>();
+
+  add(relation: string, key: string): void {
+    if (key !== '') this.#locks.set(`${relation} ${key}`, { relation, key });
+  }
+
+  all(): readonly RowLock[] {
+    return [...this.#locks.values()];
+  }
+}
+
+/** What one changed row has to do with the locks of others. */
+function meet(
+  { locks, parents }: CapturedTable,
+  before: FoundRow | undefined,
+  after: FoundRow | undefined,
+  met: Readonly<Record<'locks' | 'shared' | 'claims' | 'freed', LockSet>>,
+): void {
+  for (const [place, { relation, isReferred }] of locks.entries()) {
+    const [earlier = '', later = ''] = [before?.locks[place], after?.locks[place]];
+    met.locks.add(relation, earlier);
+    met.locks.add(relation, later);
+    if (isReferred && earlier !== later) met.freed.add(relation, earlier);
+  }
+  for (const [place, { relation }] of parents.entries()) {
+    const [earlier = '', later = ''] = [before?.parents[place], after?.parents[place]];
+    if (earlier === later) continue;
+    met.claims.add(relation, earlier);
+    met.shared.add(relation, later);
+  }
 }
 
 /** A column with a value that would have to be written back, and cannot be. */

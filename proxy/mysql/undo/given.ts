@@ -15,12 +15,17 @@ export type GivenValue =
   /** Evaluated again it may be another value. */
   | { readonly kind: 'unknown' };
 
-/** Functions whose value depends on their arguments alone. */
+/** Functions, and words of constants, whose value depends on their arguments alone. */
 const STEADY: ReadonlySet<string> = new Set(
-  'unhex,hex,uuid_to_bin,bin_to_uuid,inet_aton,inet6_aton,lower,upper,concat,trim,replace,abs,md5,sha1,sha2,cast,convert,as,binary,char,signed,unsigned,integer,using,utf8mb4,date,datetime,str_to_date'.split(
+  'unhex,hex,uuid_to_bin,bin_to_uuid,inet_aton,inet6_aton,lower,upper,concat,trim,replace,abs,md5,sha1,sha2,cast,convert,as,binary,char,signed,unsigned,integer,using,utf8mb4,date,time,timestamp,datetime,str_to_date'.split(
     ',',
   ),
 );
+
+/** True for a plain zero: in an AUTO_INCREMENT column it is the wish for the next number. */
+export function isZero(value: GivenValue): boolean {
+  return value.kind === 'constant' && (value.text === '0' || value.text === '0e0');
+}
 
 /** What a span of a row of VALUES is. */
 export function givenValue(

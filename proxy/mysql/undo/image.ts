@@ -77,7 +77,8 @@ function textSql(form: ImageForm, value: string): string {
       // Multiplied, and not added to: that would turn -0 into 0.
       return `${value} * 1e0`;
     case 'plain':
-      return value;
+      // As a string: beside a UUID or an INET6 the text for NULL would be taken for one of those, and be NULL.
+      return `CONCAT(${value})`;
     case 'timestamp':
       // Of a column, and of nothing else, this is the stored value itself: the hour that a clock repeats is not ambiguous.
       return `UNIX_TIMESTAMP(${value})`;

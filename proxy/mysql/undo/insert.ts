@@ -1,7 +1,7 @@
 /** INSERT of rows that cannot exist: their keys are in the statement, or are those that the server gives out. */
 import { columnOf, type TableFacts } from '../catalog.ts';
 import { quoteName } from '../identifier.ts';
-import { parametersIn, placesOf, textOf, type Source, type Span } from '../text/span.ts';
+import { isOperator, isWord, parametersIn, placesOf, textOf, type Source, type Span } from '../text/span.ts';
 import type { InsertStatement } from '../text/statement.ts';
 import {
   concluded,
@@ -16,7 +16,7 @@ import {
   type Outcome,
   type Step,
 } from './capture.ts';
-import { givenValue, type GivenValue, type ParameterValue } from './given.ts';
+import { givenValue, isZero, type GivenValue, type ParameterValue } from './given.ts';
 import { refuse, type Refused } from './refusal.ts';
 
 /** What the capture of an insertion is made of. */
@@ -39,7 +39,7 @@ type Keys =
 
 /** The capture of a plain INSERT. */
 export function captureInsert(insertion: Insertion): Capture | Refused {
-  const { source, span, table } = insertion;
+  const { statement, source, span, table } = insertion;
   const keys = keysOf(insertion);
   if (keys.kind === 'refuse') return keys;
   const { start, end } = placesOf(source, span);
@@ -52,6 +52,7 @@ export function captureInsert(insertion: Insertion): Capture | Refused {
     change: () => ({ ...change, isPlain: false }),
     after: (_, outcome) => readInserted(insertion, keys, outcome),
     needsOutcome: keys.kind === 'numbered',
+    answersRows: statement.returning !== undefined,
     conclude: (_, outcome, after) => conclude(table, outcome, after),
   };
 }
@@ -88,7 +89,10 @@ function keysOf(insertion: Insertion): Keys | Refused {
     (key) =>
       key.length === 1 && key.every(({ name, span }) => isSame(name, numbered ?? '') && isGenerated(insertion, span)),
   );
-  if (isNumbered) return { kind: 'numbered', count: keys.length };
+  // A zero is stored as one in the mode NO_AUTO_VALUE_ON_ZERO. The answer to one row says so; to several, or with rows, it does not.
+  const hasZero = keys.some((key) => key.some(({ span }) => isZero(given(insertion, span))));
+  const isTold = !hasZero || (keys.length === 1 && statement.returning === undefined && !setsLastId(insertion));
+  if (isNumbered && isTold) return { kind: 'numbered', count: keys.length };
   return refuse(
     'INSERT of a row whose key cannot be known',
     'Write the key as a constant or a parameter, in all rows or in none.',
@@ -112,14 +116,22 @@ function isKnown(insertion: Insertion, name: string, span: Span | undefined): bo
   const value = given(insertion, span);
   if (value.kind !== 'constant') return false;
   if (columnOf(insertion.facts, name)?.isAutoIncrement !== true) return true;
-  // A zero, and what is no number, may be read as the wish for the next number.
-  return value.text === undefined || /^'?-?0*[1-9][0-9]*'?$/.test(value.text);
+  // A zero, and what is no number, may be read as the wish for the next number. A parameter that is a double is written with an exponent.
+  return value.text === undefined || /^(?:'-?0*[1-9][0-9]*'|-?0*[1-9][0-9]*(?:e0)?)$/.test(value.text);
 }
 
 /** True when the server gives the column its next number. */
 function isGenerated(insertion: Insertion, span: Span | undefined): boolean {
   const value = given(insertion, span);
-  return value.kind === 'default' || value.kind === 'null' || (value.kind === 'constant' && value.text === '0');
+  return value.kind === 'default' || value.kind === 'null' || isZero(value);
+}
+
+/** True when LAST_INSERT_ID(…) is called: what the answer says is then what it was given. */
+function setsLastId({ source, span }: Insertion): boolean {
+  for (let place = span.from; place < span.to; place += 1) {
+    if (isWord(source, place, 'last_insert_id') && !isOperator(source, place + 2, ')')) return true;
+  }
+  return false;
 }
 
 function given({ source, parameters }: Insertion, span: Span | undefined): GivenValue {
@@ -127,7 +139,11 @@ function given({ source, parameters }: Insertion, span: Span | undefined): Given
 }
 
 /** Reads the rows of these keys, as they are now. */
-function readInserted({ table, source }: Insertion, keys: Keys, outcome: Outcome | undefined): Step | undefined {
+function readInserted(
+  { statement, table, source }: Insertion,
+  keys: Keys,
+  outcome: Outcome | undefined,
+): Step | undefined {
   const own = { ...table, row: '`atomesh_row`' };
   const read = (condition: string, parameters: readonly number[]): Step => ({
     sql: `SELECT ${readColumns(own)} FROM ${ownName(table)} AS ${own.row} WHERE ${condition} FOR UPDATE`,
@@ -137,9 +153,11 @@ function readInserted({ table, source }: Insertion, keys: Keys, outcome: Outcome
   if (outcome === undefined || outcome.affectedRows === 0) return undefined;
   const count = keys.count === 'as many as were inserted' ? outcome.affectedRows : keys.count;
   const [name = ''] = table.key;
+  // Rows as an answer do not say which number was the first.
+  const first = statement.returning === undefined ? outcome.insertId : 'LAST_INSERT_ID()';
   // Consecutive, but for the step that the session's variable says.
   const numbers = Array.from({ length: count }, (_, index) =>
-    index === 0 ? outcome.insertId : `${outcome.insertId} + ${index} * @@auto_increment_increment`,
+    index === 0 ? first : `${first} + ${index} * @@auto_increment_increment`,
   );
   return read(`${ours(`${own.row}.${quoteName(name)}`)} IN (${numbers.join(', ')})`, []);
 }

@@ -16,6 +16,18 @@ export interface LockKey {
    * equal. SQL NULL where the server could not build it.
    */
   readonly sql: (row: string) => string;
+  /** The same, of values that stand elsewhere: SQL for the value of each column of the index. */
+  readonly sqlOf: (value: (column: string) => string) => string;
+  /** Rows of other tables may refer to the row by these columns. */
+  readonly isReferred: boolean;
+}
+
+/** A lock of the row that a row refers to. */
+export interface ParentKey {
+  /** What the locks of those rows are filed under. */
+  readonly relation: string;
+  /** The key of the row that `row` refers to, as that row's own lock has it. Empty where it refers to none. */
+  readonly sql: (row: string) => string;
 }
 
 /** Longer keys, and names of relations, are replaced by a hash. */
@@ -32,8 +44,21 @@ export function lockKeys(facts: TableFacts): readonly LockKey[] {
   return [...(key === undefined ? [] : [key]), ...others].map((index) => ({
     relation: relationOf(facts, index === key ? undefined : index.name),
     index,
-    sql: (row) => keySql(facts, index, row),
+    sql: (row) => keySql(facts, index, (column) => `${row}.${quoteName(column)}`),
+    sqlOf: (value) => keySql(facts, index, value),
+    isReferred: facts.children.some(({ columns }) =>
+      isOver(
+        index,
+        columns.map(({ own }) => own),
+      ),
+    ),
   }));
+}
+
+/** True when the index is over these columns, and no others. */
+export function isOver(index: UniqueFacts, columns: readonly string[]): boolean {
+  const own = new Set(index.columns.map(({ name }) => name?.toLowerCase()));
+  return own.size === columns.length && columns.every((name) => own.has(name.toLowerCase()));
 }
 
 /** The index that tells the rows apart: the primary key, or else a unique one over columns that are NOT NULL; undefined when there is none. */
@@ -71,11 +96,11 @@ function isLockable(facts: TableFacts, index: UniqueFacts): boolean {
   });
 }
 
-function keySql(facts: TableFacts, index: UniqueFacts, row: string): string {
+function keySql(facts: TableFacts, index: UniqueFacts, value: (column: string) => string): string {
   const parts = index.columns.map(({ name, prefix }) => {
     const column = columnOf(facts, name ?? '');
     assert(column !== undefined, 'an index is over columns of its table');
-    return partSql(column, prefix, `${row}.${quoteName(column.name)}`);
+    return partSql(column, prefix, value(column.name));
   });
   const whole = asciiSql(`CONCAT(${parts.map(({ sql }) => sql).join(", ',', ")})`);
   const isShort = parts.every((part) => part.isShort) && parts.length < 6;
@@ -83,7 +108,7 @@ function keySql(facts: TableFacts, index: UniqueFacts, row: string): string {
   const nullable = index.columns.filter(({ isNullable }) => isNullable);
   const text = isShort ? sql : asciiSql(sql);
   if (nullable.length === 0) return text;
-  const isNull = nullable.map(({ name }) => `${row}.${quoteName(name ?? '')} IS NULL`);
+  const isNull = nullable.map(({ name }) => `${value(name ?? '')} IS NULL`);
   return `IF(${isNull.join(' OR ')}, '', ${text})`;
 }
 

@@ -2,8 +2,8 @@
 import { findWord, parametersIn, placesOf, textOf, type Source, type Span } from '../text/span.ts';
 import type { ChangeStatement } from '../text/statement.ts';
 import {
-  NOTHING_COLUMN,
   concluded,
+  noColumns,
   ours,
   ownName,
   pairs,
@@ -30,31 +30,37 @@ export function capturePinned(
     kind: 'capture',
     tables,
     looksFirst: false,
-    before: () => beforeStep(statement, source, tables),
-    change: (before) => ({ ...changeStep(statement, { source, span }, tables, before), isPlain: false }),
+    before: (locks) => beforeStep(statement, source, tables, locks),
+    change: (before) => ({ ...pinned(statement, { source, span }, tables, before), isPlain: false }),
     after: isDelete ? undefined : (before) => afterStep(tables, before),
     needsOutcome: false,
+    answersRows: statement.returning !== undefined,
     conclude: (before, outcome, after) =>
       isDelete ? concludeDelete(tables, before, outcome) : concludeUpdate(tables, before, after),
   };
 }
 
-function beforeStep({ from, where, order }: ChangeStatement, source: Source, tables: readonly CapturedTable[]): Step {
+function beforeStep(
+  { from, where, order }: ChangeStatement,
+  source: Source,
+  tables: readonly CapturedTable[],
+  locks: boolean,
+): Step {
   const clauses = [from, ...(where === undefined ? [] : [where]), ...(order === undefined ? [] : [order])];
   const condition = where === undefined ? '' : `\nWHERE ${textOf(source, where)}`;
   const rest = order === undefined ? '' : `\n${textOf(source, order)}`;
   return {
-    sql: `SELECT ${tables.map(readColumns).join(', ')} FROM ${textOf(source, from)}${condition}${rest}\nFOR UPDATE`,
+    sql: `SELECT ${tables.map(readColumns).join(', ')} FROM ${textOf(source, from)}${condition}${rest}${locks ? '\nFOR UPDATE' : ''}`,
     parameters: clauses.flatMap((span) => parametersIn(source, span)),
   };
 }
 
 /**
- * The client's text with the keys as a further condition: no row is changed that was not read, even if one came to match since, and
+ * The client's text with the keys as a further condition: it is about no row that was not read, even if one came to match since, and
  * whatever the condition says the second time. What it says in warnings and errors is said all the same.
  */
-function changeStep(
-  { where, behind }: ChangeStatement,
+export function pinned(
+  { where, behind }: Pick<ChangeStatement, 'where' | 'behind'>,
   { source, span }: { readonly source: Source; readonly span: Span },
   tables: readonly CapturedTable[],
   before: Found,
@@ -67,16 +73,16 @@ function changeStep(
     const [first] = table.key;
     return `(${pin} OR ${table.row}.${quoteName(first ?? '')} IS NULL)`;
   });
-  const pinned = ours(pins.join(' AND '));
+  const keys = ours(pins.join(' AND '));
   const whole = placesOf(source, span);
   const { text } = source;
   const parameters = parametersIn(source, span);
   if (where === undefined) {
     const at = source.tokens[behind]?.end ?? whole.end;
-    return { sql: `${text.slice(whole.start, at)} WHERE ${pinned}${text.slice(at, whole.end)}`, parameters };
+    return { sql: `${text.slice(whole.start, at)} WHERE ${keys}${text.slice(at, whole.end)}`, parameters };
   }
   const { start, end } = placesOf(source, where);
-  const condition = `(${text.slice(start, end)}\n) AND ${pinned}`;
+  const condition = `(${text.slice(start, end)}\n) AND ${keys}`;
   return { sql: `${text.slice(whole.start, start)}${condition}${text.slice(end, whole.end)}`, parameters };
 }
 
@@ -92,9 +98,7 @@ function afterStep(tables: readonly CapturedTable[], before: Found): Step | unde
     if (images.length === 0) return [];
     const own = { ...table, row: '`atomesh_row`' };
     // The columns of the other tables of a joined change are there, and empty.
-    const columns = tables.map((each, place) =>
-      place === index ? readColumns(own) : NOTHING_COLUMN + ", ''".repeat(each.locks.length),
-    );
+    const columns = tables.map((each, place) => (place === index ? readColumns(own) : noColumns(each)));
     return [
       `SELECT ${columns.join(', ')} FROM ${ownName(table)} AS ${own.row} WHERE ${ours(rowsSql(table, images, own.row))} FOR UPDATE`,
     ];

@@ -26,6 +26,12 @@ export function refuse(what: string, hint: string = OUTSIDE): Refused {
   };
 }
 
+/** The same for a reading of which it cannot be told what rows it locks. `what` continues "… inside a global transaction". */
+export function refuseRead(what: string, hint: string = 'Lock the rows by a plain SELECT of one table.'): Refused {
+  const message = `${what} inside a global transaction: whether another one has changed the rows could not be told`;
+  return { kind: 'refuse', refusal: { code: NOT_SUPPORTED, message, hint }, escalates: true };
+}
+
 /** The same for what no kind of branch can take back: it commits by itself, or leaves the local transaction. */
 export function refuseHard(what: string, hint?: string): Refused {
   return { ...refuse(what, hint), escalates: false };

@@ -3,7 +3,7 @@ import { columnOf, imageColumns, type ForeignKeyFacts, type TableFacts } from '.
 import { quoteName, tableName } from '../identifier.ts';
 import type { CapturedTable } from './capture.ts';
 import { keyIndex, lockKeys, unlockableUniques } from './lock-key.ts';
-import { refuse, refuseHard, type Refused } from './refusal.ts';
+import { refuse, refuseHard, refuseRead, type Refused } from './refusal.ts';
 
 /** What a statement does to the rows of a table. */
 export interface Actions {
@@ -32,7 +32,22 @@ export function captured(facts: TableFacts, actions: Actions, alias: string): Ca
   const key = keyIndex(facts)?.columns.flatMap(({ name }) => (name === undefined ? [] : [name]));
   if (columns === undefined || key === undefined) return refuse(`${actions.command} of ${tableName(facts)}`);
   const { database, table } = facts;
-  return { database, table, columns, key, locks: lockKeys(facts), row: quoteName(alias) };
+  return { database, table, columns, key, locks: lockKeys(facts), parents: [], row: quoteName(alias) };
+}
+
+/**
+ * The table for a reading that locks rows; undefined where none of its rows is ever held, because it cannot be captured. Of images it has
+ * the key alone, and of locks that of the key, which whoever changes the row takes.
+ */
+export function locked(facts: TableFacts, alias: string): CapturedTable | Refused | undefined {
+  if (SYSTEM_DATABASES.has(facts.database.toLowerCase())) return undefined;
+  if (facts.kind === 'view') {
+    return refuseRead(`a locking read of ${tableName(facts)}, a view,`, 'Read the table behind it.');
+  }
+  const table = captured(facts, { command: 'SELECT', inserts: false, deletes: false, assigned: undefined }, alias);
+  if ('kind' in table) return undefined;
+  const { columns, key, locks } = table;
+  return { ...table, columns: columns.filter(({ name }) => key.includes(name)), locks: locks.slice(0, 1) };
 }
 
 function refuseTable(facts: TableFacts, actions: Actions): Refused | undefined {
@@ -58,10 +73,13 @@ function refuseTable(facts: TableFacts, actions: Actions): Refused | undefined {
   return refuseTriggers(facts, actions) ?? refuseReferences(facts, actions) ?? refuseUniques(facts, actions);
 }
 
-/** Undoing an insertion deletes, and the other way round: a trigger on either counts for both. */
+/**
+ * Undoing an insertion deletes, and the other way round: a trigger on either counts for both. A row that REPLACE has put in the place of
+ * its like is undone by an update.
+ */
 function refuseTriggers(facts: TableFacts, { command, inserts, deletes, assigned }: Actions): Refused | undefined {
   const firing = facts.triggers.filter(({ event }) =>
-    event === 'UPDATE' ? assigned !== undefined : inserts || deletes,
+    event === 'UPDATE' ? assigned !== undefined || (inserts && deletes) : inserts || deletes,
   );
   if (firing.length === 0) return undefined;
   return refuse(
@@ -100,7 +118,7 @@ function refuseUniques(facts: TableFacts, { command, deletes, assigned }: Action
 }
 
 /** A generated column changes with any other. */
-function isAssigned(facts: TableFacts, assigned: readonly string[] | undefined, name: string): boolean {
+export function isAssigned(facts: TableFacts, assigned: readonly string[] | undefined, name: string): boolean {
   if (assigned === undefined) return false;
   const column = columnOf(facts, name);
   return column?.isGenerated === true || assigned.some((other) => other.toLowerCase() === name.toLowerCase());

@@ -17,7 +17,7 @@ import {
   type Outcome,
   type Step,
 } from './capture.ts';
-import { givenValue } from './given.ts';
+import { givenValue, isZero } from './given.ts';
 import { rowsSql } from './image.ts';
 import { captureInsert, valueOf, type Insertion } from './insert.ts';
 import { refuse, type Refused } from './refusal.ts';
@@ -38,6 +38,8 @@ export function captureUpsert(insertion: Insertion): Capture | Refused {
   const resolution = resolutionOf(insertion);
   if (rows === undefined)
     return refuse(`${NAMES[resolution]} with a SELECT`, 'Read the rows and write them by VALUES.');
+  if (statement.returning !== undefined)
+    return refuse(`${NAMES[resolution]} with RETURNING`, 'Read the rows by a statement of their own.');
   if (statement.isIgnoring && resolution !== 'ignore') return refuse(`INSERT IGNORE with ON DUPLICATE KEY UPDATE`);
   const meetings = meetingsOf(insertion, rows, NAMES[resolution]);
   if ('kind' in meetings) return meetings;
@@ -54,6 +56,7 @@ export function captureUpsert(insertion: Insertion): Capture | Refused {
     // What is found by its key alone has another unique value now.
     after: ([before = []]) => readMet(insertion, met, before, true),
     needsOutcome: false,
+    answersRows: false,
     conclude: (before, outcome, after) => conclude(insertion, resolution, { before, outcome, after }),
   };
 }
@@ -124,10 +127,7 @@ function tupleOf(insertion: Insertion, columns: readonly string[], row: readonly
     const span = valueOf(insertion, row, name);
     const value = span === undefined ? ({ kind: 'default' } as const) : givenValue(source, span, parameters);
     const isNumbered = columnOf(facts, name)?.isAutoIncrement === true;
-    if (
-      value.kind === 'null' ||
-      (isNumbered && (value.kind === 'default' || (value.kind === 'constant' && value.text === '0')))
-    ) {
+    if (value.kind === 'null' || (isNumbered && (value.kind === 'default' || isZero(value)))) {
       return 'none';
     }
     if (value.kind === 'unknown') isUnknown = true;
@@ -194,6 +194,8 @@ function conclude(insertion: Insertion, resolution: Resolution, { before, outcom
   const tally = tallyOf(insertion, earlier, later);
   const found = [before, after];
   if (earlier.length === 0) {
+    // Nobody else can take away what was inserted: it is not where the statement says.
+    if (later.length < outcome.affectedRows) return elsewhere(resolution);
     // Every row that is there was inserted, if that many were.
     if (later.length !== outcome.affectedRows || (resolution !== 'ignore' && later.length !== count))
       return { kind: 'again' };
@@ -249,6 +251,13 @@ function tallyOf({ table }: Insertion, before: readonly FoundRow[], after: reado
 function isUpdateTally({ inserted, changed }: Tally, count: number, { affectedRows, countsFound }: Outcome): boolean {
   const left = count - inserted.length - changed;
   return left >= 0 && affectedRows === inserted.length + 2 * changed + (countsFound ? left : 0);
+}
+
+function elsewhere(resolution: Resolution): Refused {
+  return refuse(
+    `${NAMES[resolution]} of a row that cannot be found by the key in the statement`,
+    'Write the key as it is stored.',
+  );
 }
 
 function uncertain(resolution: Resolution): Refused {

@@ -3,6 +3,7 @@
  * Source: MySQL documentation, "Protocol Basics: Data Types"; MariaDB documentation, "Protocol Data Types".
  */
 import { assert } from '../../../src/platform/assert.ts';
+import { BYTES_AT_FIRST, FieldReader, FieldWriter } from '../../wire/fields.ts';
 
 /**
  * What the other side sent is not the MySQL protocol. Nothing after it on the connection can be trusted: report it as an ERR
@@ -26,37 +27,11 @@ const TWO_BYTES = 0xfc;
 const THREE_BYTES = 0xfd;
 const EIGHT_BYTES = 0xfe;
 
-const EMPTY: Buffer = Buffer.alloc(0);
-
-/**
- * Takes fields from the front of a payload. Byte fields are views of the payload, not copies. A field that the payload does not
- * hold reads as zero or empty and is remembered: `end` then gives the fault, so that a decoder checks once, at its end.
- */
-export class BodyReader {
-  readonly #what: string;
-  readonly #body: Buffer;
-  #at = 0;
-  #broken: string | undefined;
-
-  /** `what` names the message in faults. */
-  constructor(what: string, body: Buffer) {
-    this.#what = what;
-    this.#body = body;
-  }
-
-  /** How many bytes are left; 0 after a fault. */
-  get left(): number {
-    return this.#broken === undefined ? this.#body.length - this.#at : 0;
-  }
-
-  /** Where the next field begins. */
-  get offset(): number {
-    return this.#at;
-  }
-
+/** The fields of a payload. */
+export class BodyReader extends FieldReader<ProtocolFault> {
   /** The next byte, not taken; undefined at the end. */
   peek(): number | undefined {
-    return this.left > 0 ? this.#body[this.#at] : undefined;
+    return this.left > 0 ? this.body[this.at] : undefined;
   }
 
   byte(): number {
@@ -65,11 +40,11 @@ export class BodyReader {
 
   /** An unsigned integer of one to six bytes. */
   uint(bytes: number): number {
-    return this.#skip(bytes) ? this.#body.readUIntLE(this.#at - bytes, bytes) : 0;
+    return this.skip(bytes) ? this.body.readUIntLE(this.at - bytes, bytes) : 0;
   }
 
   uint64(): bigint {
-    return this.#skip(8) ? this.#body.readBigUInt64LE(this.#at - 8) : 0n;
+    return this.skip(8) ? this.body.readBigUInt64LE(this.at - 8) : 0n;
   }
 
   /** An integer of variable length that may use all of 64 bits: counts of rows, generated keys. */
@@ -111,36 +86,9 @@ export class BodyReader {
     return null;
   }
 
-  /** The bytes before the next NUL, which is skipped. */
-  cstring(): Buffer {
-    const end = this.#broken === undefined ? this.#body.indexOf(0, this.#at) : -1;
-    if (end < 0) {
-      this.fail('a string is not ended by NUL');
-      return EMPTY;
-    }
-    const text = this.#body.subarray(this.#at, end);
-    this.#at = end + 1;
-    return text;
-  }
-
-  bytes(length: number): Buffer {
-    return this.#skip(length) ? this.#body.subarray(this.#at - length, this.#at) : EMPTY;
-  }
-
-  /** Everything that is left. */
-  rest(): Buffer {
-    return this.bytes(this.left);
-  }
-
   /** `count` items. A count that the payload cannot hold, at `bytesMin` bytes an item, is a fault before anything is read. */
   list<T>(count: number, bytesMin: number, item: (index: number) => T): T[] {
-    if (count * bytesMin > this.left) {
-      this.fail(`a count of ${count} does not fit`);
-      return [];
-    }
-    const items: T[] = [];
-    for (let index = 0; index < count && this.#broken === undefined; index += 1) items.push(item(index));
-    return items;
+    return this.items(count, bytesMin, item);
   }
 
   /** Items up to the end of the payload, of which each takes at least one byte. */
@@ -150,33 +98,16 @@ export class BodyReader {
     return items;
   }
 
-  /** Remembers a broken rule; the first one counts. */
-  fail(rule: string): void {
-    this.#broken ??= rule;
-  }
-
-  /** `value`, or the fault if a field was broken or bytes are left over. */
-  end<T>(value: T): T | ProtocolFault {
-    if (this.#broken === undefined && this.left > 0) this.fail(`${this.left} bytes too many`);
-    return this.#broken === undefined ? value : protocolFault(`invalid ${this.#what}: ${this.#broken}`);
-  }
-
-  #skip(length: number): boolean {
-    if (length < 0 || length > this.left) {
-      this.fail('it is too short');
-      return false;
-    }
-    this.#at += length;
-    return true;
+  protected fault(what: string, rule: string): ProtocolFault {
+    return protocolFault(`invalid ${what}: ${rule}`);
   }
 }
 
-const BYTES_AT_FIRST = 256;
-
 /** Builds one payload, field by field. */
-export class BodyWriter {
-  #buffer: Buffer = Buffer.allocUnsafe(BYTES_AT_FIRST);
-  #at = 0;
+export class BodyWriter extends FieldWriter {
+  constructor() {
+    super(BYTES_AT_FIRST);
+  }
 
   byte(value: number): this {
     return this.uint(1, value);
@@ -188,14 +119,14 @@ export class BodyWriter {
       Number.isInteger(value) && value >= 0 && value < 2 ** (bytes * 8),
       `${value} does not fit into ${bytes} bytes`,
     );
-    this.#room(bytes);
-    this.#at = this.#buffer.writeUIntLE(value, this.#at, bytes);
+    this.room(bytes);
+    this.at = this.buffer.writeUIntLE(value, this.at, bytes);
     return this;
   }
 
   uint64(value: bigint): this {
-    this.#room(8);
-    this.#at = this.#buffer.writeBigUInt64LE(value, this.#at);
+    this.room(8);
+    this.at = this.buffer.writeBigUInt64LE(value, this.at);
     return this;
   }
 
@@ -213,32 +144,5 @@ export class BodyWriter {
 
   value(value: Buffer | null): this {
     return value === null ? this.byte(NULL_MARK) : this.string(value);
-  }
-
-  /** A string and NUL. A NUL inside would end it early and forge what follows. */
-  cstring(value: Buffer): this {
-    assert(!value.includes(0), 'a string of a message contains NUL');
-    return this.bytes(value).byte(0);
-  }
-
-  bytes(value: Buffer): this {
-    this.#room(value.length);
-    this.#at += value.copy(this.#buffer, this.#at);
-    return this;
-  }
-
-  /** What was written. The writer keeps nothing of it. */
-  take(): Buffer {
-    const written = this.#buffer.subarray(0, this.#at);
-    this.#buffer = this.#buffer.subarray(this.#at);
-    this.#at = 0;
-    return written;
-  }
-
-  #room(bytes: number): void {
-    if (this.#at + bytes <= this.#buffer.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(this.#at + bytes, this.#buffer.length * 2, BYTES_AT_FIRST));
-    this.#buffer.copy(grown, 0, 0, this.#at);
-    this.#buffer = grown;
   }
 }

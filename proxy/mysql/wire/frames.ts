@@ -5,6 +5,7 @@
  * Source: MySQL documentation, "MySQL Packets".
  */
 import { assert } from '../../../src/platform/assert.ts';
+import { PieceCursor, type HoldingOptions, type PieceReader } from '../../wire/pieces.ts';
 import type { ProtocolFault } from './body.ts';
 
 /** Bytes of a packet before its part of the payload: the length and the sequence id. */
@@ -16,47 +17,26 @@ export const PACKET_BYTES_MAX = 0xff_ffff;
 /** What stands for the first byte of a payload that has none: the end of a file for LOAD DATA LOCAL, mostly. */
 export const NO_TYPE = -1;
 
-export interface FrameReaderOptions {
+export interface FrameReaderOptions extends HoldingOptions {
   /**
    * Asked once for each frame, when its first byte is known and the frames before it have been handled: shall the frame be held until
    * all of it has arrived? `type` is the first byte of the payload, or NO_TYPE; `length` the bytes of the payload, of which only the
    * first 16,777,215 are known.
    */
   readonly holds: (type: number, length: number) => boolean;
-  /** The largest frame, in bytes with all its headers, that is held. Does not limit frames that pass. */
-  readonly maxBytes: number;
-  /** Shall a frame pass that is too large to be held and has not come whole? Otherwise, and without this, it is a fault. */
-  readonly passesLarge?: (type: number) => boolean;
 }
 
 /**
- * A cursor over frames. `push` a chunk, then call `next` until it says false; after each true the fields describe one piece: bytes
- * `start` to `end` of `bytes`. Nothing is reported of a frame before its first five
- * bytes have come, nor of a held one before its last.
+ * A cursor over frames. Nothing is reported of a frame before its first five bytes have come, nor of a held one before its last. A piece
+ * that is first begins with the first header.
  */
-export interface FrameReader {
-  /** The chunk before must have been read to its end. The reader keeps no chunk longer than that. Ignored after a fault. */
-  push(chunk: Buffer): void;
-  /** Moves to the next piece; false when the chunk is used up, or at a fault. */
-  next(): boolean;
+export interface FrameReader extends PieceReader<ProtocolFault> {
   /** The first byte of the frame's payload, or NO_TYPE. */
   readonly type: number;
   /** Bytes of the payload; for a frame of several packets, of the packets that have begun. */
   readonly length: number;
-  /** The pushed chunk itself, or a Buffer of its own for what came in several chunks. */
-  readonly bytes: Buffer;
-  readonly start: number;
-  readonly end: number;
-  /** The piece begins with the first header. */
-  readonly isFirst: boolean;
-  /** The piece ends the frame. A piece that is both first and last is a whole frame: always so for held ones. */
-  readonly isLast: boolean;
-  /** The piece is one of a frame that would have been held but for its size. */
-  readonly isLarge: boolean;
   /** The payload of a whole frame: a view, unless it came in several packets. */
   payload(): Buffer;
-  /** The last piece reported ended inside a frame: nothing may be put into the stream before the rest of that frame. */
-  readonly isMidFrame: boolean;
   /** The sequence id that the next packet will have if it follows the last, as the sender counts. */
   readonly sequence: number;
   /**
@@ -71,14 +51,6 @@ export interface FrameReader {
   shift: number;
   /** What has been pushed and not read yet. The reader forgets it: behind an SSLRequest it is no longer packets, but TLS. */
   takeRest(): Buffer;
-  /** Set once the bytes cannot be frames. The pieces reported before are good; nothing after them is. */
-  readonly fault: ProtocolFault | FrameTooLarge | undefined;
-}
-
-/** A frame is good, but larger than `maxBytes`. Nothing of its payload is kept. */
-export interface FrameTooLarge {
-  readonly kind: 'too-large';
-  readonly message: string;
 }
 
 /** A reader at the first packet of a direction. */
@@ -109,27 +81,15 @@ const EMPTY: Buffer = Buffer.alloc(0);
 /** The header and the first byte of the payload: what must be known before anything can be said of a frame. */
 const HEAD_BYTES = HEADER_BYTES + 1;
 const SEQUENCE_AT = 3;
-/** Up to here a held frame gets its whole room at once; beyond, room grows with what has arrived, not with what was announced. */
-const ROOM_AT_ONCE_BYTES = 64 * 1024;
 
-class Reader implements FrameReader {
+class Reader extends PieceCursor<ProtocolFault> implements FrameReader {
   type = NO_TYPE;
   length = 0;
-  bytes: Buffer = EMPTY;
-  start = 0;
-  end = 0;
-  isFirst = false;
-  isLast = false;
-  isLarge = false;
-  isMidFrame = false;
   sequence = 0;
   expects: number | undefined;
   shift = 0;
-  fault: ProtocolFault | FrameTooLarge | undefined;
 
   readonly #options: FrameReaderOptions;
-  #chunk: Buffer = EMPTY;
-  #at = 0;
   /** The first bytes of a packet that the chunk before had too few of. */
   readonly #head: Buffer = Buffer.alloc(HEAD_BYTES);
   #headFilled = 0;
@@ -140,25 +100,18 @@ class Reader implements FrameReader {
   /** how many bytes its packet still lacks, whether another follows that, */
   #packetLeft = 0;
   #isContinued = false;
-  /** and its bytes so far, if it is held. */
-  #assembly: Buffer = EMPTY;
+  /** and how much of it is kept, if it is held. */
   #filled = 0;
 
   constructor(options: FrameReaderOptions) {
+    super();
     this.#options = options;
-  }
-
-  push(chunk: Buffer): void {
-    if (this.fault !== undefined) return;
-    assert(this.#at === this.#chunk.length, 'a chunk is pushed before the last one was read to its end');
-    this.#chunk = chunk;
-    this.#at = 0;
   }
 
   next(): boolean {
     if (!this.#isInside && this.#headFilled === 0) {
-      const at = this.#at;
-      const chunk = this.#chunk;
+      const at = this.at;
+      const chunk = this.chunk;
       if (at + HEAD_BYTES <= chunk.length) {
         const length = lengthAt(chunk, at);
         const end = at + HEADER_BYTES + length;
@@ -166,10 +119,10 @@ class Reader implements FrameReader {
           return this.#takeWhole(chunk, at, end, length);
       }
     }
-    while (this.fault === undefined && this.#at < this.#chunk.length) {
-      if (this.#packetLeft > 0 ? this.#takeBody(this.#at) : this.#takeHead()) return true;
+    while (this.fault === undefined && this.at < this.chunk.length) {
+      if (this.#packetLeft > 0 ? this.#takeBody(this.at) : this.#takeHead()) return true;
     }
-    return this.#usedUp();
+    return this.usedUp();
   }
 
   payload(): Buffer {
@@ -186,9 +139,9 @@ class Reader implements FrameReader {
 
   takeRest(): Buffer {
     assert(!this.#isInside, 'the rest is taken inside a frame');
-    const rest = Buffer.concat([this.#head.subarray(0, this.#headFilled), this.#chunk.subarray(this.#at)]);
+    const rest = Buffer.concat([this.#head.subarray(0, this.#headFilled), this.chunk.subarray(this.at)]);
     this.#headFilled = 0;
-    this.#usedUp();
+    this.usedUp();
     return rest;
   }
 
@@ -203,15 +156,15 @@ class Reader implements FrameReader {
     this.length = 0;
     if (!this.#beginPacket(chunk, at, length)) return false;
     this.#packetLeft = 0;
-    this.#at = end;
-    return this.#report(chunk, at, end, true, true);
+    this.at = end;
+    return this.report(chunk, at, end, true, true);
   }
 
   /** Reads the head of a packet, at the reader's place or collected from several chunks. True when there is a piece to report. */
   #takeHead(): boolean {
-    const chunk = this.#chunk;
-    if (this.#headFilled === 0 && isHead(chunk, this.#at, chunk.length, this.#isInside)) {
-      const at = this.#at;
+    const chunk = this.chunk;
+    if (this.#headFilled === 0 && isHead(chunk, this.at, chunk.length, this.#isInside)) {
+      const at = this.at;
       const length = lengthAt(chunk, at);
       if (!this.#isInside) this.#beginFrame(chunk, at, length);
       if (this.#makesTooLarge(length)) return this.#reportKept();
@@ -220,10 +173,10 @@ class Reader implements FrameReader {
     }
     const head = this.#head;
     while (!isHead(head, 0, this.#headFilled, this.#isInside)) {
-      if (this.#at === chunk.length) return false;
-      head[this.#headFilled] = chunk[this.#at] as number;
+      if (this.at === chunk.length) return false;
+      head[this.#headFilled] = chunk[this.at] as number;
       this.#headFilled += 1;
-      this.#at += 1;
+      this.at += 1;
     }
     const length = lengthAt(head, 0);
     if (!this.#isInside) this.#beginFrame(head, 0, length);
@@ -237,11 +190,11 @@ class Reader implements FrameReader {
 
   /** Takes what the chunk has of the packet's part of the payload, from `from` on, along with a head that stands before it. */
   #takeBody(from: number): boolean {
-    const start = this.#at;
-    const taken = Math.min(this.#packetLeft, this.#chunk.length - from);
+    const start = this.at;
+    const taken = Math.min(this.#packetLeft, this.chunk.length - from);
     this.#packetLeft -= taken;
-    this.#at = from + taken;
-    return this.#piece(this.#chunk, start, this.#at);
+    this.at = from + taken;
+    return this.#piece(this.chunk, start, this.at);
   }
 
   #beginFrame(bytes: Buffer, at: number, length: number): void {
@@ -270,7 +223,7 @@ class Reader implements FrameReader {
 
   #tooLarge(bytes: number): false {
     const message = `a packet of ${bytes - HEADER_BYTES} bytes or more is larger than the limit of ${this.#options.maxBytes}`;
-    return this.#fail({ kind: 'too-large', message });
+    return this.fail({ kind: 'too-large', message });
   }
 
   /** Takes a packet's header: counts its sequence id, and moves it. False at a fault. */
@@ -279,7 +232,7 @@ class Reader implements FrameReader {
     const expected = this.#isContinued ? this.sequence : this.expects;
     if (expected !== undefined && sequence !== expected) {
       const message = `packets out of order: ${sequence} where ${expected} was expected`;
-      return this.#fail({ kind: 'fault', errno: 1156, sqlState: '08S01', message });
+      return this.fail({ kind: 'fault', errno: 1156, sqlState: '08S01', message });
     }
     if (this.shift !== 0) bytes[at + SEQUENCE_AT] = (sequence + this.shift) & 0xff;
     this.sequence = (sequence + 1) & 0xff;
@@ -297,60 +250,23 @@ class Reader implements FrameReader {
     if (!this.#isHeld || (isLast && this.#filled === 0)) {
       const isFirst = !this.#isReported;
       this.#isReported = true;
-      return this.#report(bytes, start, end, isFirst, isLast);
+      return this.report(bytes, start, end, isFirst, isLast);
     }
-    this.#keep(bytes.subarray(start, end));
+    this.#filled += end - start;
+    this.keep(bytes.subarray(start, end), this.#filled, this.#filled + this.#packetLeft);
     if (!isLast) return false;
-    const frame = this.#assembly.subarray(0, this.#filled);
-    this.#assembly = EMPTY;
-    return this.#report(frame, 0, frame.length, true, true);
+    const frame = this.assembly.subarray(0, this.#filled);
+    this.assembly = EMPTY;
+    return this.report(frame, 0, frame.length, true, true);
   }
 
   /** What was kept of a frame that is too large after all. */
   #reportKept(): true {
-    const kept = this.#assembly.subarray(0, this.#filled);
-    this.#assembly = EMPTY;
+    const kept = this.assembly.subarray(0, this.#filled);
+    this.assembly = EMPTY;
     this.#filled = 0;
     this.#isReported = true;
-    return this.#report(kept, 0, kept.length, true, false);
-  }
-
-  #keep(bytes: Buffer): void {
-    const filled = this.#filled + bytes.length;
-    if (this.#assembly.length < filled) {
-      const room = Math.min(filled + this.#packetLeft, Math.max(ROOM_AT_ONCE_BYTES, filled * 2));
-      const grown = Buffer.allocUnsafe(room);
-      this.#assembly.copy(grown, 0, 0, this.#filled);
-      this.#assembly = grown;
-    }
-    bytes.copy(this.#assembly, this.#filled);
-    this.#filled = filled;
-  }
-
-  #report(bytes: Buffer, start: number, end: number, isFirst: boolean, isLast: boolean): true {
-    this.bytes = bytes;
-    this.start = start;
-    this.end = end;
-    this.isFirst = isFirst;
-    this.isLast = isLast;
-    this.isMidFrame = !isLast;
-    return true;
-  }
-
-  #fail(fault: ProtocolFault | FrameTooLarge): false {
-    this.fault = fault;
-    return this.#usedUp();
-  }
-
-  /** Lets go of the chunk: an idle connection must not keep its last 64 KiB. */
-  #usedUp(): false {
-    this.#chunk = EMPTY;
-    this.#at = 0;
-    this.bytes = EMPTY;
-    this.isFirst = false;
-    this.isLast = false;
-    if (this.fault !== undefined) this.#assembly = EMPTY;
-    return false;
+    return this.report(kept, 0, kept.length, true, false);
   }
 }
 

@@ -8,10 +8,12 @@ import { KEY_INDEX_SQL } from '../catalog-sql.ts';
 import { openOwnPool } from '../own-pool.ts';
 
 export interface LockList {
-  /** @throws CodedError UPSTREAM_UNREACHABLE (retry safe) when the database cannot be asked. */
+  /** @throws CodedError BAD_REQUEST for a cursor of another database, UPSTREAM_UNREACHABLE (retry safe) when the database cannot be asked. */
   read(query: LockQuery): Promise<readonly HeldLock[]>;
   close(): Promise<void>;
 }
+
+const OBJECT_ID = /^[0-9]{1,10}$/;
 
 /** One connection is enough for people, and is let go when nobody looks. */
 export function createLockList(connection: pg.PoolConfig, log: Log): LockList {
@@ -25,6 +27,9 @@ export function createLockList(connection: pg.PoolConfig, log: Log): LockList {
   });
   return {
     async read({ gid, after, limit }) {
+      if (after !== undefined && !OBJECT_ID.test(after.relation)) {
+        throw new CodedError('BAD_REQUEST', 'after is not the next of an earlier page of this database');
+      }
       try {
         const place =
           after === undefined ? [null, null, null, null] : [after.relation, after.key, after.gid, after.resource];

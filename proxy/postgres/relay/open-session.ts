@@ -1,10 +1,9 @@
 /** A database session as the listener sees it, and what it is made of. */
 import type { Log } from '../../../src/platform/log.ts';
 import type { ServedTraces } from '../../binding/from-sql-comment.ts';
-import type { OperationOf } from '../../branch/barrier.ts';
 import type { Enlistment } from '../../branch/enlist.ts';
 import type { LockHolders } from '../../branch/lock-holders.ts';
-import type { OperationRows } from '../../branch/operation-rows.ts';
+import type { SessionOperations } from '../../branch/operation-rows.ts';
 import type { CancelKey } from './server-facts.ts';
 import type { SqlEvent } from '../../sql/event.ts';
 import type { Planner } from '../../sql/planner.ts';
@@ -12,15 +11,6 @@ import type { SessionState } from '../../sql/session.ts';
 import type { Refusal } from '../../sql/statement.ts';
 import type { Work } from '../../sql/work.ts';
 import type { Preparation } from '../xa/preparation.ts';
-
-/** What a session does with the marks of operations. */
-export interface SessionOperations {
-  /** `off`: they mean nothing to the database, because the application has a barrier of its own. */
-  readonly isOff: boolean;
-  readonly rows: OperationRows;
-  /** Remembers durably that an operation is half done. Never rejects: what fails is logged. */
-  halve(operation: OperationOf): Promise<void>;
-}
 
 export interface SessionParts {
   /** Why the session can belong to no global transaction: it works in another database than the second phase. Undefined where it can. */

@@ -8,7 +8,7 @@ import type { PlannedFor, PlannedStatement, Planner, SessionSettings } from '../
 import { badMark, bind, joinedLate, lockingRows, markOf, markOfSetting, succeeded } from '../../sql/session.ts';
 import type { Capture, GidSetting, Refusal, StatementPlan } from '../../sql/statement.ts';
 import { workOf, type UndoBranch, type Work } from '../../sql/work.ts';
-import type { SessionOperations } from '../relay/open-session.ts';
+import type { SessionOperations } from '../../branch/operation-rows.ts';
 import { withoutPosition, type CaptureDeps } from './capture-run.ts';
 import type { Exchange } from './exchange.ts';
 import type { Injected } from './injected.ts';

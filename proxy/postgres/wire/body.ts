@@ -1,5 +1,6 @@
 /** Reading and writing of the fields of PostgreSQL messages: integers big-endian, strings ended by NUL, kept as bytes. */
 import { assert } from '../../../src/platform/assert.ts';
+import { BYTES_AT_FIRST, FieldReader, FieldWriter } from '../../wire/fields.ts';
 
 /**
  * What the other side sent is not the PostgreSQL protocol. Nothing after it on the connection can be trusted: report it as a
@@ -16,73 +17,26 @@ export function protocolFault(message: string): ProtocolFault {
   return { kind: 'fault', code: '08P01', message };
 }
 
-const EMPTY: Buffer = Buffer.alloc(0);
-
-/**
- * Takes fields from the front of a message body. Byte fields are views of the body, not copies. A field that the body does not
- * hold reads as zero or empty and is remembered: `end` then gives the fault, so that a decoder checks once, at its end.
- */
-export class BodyReader {
-  readonly #what: string;
-  readonly #body: Buffer;
-  #at = 0;
-  #broken: string | undefined;
-
-  /** `what` names the message in faults. */
-  constructor(what: string, body: Buffer) {
-    this.#what = what;
-    this.#body = body;
-  }
-
-  /** How many bytes are left; 0 after a fault. */
-  get left(): number {
-    return this.#broken === undefined ? this.#body.length - this.#at : 0;
-  }
-
-  /** Where the next field begins. */
-  get offset(): number {
-    return this.#at;
-  }
-
+/** The fields of a message's body. */
+export class BodyReader extends FieldReader<ProtocolFault> {
   byte(): number {
-    return this.#skip(1) ? (this.#body[this.#at - 1] as number) : 0;
+    return this.skip(1) ? (this.body[this.at - 1] as number) : 0;
   }
 
   int16(): number {
-    return this.#skip(2) ? this.#body.readInt16BE(this.#at - 2) : 0;
+    return this.skip(2) ? this.body.readInt16BE(this.at - 2) : 0;
   }
 
   uint16(): number {
-    return this.#skip(2) ? this.#body.readUInt16BE(this.#at - 2) : 0;
+    return this.skip(2) ? this.body.readUInt16BE(this.at - 2) : 0;
   }
 
   int32(): number {
-    return this.#skip(4) ? this.#body.readInt32BE(this.#at - 4) : 0;
+    return this.skip(4) ? this.body.readInt32BE(this.at - 4) : 0;
   }
 
   uint32(): number {
-    return this.#skip(4) ? this.#body.readUInt32BE(this.#at - 4) : 0;
-  }
-
-  /** The bytes before the next NUL, which is skipped. */
-  cstring(): Buffer {
-    const end = this.#broken === undefined ? this.#body.indexOf(0, this.#at) : -1;
-    if (end < 0) {
-      this.fail('a string is not ended by NUL');
-      return EMPTY;
-    }
-    const text = this.#body.subarray(this.#at, end);
-    this.#at = end + 1;
-    return text;
-  }
-
-  bytes(length: number): Buffer {
-    return this.#skip(length) ? this.#body.subarray(this.#at - length, this.#at) : EMPTY;
-  }
-
-  /** Everything that is left. */
-  rest(): Buffer {
-    return this.bytes(this.left);
+    return this.skip(4) ? this.body.readUInt32BE(this.at - 4) : 0;
   }
 
   /** A value as Bind, DataRow and FunctionCall carry it: an int32 length, -1 for NULL, then as many bytes. */
@@ -98,57 +52,28 @@ export class BodyReader {
    * the body cannot hold, at `bytesMin` bytes an item, is a fault before anything is read.
    */
   list<T>(bytesMin: number, item: () => T): T[] {
-    return this.#items(this.uint16(), bytesMin, item);
+    return this.items(this.uint16(), bytesMin, item);
   }
 
   /** The same with an Int32 count. */
   longList<T>(bytesMin: number, item: () => T): T[] {
-    return this.#items(this.int32(), bytesMin, item);
+    return this.items(this.int32(), bytesMin, item);
   }
 
-  /** Remembers a broken rule; the first one counts. */
-  fail(rule: string): void {
-    this.#broken ??= rule;
-  }
-
-  /** `value`, or the fault if a field was broken or bytes are left over. */
-  end<T>(value: T): T | ProtocolFault {
-    if (this.#broken === undefined && this.left > 0) this.fail(`${this.left} bytes too many`);
-    return this.#broken === undefined ? value : protocolFault(`invalid ${this.#what} message: ${this.#broken}`);
-  }
-
-  #items<T>(count: number, bytesMin: number, item: () => T): T[] {
-    if (count < 0 || count * bytesMin > this.left) {
-      this.fail(`a count of ${count} does not fit`);
-      return [];
-    }
-    const items: T[] = [];
-    for (let left = count; left > 0 && this.#broken === undefined; left -= 1) items.push(item());
-    return items;
-  }
-
-  #skip(length: number): boolean {
-    if (length < 0 || length > this.left) {
-      this.fail('it is too short');
-      return false;
-    }
-    this.#at += length;
-    return true;
+  protected fault(what: string, rule: string): ProtocolFault {
+    return protocolFault(`invalid ${what} message: ${rule}`);
   }
 }
 
-const BYTES_AT_FIRST = 256;
 const NO_FRAME = -1;
 
 /** Builds any number of frames in one Buffer. A frame is opened by `begin`, filled field by field, and closed by `end`. */
-export class FrameWriter {
-  #buffer: Buffer;
-  #at = 0;
+export class FrameWriter extends FieldWriter {
   #lengthAt = NO_FRAME;
 
   /** `bytes`: the room to begin with; with the exact size of what will be written nothing is ever copied twice. */
   constructor(bytes: number = BYTES_AT_FIRST) {
-    this.#buffer = Buffer.allocUnsafe(bytes);
+    super(bytes);
   }
 
   /** Opens a frame with a type byte. */
@@ -159,52 +84,44 @@ export class FrameWriter {
   /** Opens a packet without a type byte, as a connection begins with. */
   beginUntyped(): this {
     assert(this.#lengthAt === NO_FRAME, 'a frame is begun inside a frame');
-    this.#lengthAt = this.#at;
+    this.#lengthAt = this.at;
     return this.int32(0);
   }
 
   /** Closes the frame: writes its length. */
   end(): this {
     assert(this.#lengthAt !== NO_FRAME, 'a frame is ended that was not begun');
-    this.#buffer.writeInt32BE(this.#at - this.#lengthAt, this.#lengthAt);
+    this.buffer.writeInt32BE(this.at - this.#lengthAt, this.#lengthAt);
     this.#lengthAt = NO_FRAME;
     return this;
   }
 
   byte(value: number): this {
-    this.#room(1);
-    this.#buffer[this.#at] = value;
-    this.#at += 1;
+    this.room(1);
+    this.buffer[this.at] = value;
+    this.at += 1;
     return this;
   }
 
   /** An Int16 given as signed or as unsigned. */
   int16(value: number): this {
     assert(value >= -0x8000 && value <= 0xffff, `${value} does not fit into 16 bits`);
-    this.#room(2);
-    this.#at = this.#buffer.writeUInt16BE(value & 0xffff, this.#at);
+    this.room(2);
+    this.at = this.buffer.writeUInt16BE(value & 0xffff, this.at);
     return this;
   }
 
   /** An Int32 given as signed or as unsigned. */
   int32(value: number): this {
     assert(value >= -0x8000_0000 && value <= 0xffff_ffff, `${value} does not fit into 32 bits`);
-    this.#room(4);
-    this.#at = this.#buffer.writeUInt32BE(value >>> 0, this.#at);
-    return this;
-  }
-
-  bytes(value: Buffer): this {
-    this.#room(value.length);
-    this.#at += value.copy(this.#buffer, this.#at);
+    this.room(4);
+    this.at = this.buffer.writeUInt32BE(value >>> 0, this.at);
     return this;
   }
 
   /** A string as its bytes, or a text to be encoded as UTF-8, and NUL. A NUL inside would end it early and forge what follows. */
-  cstring(value: Buffer | string): this {
-    const bytes = typeof value === 'string' ? Buffer.from(value) : value;
-    assert(!bytes.includes(0), 'a string of a message contains NUL');
-    return this.bytes(bytes).byte(0);
+  override cstring(value: Buffer | string): this {
+    return super.cstring(typeof value === 'string' ? Buffer.from(value) : value);
   }
 
   /** A length and as many bytes; null is -1 and nothing. */
@@ -221,19 +138,9 @@ export class FrameWriter {
   }
 
   /** What was written since the last call. The writer keeps nothing of it. */
-  take(): Buffer {
+  override take(): Buffer {
     assert(this.#lengthAt === NO_FRAME, 'a frame is not ended');
-    const written = this.#buffer.subarray(0, this.#at);
-    this.#buffer = this.#buffer.subarray(this.#at);
-    this.#at = 0;
-    return written;
-  }
-
-  #room(bytes: number): void {
-    if (this.#at + bytes <= this.#buffer.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(this.#at + bytes, this.#buffer.length * 2, BYTES_AT_FIRST));
-    this.#buffer.copy(grown, 0, 0, this.#at);
-    this.#buffer = grown;
+    return super.take();
   }
 }
 

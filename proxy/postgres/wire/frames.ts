@@ -4,6 +4,7 @@
  * Source: PostgreSQL documentation, "Message Formats".
  */
 import { assert } from '../../../src/platform/assert.ts';
+import { PieceCursor, type HoldingOptions, type PieceReader } from '../../wire/pieces.ts';
 import { protocolFault, type ProtocolFault } from './body.ts';
 
 /** Type bytes of what a client sends. */
@@ -59,51 +60,19 @@ export type Direction = 'frontend' | 'backend';
 /** Bytes of a frame before its body: the type and the length. */
 export const HEADER_BYTES = 5;
 
-export interface FrameReaderOptions {
+export interface FrameReaderOptions extends HoldingOptions {
   readonly direction: Direction;
   /**
    * Asked once for each frame, when its type byte is reached and the frames before it have been handled: shall the frame be
    * held until all of it has arrived? `() => false` is pure passing on, `() => true` gives complete frames only.
    */
   readonly holds: (type: number) => boolean;
-  /** The largest frame, in bytes with its header, that is held. Asked as soon as a length is known; does not limit frames that pass. */
-  readonly maxBytes: number;
-  /** Shall a frame pass that is too large to be held and has not come whole? Otherwise, and without this, it is a fault. */
-  readonly passesLarge?: (type: number) => boolean;
 }
 
-/**
- * A cursor over frames. `push` a chunk, then call `next` until it says false; after each true the fields describe one piece:
- * bytes `start` to `end` of `bytes`. Between a held frame's first byte and its last, `next` reports nothing of it.
- */
-export interface FrameReader {
-  /** The chunk before must have been read to its end. The reader keeps no chunk longer than that. Ignored after a fault. */
-  push(chunk: Buffer): void;
-  /** Moves to the next piece; false when the chunk is used up, or at a fault. */
-  next(): boolean;
-  readonly type: number;
-  /** The pushed chunk itself, or a Buffer of its own for a held frame that came in several chunks. */
-  readonly bytes: Buffer;
-  readonly start: number;
-  readonly end: number;
-  /** The piece begins with the type byte. */
-  readonly isFirst: boolean;
-  /** The piece ends the frame. A piece that is both first and last is a whole frame: always so for held ones. */
-  readonly isLast: boolean;
-  /** The piece is one of a frame that would have been held but for its size. */
-  readonly isLarge: boolean;
+/** A cursor over frames. A piece that is first begins with the type byte. */
+export interface FrameReader extends PieceReader<ProtocolFault> {
   /** A view of the body of a whole frame. */
   body(): Buffer;
-  /** The last piece reported ended inside a frame: nothing may be put into the stream before the rest of that frame. */
-  readonly isMidFrame: boolean;
-  /** Set once the bytes cannot be frames of this direction. The pieces reported before are good; nothing after them is. */
-  readonly fault: ProtocolFault | FrameTooLarge | undefined;
-}
-
-/** A frame is good, but larger than `maxBytes`. Nothing of its body is kept. */
-export interface FrameTooLarge {
-  readonly kind: 'too-large';
-  readonly message: string;
 }
 
 /** A reader at the first byte behind the startup packets. */
@@ -120,49 +89,29 @@ const EMPTY: Buffer = Buffer.alloc(0);
 const LENGTH_MIN = 4;
 /** PG source: PQ_LARGE_MESSAGE_LIMIT, the most that a server takes. */
 const LENGTH_MAX = 0x3fff_fffe;
-/** Up to here a held frame gets its whole room at once; beyond, room grows with what has arrived, not with what was announced. */
-const ROOM_AT_ONCE_BYTES = 64 * 1024;
 
-class Reader implements FrameReader {
+class Reader extends PieceCursor<ProtocolFault> implements FrameReader {
   type = 0;
-  bytes: Buffer = EMPTY;
-  start = 0;
-  end = 0;
-  isFirst = false;
-  isLast = false;
-  isLarge = false;
-  isMidFrame = false;
-  fault: ProtocolFault | FrameTooLarge | undefined;
 
   readonly #options: FrameReaderOptions;
   readonly #known: Uint8Array;
-  #chunk: Buffer = EMPTY;
-  #at = 0;
   /** Of a frame that the fast path could not take whole: */
   #isHeld = false;
   /** how many of its bytes have been read; 0 between frames, */
   #seen = 0;
-  /** its length field, as far as it has been read, */
+  /** and its length field, as far as it has been read. */
   #length = 0;
-  /** and its bytes so far, if it is held. */
-  #assembly: Buffer = EMPTY;
 
   constructor(options: FrameReaderOptions) {
+    super();
     this.#options = options;
     this.#known = KNOWN[options.direction];
   }
 
-  push(chunk: Buffer): void {
-    if (this.fault !== undefined) return;
-    assert(this.#at === this.#chunk.length, 'a chunk is pushed before the last one was read to its end');
-    this.#chunk = chunk;
-    this.#at = 0;
-  }
-
   next(): boolean {
-    const chunk = this.#chunk;
-    const at = this.#at;
-    if (this.fault !== undefined || at === chunk.length) return this.#usedUp();
+    const chunk = this.chunk;
+    const at = this.at;
+    if (this.fault !== undefined || at === chunk.length) return this.usedUp();
     if (this.#seen > 0) return this.#continueFrame();
 
     const type = chunk[at] as number;
@@ -179,8 +128,8 @@ class Reader implements FrameReader {
     const end = at + 1 + length;
     if (end > chunk.length) return this.#continueFrame();
     if (!this.#isAcceptable(length)) return false;
-    this.#at = end;
-    return this.#report(chunk, at, end, true, true);
+    this.at = end;
+    return this.report(chunk, at, end, true, true);
   }
 
   body(): Buffer {
@@ -190,8 +139,8 @@ class Reader implements FrameReader {
 
   /** Takes what this chunk has of a frame that is not whole in it. */
   #continueFrame(): boolean {
-    const chunk = this.#chunk;
-    const start = this.#at;
+    const chunk = this.chunk;
+    const start = this.at;
     const isFirst = this.#seen === 0;
     let at = start;
     if (isFirst) {
@@ -205,7 +154,7 @@ class Reader implements FrameReader {
       this.#seen += 1;
       if (this.#seen === HEADER_BYTES && !this.#isAcceptable(this.#length)) return false;
     }
-    if (this.isLarge && !isFirst && this.#assembly.length > 0) return this.#reportHeader(at);
+    if (this.isLarge && !isFirst && this.assembly.length > 0) return this.#reportHeader(at);
     let isLast = false;
     if (this.#seen >= HEADER_BYTES) {
       const taken = Math.min(this.#length + 1 - this.#seen, chunk.length - at);
@@ -213,28 +162,16 @@ class Reader implements FrameReader {
       this.#seen += taken;
       isLast = this.#seen === this.#length + 1;
     }
-    this.#at = at;
+    this.at = at;
     const seen = this.#seen;
     if (isLast) this.#seen = 0;
-    if (!this.#isHeld) return this.#report(chunk, start, at, isFirst, isLast);
+    if (!this.#isHeld) return this.report(chunk, start, at, isFirst, isLast);
 
-    this.#keep(chunk.subarray(start, at), seen);
-    if (!isLast) return this.#usedUp();
-    const frame = this.#assembly;
-    this.#assembly = EMPTY;
-    return this.#report(frame, 0, seen, true, true);
-  }
-
-  /** Adds bytes to the held frame, which make it `filled` bytes long. */
-  #keep(bytes: Buffer, filled: number): void {
-    const announced = filled < HEADER_BYTES ? HEADER_BYTES : this.#length + 1;
-    if (this.#assembly.length < filled) {
-      const room = Math.min(announced, Math.max(ROOM_AT_ONCE_BYTES, filled * 2));
-      const grown = Buffer.allocUnsafe(room);
-      this.#assembly.copy(grown, 0, 0, filled - bytes.length);
-      this.#assembly = grown;
-    }
-    bytes.copy(this.#assembly, filled - bytes.length);
+    this.keep(chunk.subarray(start, at), seen, seen < HEADER_BYTES ? HEADER_BYTES : this.#length + 1);
+    if (!isLast) return this.usedUp();
+    const frame = this.assembly;
+    this.assembly = EMPTY;
+    return this.report(frame, 0, seen, true, true);
   }
 
   /** The header of a large frame came in several chunks, and was kept until it told the length. */
@@ -242,11 +179,11 @@ class Reader implements FrameReader {
     const header = Buffer.alloc(HEADER_BYTES);
     header[0] = this.type;
     header.writeInt32BE(this.#length, 1);
-    this.#assembly = EMPTY;
-    this.#at = at;
+    this.assembly = EMPTY;
+    this.at = at;
     const isLast = this.#length === LENGTH_MIN;
     if (isLast) this.#seen = 0;
-    return this.#report(header, 0, HEADER_BYTES, true, isLast);
+    return this.report(header, 0, HEADER_BYTES, true, isLast);
   }
 
   #isAcceptable(length: number): boolean {
@@ -257,7 +194,7 @@ class Reader implements FrameReader {
     if (!this.#isHeld || length < maxBytes) return true;
     if (passesLarge?.(this.type) !== true) {
       const message = `a message of ${length + 1} bytes is larger than the limit of ${maxBytes}`;
-      return this.#fail({ kind: 'too-large', message });
+      return this.fail({ kind: 'too-large', message });
     }
     // What is here as a whole takes no more room by being held.
     if (this.#seen === 0) return true;
@@ -266,34 +203,8 @@ class Reader implements FrameReader {
     return true;
   }
 
-  #report(bytes: Buffer, start: number, end: number, isFirst: boolean, isLast: boolean): true {
-    this.bytes = bytes;
-    this.start = start;
-    this.end = end;
-    this.isFirst = isFirst;
-    this.isLast = isLast;
-    this.isMidFrame = !isLast;
-    return true;
-  }
-
   #invalid(message: string): false {
-    return this.#fail(protocolFault(message));
-  }
-
-  #fail(fault: ProtocolFault | FrameTooLarge): false {
-    this.fault = fault;
-    return this.#usedUp();
-  }
-
-  /** Lets go of the chunk: an idle connection must not keep its last 64 KiB. */
-  #usedUp(): false {
-    this.#chunk = EMPTY;
-    this.#at = 0;
-    this.bytes = EMPTY;
-    this.isFirst = false;
-    this.isLast = false;
-    if (this.fault !== undefined) this.#assembly = EMPTY;
-    return false;
+    return this.fail(protocolFault(message));
   }
 }
 

@@ -2,24 +2,18 @@
 import type { CoordinatorClient } from '../../../src/client/coordinator-client.ts';
 import { CodedError } from '../../../src/contract/errors.ts';
 import type { Log } from '../../../src/platform/log.ts';
-import type { Finisher } from '../../branch/finish.ts';
-import { createPreparedFinisher } from '../../branch/prepared-finisher.ts';
-import { startRecovery, type Recovery } from '../../branch/recovery.ts';
+import { preparedPhase, type PreparedPhase } from '../../branch/xa/second-phase.ts';
 import type { DatabaseOptions } from '../../options.ts';
 import { phaseTwoConnection } from '../upstream.ts';
 import type { Preparing } from './planner.ts';
 import { createPreparation, type Preparation } from './preparation.ts';
 import { openPreparedTransactions, readPreparedMax } from './prepared.ts';
 
-export interface Xa {
+export interface Xa extends PreparedPhase {
   /** Undefined where no local transaction is prepared. */
   readonly preparation: Preparation | undefined;
   /** What planners make of statements whose local transactions could be prepared; undefined where none is. */
   readonly preparing: Preparing | undefined;
-  /** The second phase. Also ends what was prepared before the configuration changed. */
-  wrap(undo: Finisher): Finisher;
-  /** Starts to look after prepared transactions that nobody ends; undefined where there can be none. */
-  recover(finisher: Finisher): Recovery | undefined;
 }
 
 export interface XaParts {
@@ -53,22 +47,15 @@ export async function openXa({ options, resource, coordinator, log }: XaParts): 
   const connection = phaseTwoConnection(options);
   const max = await preparedMax(connection);
   const preparing = preparingFor(options, max);
-  const { canCommit, timeout, recover } = options.xa;
   const preparation =
     preparing === 'escalated' || preparing === 'all'
-      ? createPreparation({
-          finisher: options.credentials.user,
-          coordinator,
-          askMs: canCommit ? timeout : undefined,
-        })
+      ? createPreparation(options.credentials.user, { coordinator, xa: options.xa })
       : undefined;
   const transactions = max === 0 ? undefined : openPreparedTransactions({ database: resource, connection, log });
   return {
     preparation,
     preparing,
-    wrap: (undo) => (transactions === undefined ? undo : createPreparedFinisher(undo, transactions, log)),
-    recover: (finisher) =>
-      transactions && startRecovery({ transactions, finisher, coordinator, everyMs: recover, log }),
+    ...preparedPhase(transactions, { coordinator, everyMs: options.xa.recover, log }),
   };
 }
 

@@ -1,7 +1,7 @@
 /** The prepared transactions of one database of a service, as its second phase finds and ends them. Those of others are never touched. */
 import pg from 'pg';
 import type { Log } from '../../../src/platform/log.ts';
-import { sharedList, type Prepared, type PreparedTransactions } from '../../branch/prepared.ts';
+import { sharedList, type Prepared, type PreparedTransactions } from '../../branch/xa/prepared.ts';
 import { quoteName, quoteText } from '../identifier.ts';
 import { openOwnPool } from '../own-pool.ts';
 import { preparedPrefix, readPreparedName, resourceOfPrepared } from './names.ts';

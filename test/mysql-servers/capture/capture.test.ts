@@ -2,9 +2,10 @@ import test from 'ava';
 import { createConnection } from 'mysql2/promise';
 import type mysql from 'mysql2/promise';
 import { newGid } from '../../../src/platform/random.ts';
+import { isTemporary, whichTable } from '../../../proxy/mysql/undo/temporary.ts';
 import { RESOURCE, SERVERS, openWorld, type World } from '../second-phase/world.ts';
-import { begin, createRunner, send, type Runner } from './runner.ts';
-import { RACES, REFUSED, STATEMENTS, TABLES } from './statements.ts';
+import { begin, createRunner, read, send, type Runner } from './runner.ts';
+import { RACES, REFUSED, RETURNING, STATEMENTS, TABLES } from './statements.ts';
 
 for (const [name, start] of SERVERS) {
   let world: World;
@@ -86,6 +87,48 @@ for (const [name, start] of SERVERS) {
       },
     );
   }
+
+  if (name === 'MariaDB') {
+    test.serial(`${name}: a change with RETURNING is captured, and its rows are the answer`, async (t) => {
+      const start = await dump(world.admin, 'shop');
+      const [own, twin] = [await open('shop', 'repeatable read'), await open('twin', 'repeatable read')];
+      const opened = await runner(own, 'repeatable read');
+      for (const { sql, rows } of RETURNING) {
+        const gid = newGid();
+        await begin(world, own, gid);
+        const ran = await opened.run(gid, sql);
+        const after = await dump(own, 'shop');
+        await own.query('commit; begin');
+        await twin.query('begin');
+        t.deepEqual(ran.heard, await send(twin, { sql, parameters: [] }, []), sql);
+        t.is(ran.heard.kind, 'rows');
+        t.deepEqual(after, await dump(twin, 'twin'), sql);
+        await own.query('rollback');
+        await twin.query('rollback');
+        t.is(ran.records.flatMap((record) => record.rows).length, rows, sql);
+        if (rows > 0) t.like(await world.finisher.rollback(gid, RESOURCE), { result: 'success' }, sql);
+        t.deepEqual(await dump(world.admin, 'shop'), start, sql);
+        if (sql.startsWith('insert')) await world.server.run(REWIND);
+      }
+    });
+  }
+
+  test.serial(`${name}: a temporary table is told from the table that it hides`, async (t) => {
+    const [own, other] = [await open('shop', 'read committed'), await open('shop', 'read committed')];
+    const asks = async (connection: mysql.Connection, table: string): Promise<boolean> =>
+      isTemporary(await read(connection, whichTable({ database: 'shop', table }), []));
+    t.false(await asks(own, 'seat'));
+    t.false(await asks(own, 'odd name'));
+    await own.query('create temporary table seat (n int primary key, who varchar(10), more int)');
+    await own.query('create temporary table `odd name` (`key` int primary key)');
+    await own.query("set sql_mode = 'ANSI_QUOTES', sql_quote_show_create = 0; begin");
+    t.true(await asks(own, 'seat'));
+    t.true(await asks(own, 'odd name'));
+    t.false(await asks(own, 'people'));
+    t.false(await asks(other, 'seat'));
+    await own.query('drop temporary table seat');
+    t.false(await asks(own, 'seat'));
+  });
 
   test.serial(`${name}: what cannot be taken back is refused and changes nothing`, async (t) => {
     const before = await dump(world.admin, 'shop');

@@ -7,7 +7,14 @@ import { plan, type PlanContext } from '../../../proxy/mysql/plan.ts';
 import { INSERT_RECORD } from '../../../proxy/mysql/schema.ts';
 import { sealOf } from '../../../proxy/mysql/seal.ts';
 import { loadGrammar } from '../../../proxy/mysql/text/tree.ts';
-import { ours, readFound, type Capture, type Found, type Step } from '../../../proxy/mysql/undo/capture.ts';
+import {
+  ours,
+  readFound,
+  type Capture,
+  type Found,
+  type RowLock,
+  type Step,
+} from '../../../proxy/mysql/undo/capture.ts';
 import type { ParameterValue } from '../../../proxy/mysql/undo/given.ts';
 import { encodeRecord, type UndoRecord } from '../../../proxy/mysql/undo/record.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
@@ -24,6 +31,8 @@ export type Heard =
       readonly info: string;
       readonly warnings: number;
     }
+  /** RETURNING. */
+  | { readonly kind: 'rows'; readonly rows: readonly string[] }
   | { readonly kind: 'error'; readonly errno: number }
   | { readonly kind: 'refused'; readonly message: string };
 
@@ -31,7 +40,11 @@ export interface Ran {
   readonly heard: Heard;
   readonly records: readonly UndoRecord[];
   readonly locks: readonly string[];
+  /** What the rows refer to now, and what they did refer to; keys of theirs that are free. Each as relation and key. */
+  readonly references: Readonly<Record<'shared' | 'claims' | 'freed', readonly string[]>>;
 }
+
+const NONE = { records: [], locks: [], references: { shared: [], claims: [], freed: [] } };
 
 export interface Runner {
   /** One statement of the client, captured in the local transaction that is open, for a branch of the gid. */
@@ -44,6 +57,8 @@ export interface RunnerOptions {
   readonly hasPhantoms: boolean;
   readonly noBackslashEscapes?: boolean;
   readonly ansiQuotes?: boolean;
+  /** Facts by database and table, for several runners to share; one that is alone keeps its own. */
+  readonly known?: Map<string, TableFacts | 'none'>;
   /** Called before the change of each try, as other clients would do something then. */
   readonly meanwhile?: () => Promise<void>;
 }
@@ -57,7 +72,7 @@ export async function createRunner(
   options: RunnerOptions,
 ): Promise<Runner> {
   await loadGrammar();
-  const known = new Map<string, TableFacts | 'none'>();
+  const known = options.known ?? new Map<string, TableFacts | 'none'>();
   const [{ secret } = { secret: Buffer.alloc(0) }] = await rowsOf<{ secret: Buffer }>(
     world.admin,
     'SELECT secret FROM atomesh.seal_secret',
@@ -83,8 +98,7 @@ export async function createRunner(
       if (found.kind === 'refuse') return found.refusal.message;
       if (found.kind !== 'facts-needed') return `not captured: ${found.kind}`;
       for (const { database, table } of found.tables) {
-        const rows = await read(world.admin, { sql: catalogSql(database, table), parameters: [] }, []);
-        known.set(`${database}.${table}`, readFacts(rows.map((row) => row.slice(0, CATALOG_COLUMNS))) ?? 'none');
+        known.set(`${database}.${table}`, await factsOf(world, database, table));
       }
     }
   };
@@ -95,7 +109,7 @@ export async function createRunner(
     values: readonly Value[],
     locks: boolean,
   ): Promise<Ran | 'again'> => {
-    const refused = (message: string): Ran => ({ heard: { kind: 'refused', message }, records: [], locks: [] });
+    const refused = (message: string): Ran => ({ heard: { kind: 'refused', message }, ...NONE });
     const take = async (step: Step): Promise<Found | string> => {
       const found = readFound(capture.tables, await read(connection, step, values), 1000);
       return found.kind === 'found' ? found.found : found.refusal.message;
@@ -107,8 +121,13 @@ export async function createRunner(
     const change = capture.change(before);
     const heard = await send(connection, change, values);
     if (heard.kind === 'error' && heard.errno === 1062 && change.isPlain) return 'again';
-    if (heard.kind !== 'ok') return { heard, records: [], locks: [] };
-    const outcome = { ...options, affectedRows: heard.affectedRows, insertId: heard.insertId };
+    const isRows = heard.kind === 'rows';
+    if (heard.kind !== 'ok' && !(isRows && capture.answersRows)) return { heard, ...NONE };
+    const outcome = {
+      ...options,
+      affectedRows: isRows ? heard.rows.length : heard.affectedRows,
+      insertId: isRows ? '0' : heard.insertId,
+    };
     const step = capture.after?.(before, outcome);
     const after = step === undefined ? capture.tables.map(() => []) : await take(step);
     if (typeof after === 'string') return refused(after);
@@ -127,26 +146,38 @@ export async function createRunner(
         [[relation, key, gid, RESOURCE]],
       );
     }
+    const { records, locks: taken, shared, claims, freed } = concluded;
     return {
       heard,
-      records: concluded.records,
-      locks: concluded.locks.map(({ relation, key }) => `${relation} ${key}`),
+      records,
+      locks: taken.map(nameOf),
+      references: { shared: shared.map(nameOf), claims: claims.map(nameOf), freed: freed.map(nameOf) },
     };
   };
 
   return {
     async run(gid, sql, values = []) {
       const capture = await planned(sql, values);
-      if (typeof capture === 'string') return { heard: { kind: 'refused', message: capture }, records: [], locks: [] };
+      if (typeof capture === 'string') return { heard: { kind: 'refused', message: capture }, ...NONE };
       let ran: Ran | 'again' = 'again';
       for (let tries = 0; ran === 'again' && tries < TRIES_MAX; tries += 1) {
         await connection.query('SAVEPOINT atomesh');
         ran = await attempt(gid, capture, values, tries > 0 || !capture.looksFirst);
         if (ran === 'again' || ran.heard.kind === 'refused') await connection.query('ROLLBACK TO SAVEPOINT atomesh');
       }
-      return ran === 'again' ? { heard: { kind: 'refused', message: 'again and again' }, records: [], locks: [] } : ran;
+      return ran === 'again' ? { heard: { kind: 'refused', message: 'again and again' }, ...NONE } : ran;
     },
   };
+}
+
+/** What the catalogue says of a table. */
+export async function factsOf(world: World, database: string, table: string): Promise<TableFacts | 'none'> {
+  const rows = await read(world.admin, { sql: catalogSql(database, table), parameters: [] }, []);
+  return readFacts(rows.map((row) => row.slice(0, CATALOG_COLUMNS))) ?? 'none';
+}
+
+function nameOf({ relation, key }: RowLock): string {
+  return `${relation} ${key}`;
 }
 
 /** Opens a local transaction in a branch of the gid. */
@@ -167,6 +198,7 @@ export async function send(
   const chosen = parameters.map((number) => values[number] ?? null);
   try {
     const [ok] = chosen.length === 0 ? await connection.query(text) : await connection.execute(text, chosen);
+    if (Array.isArray(ok)) return { kind: 'rows', rows: ok.map((row) => JSON.stringify(row)) };
     const { affectedRows, insertId, info, warningStatus } = ok as mysql.ResultSetHeader & { info: string };
     return { kind: 'ok', affectedRows, insertId: String(insertId), info: info ?? '', warnings: warningStatus };
   } catch (error) {
@@ -174,7 +206,8 @@ export async function send(
   }
 }
 
-async function read(
+/** The rows of a step, one character for each byte. */
+export async function read(
   connection: mysql.Connection,
   { sql, parameters }: Step,
   values: readonly Value[],

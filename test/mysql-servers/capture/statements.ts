@@ -114,6 +114,13 @@ export const STATEMENTS: readonly {
   { sql: "insert into secret (id, v) values (lower('ABC'), 1)", rows: 1 },
   { sql: "insert into uniq (v, u) values (1, 'three')", rows: 1 },
   { sql: "insert into moment values ('2025-01-01', 1)", rows: 1 },
+  { sql: 'insert into note (id, person) values (0, 5)', rows: 1 },
+  { sql: 'insert into note (id, person) values (5e0, 5)', rows: 1 },
+  {
+    sql: "update moment set v = v + 1, at = at where at > timestamp'2024-01-02 00:00:00' and time(at) >= time'00:00:00'",
+    rows: 1,
+  },
+  { sql: "update person set name = _utf8mb4'Zoe' where email = _binary'a@x' and seen > date'2019-01-01'", rows: 1 },
   { sql: 'insert into child values (2, 2)', rows: 1 },
   { sql: "insert into person (email, age) values ('a@x', 5) on duplicate key update age = values(age)", rows: 1 },
   { sql: "insert into person (email, age) values ('n@x', 5) on duplicate key update age = values(age)", rows: 1 },
@@ -163,6 +170,9 @@ export const REFUSED: readonly {
   { sql: 'insert into secret values (uuid(), 1)', because: /key cannot be known/ },
   { sql: 'insert into secret select 1, 2', because: /SELECT/ },
   { sql: 'insert ignore into secret select 1, 2', because: /SELECT/ },
+  { sql: 'insert into person (id, name) values (0, 1), (null, 2)', because: /key cannot be known/ },
+  { sql: 'insert into person (id, age) values (0, last_insert_id(1))', because: /key cannot be known/ },
+  { sql: 'insert into person (id, age) values (0, 1) returning id', because: /key cannot be known/ },
   { sql: "insert into uniq values (concat('o', rand()), 1) on duplicate key update v = 3", because: /cannot be known/ },
   { sql: "insert into seat values (1, 'z') on duplicate key update n = 77", because: /changing the key/ },
   { sql: 'update person set age = 2 where id = 1 /*! or 1 */', because: /carry out/ },
@@ -213,4 +223,23 @@ export const RACES: readonly {
     rows: 0,
     undo: "delete from uniq where u = 'race'",
   },
+];
+
+/** MariaDB alone knows these: the answer is rows. `rows`: how many the records have. */
+export const RETURNING: readonly { readonly sql: string; readonly rows: number }[] = [
+  {
+    sql: "insert into person (email, name) values ('n@x', 'New'), ('o@x', 'Other') returning id, name, doubled",
+    rows: 2,
+  },
+  { sql: "insert into person (id, email) values (50, 'n@x') returning *", rows: 1 },
+  { sql: "insert into person set email = 'n@x' returning id + 1 as next", rows: 1 },
+  { sql: 'insert into note (person, body) select id, name from person where id > 2 returning id', rows: 2 },
+  {
+    sql: 'insert into note (person) values (last_insert_id(2)), (last_insert_id(1)) returning id, last_insert_id(3)',
+    rows: 2,
+  },
+  { sql: 'delete from person where id in (1, 2) returning id, email', rows: 2 },
+  { sql: 'delete from person where id > 100 returning id', rows: 0 },
+  { sql: 'delete from note order by id desc limit 1 returning (select max(v) from pair) as most, body', rows: 1 },
+  { sql: 'delete from seat returning n', rows: 3 },
 ];

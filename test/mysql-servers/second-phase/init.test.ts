@@ -4,9 +4,11 @@ import test from 'ava';
 import mysql from 'mysql2/promise';
 import { programOf } from '../../../examples/support/programs.ts';
 import type { MariadbServer } from '../../../examples/support/mariadb-server.ts';
+import { insertClaimsSql, takeOverSql } from '../../../proxy/mysql/locks/row-locks.ts';
 import { checkSchema, initialiseDatabase } from '../../../proxy/mysql/setup/init.ts';
 import { ENTER_BRANCH, INSERT_RECORD, schemaScript } from '../../../proxy/mysql/schema.ts';
 import { openPreparedTransactions } from '../../../proxy/mysql/xa/prepared.ts';
+import type { Gid } from '../../../src/contract/transaction.ts';
 import { folder, run } from '../../cli/support.ts';
 import { RESOURCE, SERVERS, rowsOf } from './world.ts';
 
@@ -58,6 +60,9 @@ for (const [name, start] of SERVERS) {
       await app.query(INSERT_RECORD, ['g', RESOURCE, '[]', Buffer.alloc(32)]);
       await app.query("insert into atomesh.row_lock (relation, lock_key, gid, resource) values ('t', 'k', 'g', 'r')");
       t.deepEqual(await rowsOf(app, "select gid from atomesh.row_lock where relation = 't'"), [{ gid: 'g' }]);
+      const claim = { relation: 't', key: 'k' };
+      for (let n = 0; n < 2; n += 1) await app.query(insertClaimsSql([claim], { gid: 'g' as Gid, resource: 'r' }));
+      await app.query(takeOverSql([claim], 'g' as Gid, { gid: 'h' as Gid, resource: 'r' }));
       await app.query("call atomesh.enter_operation('tcc', 'g', '01', 'try', -5)");
       // None of this was counted, so the client's own number is not changed by it.
       t.deepEqual(await rowsOf(app, 'select last_insert_id() as id'), [{ id: 0 }]);
@@ -67,6 +72,8 @@ for (const [name, start] of SERVERS) {
         'select secret from atomesh.seal_secret',
         'delete from atomesh.undo_record',
         'delete from atomesh.row_lock',
+        'delete from atomesh.parent_claim',
+        "update atomesh.parent_claim set gid = 'u'",
         "update atomesh.undo_record set body = '[]'",
         "insert into atomesh.branch_state (gid, resource, state) values ('h', 'r', 'rolled_back')",
         "update atomesh.branch_state set state = 'active'",

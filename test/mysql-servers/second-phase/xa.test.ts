@@ -1,8 +1,8 @@
 import test from 'ava';
 import type { Connection } from 'mysql2/promise';
-import type { PreparedTransactions } from '../../../proxy/branch/prepared.ts';
-import { createPreparedFinisher } from '../../../proxy/branch/prepared-finisher.ts';
-import { startRecovery } from '../../../proxy/branch/recovery.ts';
+import type { PreparedTransactions } from '../../../proxy/branch/xa/prepared.ts';
+import { createPreparedFinisher } from '../../../proxy/branch/xa/prepared-finisher.ts';
+import { startRecovery } from '../../../proxy/branch/xa/recovery.ts';
 import { xidOf, type Xid } from '../../../proxy/mysql/xa/names.ts';
 import { openPreparedTransactions } from '../../../proxy/mysql/xa/prepared.ts';
 import { xaCommitOnePhase, xaEnd, xaFinish, xaPrepare, xaStart } from '../../../proxy/mysql/xa/statements.ts';

@@ -1,7 +1,7 @@
 /** The second phase of branches that may hold prepared transactions: those end first, then what undo mode has left. */
-import type { Gid, Resolution } from '../../src/contract/transaction.ts';
-import type { Log } from '../../src/platform/log.ts';
-import type { Finisher, FinishResult } from './finish.ts';
+import type { Gid, Resolution } from '../../../src/contract/transaction.ts';
+import type { Log } from '../../../src/platform/log.ts';
+import type { Finisher, FinishResult } from '../finish.ts';
 import type { PreparedTransactions } from './prepared.ts';
 
 /**

@@ -1,5 +1,5 @@
 /** Prepared transactions of one database of a service, as its second phase finds and ends them. Those of others are never touched. */
-import type { Gid } from '../../src/contract/transaction.ts';
+import type { Gid } from '../../../src/contract/transaction.ts';
 
 /** One of ours that is not ended. */
 export interface Prepared {

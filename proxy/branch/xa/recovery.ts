@@ -2,11 +2,11 @@
  * Prepared transactions that nobody ends: their sidecar died, or the coordinator cannot reach the one that took its place. At the start
  * and then periodically the coordinator is asked what has become of them.
  */
-import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
-import type { BranchStatus, Instant } from '../../src/contract/transaction.ts';
-import { at, now } from '../../src/platform/clock.ts';
-import type { Log } from '../../src/platform/log.ts';
-import type { Finisher } from './finish.ts';
+import type { CoordinatorClient } from '../../../src/client/coordinator-client.ts';
+import type { BranchStatus, Instant } from '../../../src/contract/transaction.ts';
+import { at, now } from '../../../src/platform/clock.ts';
+import type { Log } from '../../../src/platform/log.ts';
+import type { Finisher } from '../finish.ts';
 import type { Prepared, PreparedTransactions } from './prepared.ts';
 
 export interface RecoveryOptions {

@@ -1,0 +1,73 @@
+/** Changes that run as they came: those of an operation, behind the row of the barrier, and those of a local transaction that will be prepared. */
+import { assert } from '../../../src/platform/assert.ts';
+import { failureIn, isAlone, type Context, type Failure } from './context.ts';
+import { beginLocal, beginNamed, commitLocal, giveUp } from './ending.ts';
+import { entryOf } from './enter.ts';
+import { answer, collect, tell, type Piece } from './piece.ts';
+import { lastStatement } from './last-statement.ts';
+import { notNamed } from './refusals.ts';
+import { okIn, type Reply } from './reply.ts';
+import { insideFailure } from '../xa/local.ts';
+
+/** Runs it. False when it failed. `prepares`: it has no images, so its local transaction is prepared at its end. */
+export async function runAsItCame(c: Context, piece: Piece, prepares: boolean): Promise<boolean> {
+  return isAlone(c) ? runAlone(c, piece, prepares) : runInside(c, piece, prepares);
+}
+
+async function runInside(c: Context, piece: Piece, prepares: boolean): Promise<boolean> {
+  await beginNamed(c);
+  if (prepares && c.local.xid === undefined) return tell(c, { kind: 'refused', refusal: notNamed });
+  const failure = await enter(c, prepares);
+  if (failure !== undefined) return tell(c, isEnd(failure) ? await giveUp(c, failure) : failure);
+  c.last = undefined;
+  const reply = await collect(c, piece, 'inside');
+  return tellReply(c, piece, reply);
+}
+
+/** With a local transaction of its own, which ends before the client hears of it. */
+async function runAlone(c: Context, piece: Piece, prepares: boolean): Promise<boolean> {
+  const failure = (await beginLocal(c, { isPlain: !prepares })) ?? (await enter(c, prepares));
+  if (failure !== undefined) return tell(c, await giveUp(c, failure));
+  const reply = await collect(c, piece, 'inside');
+  const error = failureIn(reply);
+  if (error !== undefined) return tell(c, await giveUp(c, inItsWords(error)));
+  const [warnings] = await c.seat.ask([{ sql: 'SHOW WARNINGS' }]);
+  assert(warnings !== undefined, 'a statement was answered');
+  const broken = await commitLocal(c);
+  if (broken !== undefined) return tell(c, broken);
+  const ok = okIn(reply);
+  c.last = lastStatement(ok?.affectedRows ?? -1n, warnings, ok?.warnings);
+  answer(c, piece, reply.packets);
+  return true;
+}
+
+function tellReply(c: Context, piece: Piece, reply: Reply): boolean {
+  const error = failureIn(reply);
+  if (error !== undefined) return tell(c, inItsWords(error));
+  answer(c, piece, reply.packets);
+  return true;
+}
+
+/** The client has not said XA: where the server speaks of it, it is told what that means. */
+function inItsWords(failure: Failure): Failure {
+  const refusal = failure.kind === 'error' ? insideFailure(failure.errno) : undefined;
+  return refusal === undefined ? failure : { kind: 'refused', refusal };
+}
+
+/** The branch, or the operation, has its entry, and the local transaction holds changes from here on. */
+async function enter(c: Context, prepares: boolean): Promise<Failure | undefined> {
+  const entry = await entryOf(c);
+  if ('kind' in entry) return entry;
+  if (entry.statements.length > 0) {
+    const failure = await entry.judge(await c.seat.ask(entry.statements));
+    if (failure !== undefined) return failure;
+  }
+  c.local.changed = true;
+  c.local.begunAs = undefined;
+  c.local.prepares ||= prepares;
+  return undefined;
+}
+
+function isEnd(failure: Failure): boolean {
+  return failure.kind === 'refused' && failure.ends === true;
+}

@@ -1,0 +1,48 @@
+/** The text of what is written for a captured statement: its undo records. */
+import { INSERT_RECORD } from '../../schema.ts';
+import { sealOf } from '../../seal.ts';
+import { encodeRecord, type UndoRecord } from '../../undo/record.ts';
+import type { UndoBranch } from '../../../sql/work.ts';
+import type { Settings } from '../settings.ts';
+import { filled, plainText } from '../enter.ts';
+
+/** About as many bytes of images as one record takes: one statement may change many rows. */
+const RECORD_BYTES = 512 * 1024;
+
+/** One INSERT for each record, and several for one with many rows. Undone in reverse, they are undone as one would be. */
+export function recordStatements(
+  records: readonly UndoRecord[],
+  branch: UndoBranch,
+  { secret, settings }: { readonly secret: Buffer; readonly settings: Settings },
+): readonly string[] {
+  return records.flatMap(inParts).map((record) => {
+    const body = encodeRecord(record);
+    const seal = sealOf(secret, { gid: branch.gid, resource: branch.resource, body });
+    const values = [plainText(branch.gid), plainText(branch.resource)];
+    return filled(INSERT_RECORD, [...values, bodySql(body, settings), `X'${seal.toString('hex')}'`]);
+  });
+}
+
+function inParts(record: UndoRecord): readonly UndoRecord[] {
+  const parts: UndoRecord[] = [];
+  let rows: UndoRecord['rows'][number][] = [];
+  let bytes = 0;
+  for (const row of record.rows) {
+    const size = (row.before?.length ?? 0) + (row.after?.length ?? 0);
+    if (rows.length > 0 && bytes + size > RECORD_BYTES) {
+      parts.push({ ...record, rows });
+      rows = [];
+      bytes = 0;
+    }
+    rows.push(row);
+    bytes += size;
+  }
+  return [...parts, { ...record, rows }];
+}
+
+/** Text in ASCII as it is, so that it is no longer than it has to be; other text in hexadecimal, which no character set changes. */
+function bodySql(body: string, { lexical }: Settings): string {
+  if (!/^[ -~]*$/.test(body)) return `CONVERT(X'${Buffer.from(body).toString('hex')}' USING utf8mb4)`;
+  const quoted = body.replaceAll("'", "''");
+  return `_utf8mb4'${lexical.noBackslashEscapes ? quoted : quoted.replaceAll('\\', '\\\\')}'`;
+}

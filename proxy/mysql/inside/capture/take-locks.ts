@@ -1,0 +1,172 @@
+/** Takes the row locks of a captured statement, and waits where another global transaction holds one. */
+import { assert } from '../../../../src/platform/assert.ts';
+import type { Gid } from '../../../../src/contract/transaction.ts';
+import type { LockWaiter, LockWaitResult } from '../../../branch/lock-holders.ts';
+import { insertLocksSql, takeOverSql } from '../../locks/row-locks.ts';
+import type { RowLock } from '../../undo/capture.ts';
+import { branchOf, failureIn, gidOf, type Context, type Failure } from '../context.ts';
+import type { HeldRow } from '../parts.ts';
+import { inTheWayOf, lockedBy, restless, waitsForUs } from '../refusals.ts';
+import { errorIn, okIn } from '../reply.ts';
+
+/** A row lock is held by somebody else: whoever runs the statement lets go of the local transaction before it waits. */
+export interface Conflict {
+  readonly kind: 'conflict';
+  readonly row: HeldRow;
+}
+
+interface Taking {
+  /** Statements that go ahead of the locks. */
+  readonly records: readonly string[];
+  readonly locks: readonly RowLock[];
+}
+
+export interface Run {
+  /** Nothing but this statement is in the local transaction: it is let go as a whole, and the wait is somebody else's. */
+  readonly canLetGo: boolean;
+  readonly waiter: LockWaiter;
+  /** Holders that are known to be decided to commit. */
+  readonly committed: ReadonlySet<Gid>;
+}
+
+/** ER_DUP_ENTRY. */
+const DUPLICATE = 1062;
+/** How often a lock may be gone when one asks whose it is. */
+const RACES_MAX = 20;
+
+/**
+ * Undefined when all are taken. Where the local transaction has begun before the statement, it waits with everything that it has locked,
+ * for InnoDB lets go of nothing before its end: a holder that commits needs none of it, and one that rolls back is given way to.
+ */
+export async function takeLocks(
+  c: Context,
+  { records, locks }: Taking,
+  run: Run,
+): Promise<Failure | Conflict | undefined> {
+  const { local, seat, parts } = c;
+  const branch = branchOf(c);
+  const committed = new Set(run.committed);
+  let ahead = records;
+  let missing = local.without(locks);
+  for (let races = 0; races <= RACES_MAX;) {
+    const texts = [...ahead, ...(missing.length === 0 ? [] : [insertLocksSql(missing, branch)])];
+    if (texts.length === 0) return undefined;
+    const replies = await seat.ask(texts.map((sql) => ({ sql })));
+    const failed = replies
+      .slice(0, ahead.length)
+      .map(failureIn)
+      .find((failure) => failure !== undefined);
+    if (failed !== undefined) return failed;
+    ahead = [];
+    const taking = missing.length === 0 ? undefined : replies.at(-1);
+    const error = taking && errorIn(taking);
+    if (taking === undefined || error === undefined) {
+      local.took(missing);
+      return undefined;
+    }
+    if (error.errno !== DUPLICATE) return failureIn(taking);
+    const held = await parts.rowLocks.holdersOf(missing);
+    const own = held.filter(({ holder }) => holder === branch.gid);
+    missing = missing.filter((lock) => !own.some((each) => isSame(each, lock)));
+    const others = held.filter(({ holder }) => holder !== branch.gid);
+    const free = others.filter(({ holder }) => committed.has(holder));
+    const taken = await takeOver(c, free);
+    if (!Array.isArray(taken)) return taken as Failure;
+    missing = missing.filter((lock) => !(taken as readonly RowLock[]).some((each) => isSame(each, lock)));
+    const row = others.find(({ holder }) => !committed.has(holder));
+    if (row === undefined) {
+      if (own.length === 0 && taken.length === 0) races += 1;
+      continue;
+    }
+    c.contention.met(row.relation);
+    if (run.canLetGo) return { kind: 'conflict', row };
+    const waited = await run.waiter.wait({ holder: row.holder, row, keepsLocks: true, holdsLocks: true });
+    const obstacle = obstacleOf(c, waited, row.holder);
+    if (obstacle !== undefined) return obstacle;
+    if (waited === 'committed') committed.add(row.holder);
+  }
+  return { kind: 'refused', refusal: restless, ends: true };
+}
+
+/**
+ * Asks whether another global transaction holds a row that is referred to now, or has claimed one that is gone, and waits until none
+ * does. The local transaction keeps the rows locked meanwhile, unless it stands alone.
+ */
+export async function meet(
+  c: Context,
+  { shared, freed }: { readonly shared: readonly RowLock[]; readonly freed: readonly RowLock[] },
+  run: Run,
+): Promise<Failure | Conflict | undefined> {
+  const { rowLocks } = c.parts;
+  if (shared.length === 0 && freed.length === 0) return undefined;
+  return untilFree(c, run, async () => [
+    ...(shared.length === 0 ? [] : await rowLocks.holdersOf(shared)),
+    ...(freed.length === 0 ? [] : await rowLocks.claimantsOf(freed)),
+  ]);
+}
+
+/** Waits until none of what `ask` finds is another's that may still roll back. */
+export async function untilFree(
+  c: Context,
+  run: Run,
+  ask: () => Promise<readonly HeldRow[]>,
+): Promise<Failure | Conflict | undefined> {
+  const committed = new Set(run.committed);
+  for (;;) {
+    const held = await ask();
+    const row = held.find(({ holder }) => holder !== gidOf(c) && !committed.has(holder));
+    if (row === undefined) return undefined;
+    c.contention.met(row.relation);
+    if (run.canLetGo) return { kind: 'conflict', row };
+    const waited = await run.waiter.wait({ holder: row.holder, row, keepsLocks: true, holdsLocks: true });
+    const obstacle = obstacleOf(c, waited, row.holder);
+    if (obstacle !== undefined) return obstacle;
+    if (waited === 'committed') committed.add(row.holder);
+  }
+}
+
+/** Takes what committed holders have left; those that they have let go of meanwhile are not among what is returned. */
+async function takeOver(c: Context, rows: readonly HeldRow[]): Promise<readonly RowLock[] | Failure> {
+  const taken: RowLock[] = [];
+  // One by one, so that each answer says which one it was.
+  for (const row of rows) {
+    const [reply] = await c.seat.ask([{ sql: takeOverSql([row], row.holder, branchOf(c)) }]);
+    assert(reply !== undefined, 'each statement was answered');
+    const failure = failureIn(reply);
+    if (failure !== undefined) return failure;
+    if ((okIn(reply)?.affectedRows ?? 0n) > 0n) taken.push(row);
+  }
+  c.local.took(taken);
+  return taken;
+}
+
+/** Waits without any local lock. Undefined when the statement is to be run again. */
+export async function waitOutside(
+  c: Context,
+  { row }: Conflict,
+  waiter: LockWaiter,
+  committed: Set<Gid>,
+): Promise<Failure | undefined> {
+  const waited = await waiter.wait({ holder: row.holder, row, keepsLocks: false, holdsLocks: false });
+  if (waited === 'committed') committed.add(row.holder);
+  return obstacleOf(c, waited, row.holder);
+}
+
+/** Why a statement cannot go on behind a wait. */
+export function obstacleOf(c: Context, waited: LockWaitResult, holder: Gid): Failure | undefined {
+  switch (waited) {
+    case 'timeout':
+      return { kind: 'refused', refusal: lockedBy(holder, c.parts.lockTimeoutMs) };
+    case 'rolling-back':
+      return { kind: 'refused', refusal: inTheWayOf(holder), ends: true };
+    case 'deadlock':
+      return { kind: 'refused', refusal: waitsForUs(gidOf(c), holder), ends: true };
+    case 'committed':
+    case 'retry':
+      return undefined;
+  }
+}
+
+function isSame(one: RowLock, other: RowLock): boolean {
+  return one.relation === other.relation && one.key === other.key;
+}

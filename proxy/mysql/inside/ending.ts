@@ -1,0 +1,140 @@
+/** How the local transactions of a global one begin and end: as plain ones, or as XA branches where one may have to be prepared. */
+import type { Mark } from '../../../src/contract/transaction.ts';
+import { newId } from '../../../src/platform/random.ts';
+import { withErrno } from '../session/refusals.ts';
+import type { Effect } from '../session/transaction.ts';
+import { begin, end, type Answer, type Beginning, type LocalFailure, type LocalKind, type Turn } from '../xa/local.ts';
+import { xidOf } from '../xa/names.ts';
+import { failureIn, gidOf, isOpen, type Context, type Failure } from './context.ts';
+import { rolledBackAsAWhole } from './refusals.ts';
+
+/** Says what has to be said, turn by turn. */
+async function carryOut<Result extends { readonly kind: string }>(
+  c: Context,
+  turn: Turn<Result>,
+  effect: Effect,
+): Promise<Result> {
+  let next: Turn<Result> | Result = turn;
+  while (isTurn(next)) {
+    const replies = await c.seat.ask(next.statements.map((sql) => ({ sql, effect })));
+    next = next.judge(
+      replies.map((reply): Answer => {
+        const failure = failureIn(reply);
+        return failure?.kind === 'error' ? failure : undefined;
+      }),
+    );
+  }
+  return next;
+}
+
+function isTurn<Result extends { readonly kind: string }>(next: Turn<Result> | Result): next is Turn<Result> {
+  return next.kind === 'say';
+}
+
+/** Local transactions begin under a name, so that they can be prepared. */
+export function isNamed({ parts, work }: Pick<Context, 'parts' | 'work'>): boolean {
+  return work.kind === 'undo' && (parts.mode === 'xa' || parts.escalates);
+}
+
+/** Begins a local transaction where none is open. `isPlain`: it is never prepared. */
+export async function beginLocal(
+  c: Context,
+  options: { readonly isPlain: boolean; readonly how?: Beginning },
+): Promise<Failure | undefined> {
+  const { work } = c;
+  const local: LocalKind =
+    options.isPlain || work.kind !== 'undo' ? { kind: 'plain' } : { kind: 'xa', xid: xidOf(work.branch, newId()) };
+  const begun = await carryOut(c, begin(local, options.how), 'begins');
+  if (begun.kind === 'begun') {
+    c.local.xid = local.kind === 'xa' ? local.xid : undefined;
+    c.local.begunAs = options.how;
+    return undefined;
+  }
+  if (begun.closes) c.seat.hangUp();
+  return failureOf(begun.failure);
+}
+
+/** Without autocommit a local transaction begins by itself: under a name, where it can. What has begun already goes on as it is. */
+export async function beginNamed(c: Context): Promise<void> {
+  if (isNamed(c) && !isOpen(c)) await beginLocal(c, { isPlain: false });
+}
+
+/** A local transaction in which nothing has been done, and that can be begun anew. */
+export interface Restart {
+  readonly how: Beginning;
+  readonly isPlain: boolean;
+  readonly mark: Mark | undefined;
+}
+
+/** What is needed to begin the local transaction anew; undefined where something was done in it, or nobody knows how it was begun. */
+export function restartOf({ local, seat }: Context): Restart | undefined {
+  const { begunAs: how, xid } = local;
+  return how === undefined ? undefined : { how, isPlain: xid === undefined, mark: seat.binding.mark };
+}
+
+/** Begins it anew, in the place of one that was rolled back: for the same global transaction. */
+export async function beginAgain(c: Context, { how, isPlain, mark }: Restart): Promise<Failure | undefined> {
+  const failure = await beginLocal(c, { isPlain, how });
+  if (failure === undefined && mark !== undefined) c.seat.binding.bindAgain(mark);
+  return failure;
+}
+
+/** ROLLBACK of the whole local transaction, by whatever means it was begun. Undefined when nothing of it is left. */
+export async function rollBack(c: Context): Promise<Failure | undefined> {
+  if (!isOpen(c)) return undefined;
+  const ended = await carryOut(c, end(kindOf(c), 'rollback'), 'ends');
+  if (ended.kind === 'rolled-back' && ended.closes) c.seat.hangUp();
+  return ended.kind === 'rolled-back' ? undefined : { kind: 'refused', refusal: rolledBackAsAWhole(gidOf(c)) };
+}
+
+/** Ends the local transaction as a whole, because nothing that is left of it could be committed. */
+export async function giveUp(c: Context, failure: Failure): Promise<Failure> {
+  return (await rollBack(c)) ?? failure;
+}
+
+/** Why the local transaction may not be committed; undefined where it may. Its branch must be known to the coordinator by then. */
+export async function refuseCommit(c: Context): Promise<Failure | undefined> {
+  const { local, work } = c;
+  if (c.isAbandoned()) return { kind: 'refused', refusal: rolledBackAsAWhole(gidOf(c)), ends: true };
+  if (!local.changed || work.kind === 'operation' || local.enlisting === undefined) return undefined;
+  const enlisted = await local.enlisting;
+  return enlisted.kind === 'refused'
+    ? { kind: 'refused', refusal: withErrno(enlisted.refusal), ends: true }
+    : undefined;
+}
+
+/**
+ * Commits the local transaction, or prepares it where it holds changes without images. Undefined when that is done; where it fails,
+ * nothing of it is left, or its second phase decides. Behind one that is prepared the connection ends, when the client has its answer.
+ */
+export async function commitLocal(c: Context): Promise<Failure | undefined> {
+  const { local, work, parts } = c;
+  const refusal = await refuseCommit(c);
+  if (refusal !== undefined) return giveUp(c, refusal);
+  const prepares = local.prepares && work.kind === 'undo';
+  const late = prepares ? await parts.preparation?.mayCommit(gidOf(c)) : undefined;
+  if (late !== undefined) return giveUp(c, { kind: 'refused', refusal: withErrno(late) });
+  const ended = await carryOut(c, end(kindOf(c), prepares ? 'prepare' : 'commit'), 'ends');
+  switch (ended.kind) {
+    case 'committed':
+      return undefined;
+    case 'prepared':
+      if (work.kind === 'undo') parts.preparation?.prepared(work.branch);
+      c.seat.hangUp();
+      return undefined;
+    case 'rolled-back':
+      if (ended.closes) c.seat.hangUp();
+      return ended.failure === undefined ? undefined : failureOf(ended.failure);
+    case 'unknown':
+      c.seat.hangUp();
+      return failureOf(ended.failure);
+  }
+}
+
+function kindOf({ local: { xid } }: Context): LocalKind {
+  return xid === undefined ? { kind: 'plain' } : { kind: 'xa', xid };
+}
+
+function failureOf(failure: LocalFailure): Failure {
+  return failure.kind === 'error' ? failure : { kind: 'refused', refusal: failure.refusal };
+}

@@ -1,0 +1,64 @@
+/** What a session needs to take part in global transactions, beside the connection of its client: one of these for each database. */
+import type { Gid } from '../../../src/contract/transaction.ts';
+import type { Enlistment } from '../../branch/enlist.ts';
+import type { LockHolders } from '../../branch/lock-holders.ts';
+import type { SessionOperations } from '../../branch/operation-rows.ts';
+import type { Refusal } from '../../sql/statement.ts';
+import type { UndoBranch } from '../../sql/work.ts';
+import type { TableFacts } from '../catalog.ts';
+import type { Contention } from './capture/contention.ts';
+import type { RowLock } from '../undo/capture.ts';
+
+export interface InsideParts {
+  /** What the database's branches are called at the coordinator: `<service>/<database>`. */
+  readonly resource: string;
+  /** `undo`: changes are captured; `xa`: they are prepared. */
+  readonly mode: 'undo' | 'xa';
+  /** Local transactions that begin inside a global one are begun by XA START, so that one which holds changes without images can be prepared. */
+  readonly escalates: boolean;
+  readonly enlistment: Enlistment;
+  readonly holders: LockHolders;
+  readonly facts: FactsSource;
+  readonly rowLocks: LockReader;
+  readonly contention: Contention;
+  /** Of `readSealSecret`. */
+  readonly sealSecret: Buffer;
+  /** Undefined where no local transaction is prepared. */
+  readonly preparation: LocalPreparation | undefined;
+  readonly operations: SessionOperations;
+  readonly lockTimeoutMs: number;
+  /** Most rows that one statement may change. */
+  readonly maxRows: number;
+}
+
+/** Facts of tables, for all sessions of a database. */
+export interface FactsSource {
+  /** `none`: there is no such table; undefined: not known, or not any more. */
+  known(database: string, table: string): TableFacts | 'none' | undefined;
+  /** Asks for them. Rejects with a CodedError when the database cannot be asked. */
+  learn(tables: readonly { readonly database: string; readonly table: string }[]): Promise<void>;
+  /** A table is not what was planned for: all is forgotten. */
+  moved(): void;
+}
+
+/** Reads who holds row locks, as committed, without waiting and without locking. Rejects with a CodedError when the database cannot be asked. */
+export interface LockReader {
+  holdersOf(locks: readonly RowLock[]): Promise<readonly HeldRow[]>;
+  /** Who has claimed rows that his own have ceased to refer to. */
+  claimantsOf(locks: readonly RowLock[]): Promise<readonly HeldRow[]>;
+}
+
+/** A row lock of a global transaction. */
+export interface HeldRow extends RowLock {
+  readonly holder: Gid;
+}
+
+/** What a session must know and say when it prepares. */
+export interface LocalPreparation {
+  /** Asks the coordinator whether the global transaction can still commit, when that is configured; a refusal when not. Never rejects. */
+  mayCommit(gid: Gid): Promise<Refusal | undefined>;
+  /** A local transaction of the branch has been prepared here. */
+  prepared(branch: UndoBranch): void;
+  /** True when this sidecar has prepared a local transaction of the branch that has not been ended since. */
+  hasPrepared(branch: UndoBranch): boolean;
+}

@@ -1,0 +1,67 @@
+/** Serves commands of a session one at a time, where that takes its time: the client is not read meanwhile. */
+import { Inside } from '../inside/inside.ts';
+import { SessionOver } from '../inside/seat.ts';
+import type { Work } from '../../sql/work.ts';
+import { ClientSeat, type SeatOptions } from './client-seat.ts';
+import type { SessionParts } from './open-session.ts';
+
+export interface ServingOptions {
+  readonly seat: Omit<SeatOptions, 'hangUp'>;
+  /** It has begun. Answers the number of the first packet of the answer. */
+  readonly onBegin: () => number;
+  /** It is done: the client is read on, or the session ends where `endsSession`. */
+  readonly onDone: (endsSession: boolean) => void;
+  /** A defect of ours. */
+  readonly onFailed: (error: unknown) => void;
+}
+
+export class Serving {
+  /** Undefined where nothing can be changed inside a global transaction. */
+  readonly inside: Inside | undefined;
+  readonly #seat: ClientSeat;
+  readonly #options: ServingOptions;
+  #endsSession = false;
+  #isBusy = false;
+
+  constructor(options: ServingOptions, { inside, count }: SessionParts) {
+    this.#options = options;
+    this.#seat = new ClientSeat({ ...options.seat, hangUp: () => (this.#endsSession = true) });
+    this.inside = inside && new Inside(this.#seat, inside, count);
+  }
+
+  /** Something is being served. */
+  get isBusy(): boolean {
+    return this.#isBusy;
+  }
+
+  /** Every command has to be looked at: the client believes to be in a local transaction that is over. */
+  get isDoomed(): boolean {
+    return this.inside?.isDoomed === true;
+  }
+
+  /** Begins. Nothing else may be being served. */
+  start(serve: (inside: Inside) => Promise<void>): void {
+    if (this.inside === undefined) return;
+    this.#isBusy = true;
+    this.#seat.begin(this.#options.onBegin());
+    serve(this.inside)
+      .then(() => {
+        this.#isBusy = false;
+        this.#options.onDone(this.#endsSession);
+      })
+      .catch((error: unknown) => {
+        if (!(error instanceof SessionOver)) this.#options.onFailed(error);
+      });
+  }
+
+  /** Rolls back what is carried out for `work`: now where `isQuiet`, otherwise when what is served is done. */
+  abandon(work: Work, isQuiet: boolean): void {
+    this.inside?.abandon(work);
+    if (isQuiet && !this.#isBusy) this.start((inside) => inside.rollBackAbandoned());
+  }
+
+  /** The connection is gone. */
+  over(): void {
+    this.#seat.over();
+  }
+}

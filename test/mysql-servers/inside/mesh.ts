@@ -1,0 +1,118 @@
+/** A real MySQL or MariaDB with a database twice, behind a real sidecar and without one, and a real coordinator. */
+import mysql from 'mysql2/promise';
+import type { MariadbServer } from '../../../examples/support/mariadb-server.ts';
+import { initialiseDatabase } from '../../../proxy/mysql/setup/init.ts';
+import { sidecarOptions } from '../../../proxy/options.ts';
+import { startSidecar } from '../../../proxy/proxy.ts';
+import type { CoordinatorClient } from '../../../src/client/coordinator-client.ts';
+import { connectCoordinator } from '../../../src/client/connect.ts';
+import type { Gid } from '../../../src/contract/transaction.ts';
+import { startCoordinator } from '../../../src/coordinator.ts';
+import { coordinatorOptions } from '../../../src/options.ts';
+import { openLog } from '../../../src/platform/log.ts';
+
+export interface Mesh extends AsyncDisposable {
+  readonly server: MariadbServer;
+  readonly coordinator: CoordinatorClient;
+  /** Past the sidecar. */
+  readonly owner: mysql.Connection;
+  /** Where the listener of the sidecar is. */
+  readonly port: number;
+  begin(timeoutMs?: number): Promise<Gid>;
+  /** Decides a global transaction and waits until every branch has carried it out. Answers its status. */
+  end(gid: Gid, outcome: 'commit' | 'rollback'): Promise<string>;
+  /** A connection through the sidecar; ended with the mesh. */
+  client(options?: mysql.ConnectionOptions): Promise<mysql.Connection>;
+  /** A connection to the server itself, in the database `plain`, which was made like `shop`. */
+  plain(options?: mysql.ConnectionOptions): Promise<mysql.Connection>;
+  /** The rows of a query of the owner's, each as its values with blanks between them. */
+  lines(sql: string): Promise<readonly string[]>;
+  /** How many undo records and row locks there are. */
+  leftovers(): Promise<string>;
+}
+
+export interface MeshOptions {
+  readonly start: () => Promise<MariadbServer>;
+  /** Creates the tables and fills them. */
+  readonly schema: string;
+  readonly lockTimeoutMs?: number;
+  /** Further options of the database. */
+  readonly database?: Readonly<Record<string, unknown>>;
+}
+
+/** Starts all of it. */
+export async function startMesh(options: MeshOptions): Promise<Mesh> {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await options.start());
+  for (const name of ['shop', 'plain']) await server.run(`create database ${name}; use ${name}; ${options.schema}`);
+  await initialiseDatabase({ host: '127.0.0.1', port: server.port, user: server.user });
+  const log = openLog('test', 'silent');
+  const process_ = await startCoordinator(
+    coordinatorOptions.parse({ listen: '127.0.0.1:0', grpc: { listen: 'off' }, store: { memory: {} } }),
+    log,
+  );
+  stack.defer(() => process_.close(100));
+  const coordinator = connectCoordinator({ url: process_.url, timeoutMs: 5_000 });
+  stack.defer(() => coordinator.close());
+  const sidecar = await startSidecar(
+    sidecarOptions.parse({
+      service: 'orders',
+      coordinator: { url: process_.url, timeout: '2s' },
+      control: { listen: '127.0.0.1:0' },
+      admin: { listen: '127.0.0.1:0' },
+      databases: [
+        {
+          engine: 'mysql',
+          name: 'shop',
+          listen: '127.0.0.1:0',
+          upstream: `mysql://127.0.0.1:${server.port}/shop`,
+          credentials: { user: server.user },
+          lockTimeout: `${options.lockTimeoutMs ?? 3_000}ms`,
+          escalate: 'off',
+          ...options.database,
+        },
+      ],
+    }),
+    log,
+  );
+  stack.defer(() => sidecar.close(0));
+  const clients: mysql.Connection[] = [];
+  stack.defer(() => {
+    for (const client of clients) client.destroy();
+  });
+  const open = async (own: mysql.ConnectionOptions): Promise<mysql.Connection> => {
+    const client = await mysql.createConnection({ host: '127.0.0.1', user: server.user, ...own });
+    client.on('error', () => undefined);
+    clients.push(client);
+    return client;
+  };
+  const port = sidecar.ports.databases['shop'] ?? 0;
+  const owner = await open({ port: server.port, database: 'shop', multipleStatements: true });
+  const disposal = stack.move();
+  const lines = async (sql: string): Promise<readonly string[]> => {
+    const [rows] = await owner.query<mysql.RowDataPacket[]>({ sql, rowsAsArray: true });
+    return rows.map((row) => (row as unknown as unknown[]).map(String).join(' '));
+  };
+  return {
+    server,
+    coordinator,
+    owner,
+    port,
+    async begin(timeoutMs = 60_000) {
+      return (await coordinator.begin({ timeoutMs, retryIntervalMs: 50 })).gid;
+    },
+    async end(gid, outcome) {
+      await (outcome === 'commit' ? coordinator.submit(gid) : coordinator.abort(gid, {}));
+      return (await coordinator.read(gid, 10_000))?.status ?? 'unknown';
+    },
+    client: (own) => open({ port, database: 'shop', ...own }),
+    plain: (own) => open({ port: server.port, database: 'plain', ...own }),
+    lines,
+    async leftovers() {
+      const [records] = await lines('select count(*) from atomesh.undo_record');
+      const [locks] = await lines('select count(*) from atomesh.row_lock');
+      return `${records} records, ${locks} locks`;
+    },
+    [Symbol.asyncDispose]: () => disposal.disposeAsync(),
+  };
+}
