@@ -18,6 +18,7 @@ import { locksPart } from './locks/locks.ts';
 import type { Part, Result, Wishes } from './measure.ts';
 import { modesPart } from './modes/modes.ts';
 import { mysqlPart } from './mysql/mysql.ts';
+import { mysqlUndoPart } from './mysql/undo.ts';
 import { mysqlXaPart } from './mysql/xa.ts';
 import { pgbouncerPart } from './pgbouncer/pgbouncer.ts';
 import { plansPart } from './plans/plans.ts';
@@ -40,6 +41,7 @@ const PARTS: readonly Part[] = [
   askingPart,
   copyPart,
   mysqlPart,
+  mysqlUndoPart,
   mysqlXaPart,
   pgbouncerPart,
 ];

@@ -8,6 +8,10 @@ export interface Load {
   readonly seconds: number;
   /** `text`: a row by a text of its own; `prepared`: by a statement with a parameter. */
   readonly kind: 'text' | 'prepared';
+  /** The statement, with one `?` for the row; without it one that reads a row. */
+  readonly sql?: string;
+  /** What each client says once, at its start: its own, by its number. */
+  readonly first?: readonly string[];
 }
 
 export interface LoadAnswer {
@@ -17,19 +21,25 @@ export interface LoadAnswer {
 }
 
 const ROWS = 10_000;
-const PREPARE = 'select balance from account where id = ?';
+const SELECT = 'select balance from account where id = ?';
 
-async function run({ port, clients: count, seconds, kind }: Load): Promise<LoadAnswer> {
+async function run({ port, clients: count, seconds, kind, sql = SELECT, first = [] }: Load): Promise<LoadAnswer> {
   const clients = await Promise.all(Array.from({ length: count }, () => LoadClient.open(port)));
   const times: number[] = [];
   let row = 0;
   try {
-    for (const client of clients) await client.prepare(PREPARE);
+    for (const [place, client] of clients.entries()) {
+      const said = first[place];
+      if (said !== undefined) await client.say(said);
+      await client.prepare(sql);
+    }
     const done = await closedLoop(count, { seconds }, async (place) => {
-      row = (row % ROWS) + 1;
+      // Rows of its own for each client, so that none waits for another.
+      row += 1;
+      const own = ((row * count + place) % ROWS) + 1;
       const start = performance.now();
-      if (kind === 'prepared') await clients[place]?.execute(row);
-      else await clients[place]?.say(PREPARE.replace('?', String(row)));
+      if (kind === 'prepared') await clients[place]?.execute(own);
+      else await clients[place]?.say(sql.replace('?', String(own)));
       times.push(performance.now() - start);
     });
     return { perSecond: done.count / done.seconds, medianMs: medianOf(times) };

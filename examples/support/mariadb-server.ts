@@ -2,11 +2,11 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
-import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createConnection } from 'mysql2/promise';
+import { endWithUs } from './end-with-us.ts';
 import { freePort } from './free-port.ts';
 import { programOf } from './programs.ts';
 import { until } from './until.ts';
@@ -105,16 +105,10 @@ export interface Launch {
 export async function serve(launch: Launch): Promise<MariadbServer> {
   const { folder, port } = launch;
   let child = start(launch);
-  const killAtExit = (): void => {
-    child.process.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-  };
-  process.once('exit', killAtExit);
   try {
     await ready(launch, child);
   } catch (error) {
     await kill(child.process);
-    process.off('exit', killAtExit);
     throw error;
   }
   return {
@@ -128,7 +122,6 @@ export async function serve(launch: Launch): Promise<MariadbServer> {
     },
     async [Symbol.asyncDispose]() {
       await kill(child.process);
-      process.off('exit', killAtExit);
       await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     },
   };
@@ -140,8 +133,9 @@ interface Started {
   readonly errors: () => string;
 }
 
-function start({ binary, serverArguments, options }: Launch): Started {
+function start({ binary, serverArguments, options, folder }: Launch): Started {
   const child = spawn(binary, serverArguments, { ...options, stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+  endWithUs(child, 'SIGKILL', folder);
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {
     errors = (errors + chunk.toString()).slice(-4000);

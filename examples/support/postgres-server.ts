@@ -1,7 +1,6 @@
 /** A real PostgreSQL server from npm, for the demo, the tests and the benchmark: 127.0.0.1 only, on a port of its own. */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
 import { chmod, chown, cp, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -9,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { endWithUs } from './end-with-us.ts';
 import { freePort } from './free-port.ts';
 import { makeCluster } from './postgres-cluster.ts';
 import { until } from './until.ts';
@@ -116,6 +116,8 @@ async function startIn(
         ],
         { ...identity, env: environment, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'], detached: true },
       );
+      // Backends notice that their postmaster is gone; it ends them in order when it is asked to.
+      endWithUs(child, 'SIGQUIT', folder);
       process_ = child;
       let errors = '';
       child.stderr.on('data', (chunk: Buffer) => {
@@ -133,15 +135,9 @@ async function startIn(
     },
     async [Symbol.asyncDispose]() {
       await server.kill();
-      process.off('exit', killAtExit);
       await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     },
   };
-  const killAtExit = (): void => {
-    process_?.kill('SIGQUIT');
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-  };
-  process.once('exit', killAtExit);
   try {
     await server.start();
   } catch (error) {

@@ -5,6 +5,7 @@ import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { endWithUs } from './end-with-us.ts';
 import { until } from './until.ts';
 
 export interface ProcessDefinition {
@@ -94,6 +95,7 @@ class Member implements ManagedProcess {
       detached: true,
     });
     closeSync(log);
+    endWithUs(child, 'SIGKILL');
     this.child = child;
     child.once('exit', () => {
       if (this.child === child) this.child = undefined;

@@ -1,11 +1,11 @@
 /** A real Redis server from the operating system's packages, for tests and examples: 127.0.0.1 only, on a port of its own. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { endWithUs } from './end-with-us.ts';
 import { freePort } from './free-port.ts';
 import { programOf } from './programs.ts';
 import { until } from './until.ts';
@@ -27,11 +27,6 @@ export async function startRedis(): Promise<RedisServer> {
   const folder = await mkdtemp(join(tmpdir(), 'atomesh-redis-'));
   const port = await freePort();
   let running: ChildProcess | undefined;
-  const killAtExit = (): void => {
-    running?.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
-  };
-  process.once('exit', killAtExit);
   const server: RedisServer = {
     port,
     url: `redis://127.0.0.1:${port}`,
@@ -45,7 +40,6 @@ export async function startRedis(): Promise<RedisServer> {
     },
     async [Symbol.asyncDispose]() {
       await server.kill();
-      process.off('exit', killAtExit);
       await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     },
   };
@@ -77,6 +71,7 @@ async function startIn(binary: string, folder: string, port: number): Promise<Ch
     stdio: ['ignore', 'pipe', 'ignore'],
     detached: true,
   });
+  endWithUs(child, 'SIGKILL', folder);
   let failure: Error | undefined;
   let output = '';
   child.once('error', (error) => {

@@ -2,6 +2,8 @@
 import type { Socket } from 'node:net';
 import { hangUp } from './hang-up.ts';
 
+const UPSTREAM_EVENTS = ['data', 'drain', 'end', 'close', 'error'] as const;
+
 /** Beyond this many bytes the answers of a turn are not gathered any longer. */
 const GATHERED_BYTES_MAX = 256 * 1024;
 
@@ -24,32 +26,40 @@ export class Sockets {
   #gatheredBytes = 0;
   /** How many things must happen before the client hears more. */
   #holds = 0;
+  /** The server's side outlives the client. */
+  #isKept = false;
+  /** The server's side is somebody else's. */
+  #isTaken = false;
+  readonly #events: SocketEvents;
+  readonly #resolveClosed: () => void;
+  /** What happens on the server's side. */
+  readonly #onUpstream: { readonly [Event in 'data' | 'drain' | 'end' | 'close' | 'error']: (chunk: Buffer) => void };
 
   constructor(client: Socket, upstream: Socket, events: SocketEvents) {
     this.#client = client;
     this.#upstream = upstream;
+    this.#events = events;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
+    this.#resolveClosed = resolve;
+    this.#onUpstream = {
+      data: events.onServerData,
+      drain: () => events.mayReadClient() && client.resume(),
+      end: () => this.#endClient(),
+      close: () => {
+        this.#endClient();
+        events.onEnd();
+        resolve();
+      },
+      error: () => undefined,
+    };
     client.on('data', events.onClientData);
-    upstream.on('data', events.onServerData);
     client.on('drain', () => upstream.resume());
-    upstream.on('drain', () => events.mayReadClient() && client.resume());
-    // A client that is gone is not acted for: the server rolls back what it had not committed.
-    client.on('close', () => {
-      upstream.destroy();
-      events.onEnd();
-    });
+    client.on('close', () => this.#clientClosed());
     // One that has only ended its side still gets its answers.
     client.on('end', () => upstream.end());
-    upstream.on('end', () => this.#endClient());
-    upstream.on('close', () => {
-      this.#endClient();
-      events.onEnd();
-      resolve();
-    });
-    const ignore = (): void => undefined;
-    client.on('error', ignore);
-    upstream.on('error', ignore);
+    client.on('error', () => undefined);
+    for (const event of UPSTREAM_EVENTS) upstream.on(event, this.#onUpstream[event]);
   }
 
   /** To be called when what the client sent with its start-up packet has been passed on: it may have ended its side with it. */
@@ -98,7 +108,34 @@ export class Sockets {
   hangUp(last?: Buffer): void {
     this.#flush();
     hangUp(this.#client, last);
-    this.#upstream.destroy();
+    if (!this.#isTaken) this.#upstream.destroy();
+  }
+
+  /** As long as `isKept`, the server's side outlives the client. */
+  keepUpstream(isKept: boolean): void {
+    this.#isKept = isKept;
+    if (!isKept && this.#client.closed) this.#clientClosed();
+  }
+
+  /**
+   * The server's side is the caller's from now on, paused; the client has to be hung up, and nothing more may be said to the server here. Undefined where
+   * it has ended, or is about to.
+   */
+  takeUpstream(): Socket | undefined {
+    const upstream = this.#upstream;
+    if (this.#isTaken || upstream.destroyed || upstream.writableEnded || upstream.readableEnded) return undefined;
+    this.#isTaken = true;
+    upstream.pause();
+    for (const event of UPSTREAM_EVENTS) upstream.off(event, this.#onUpstream[event]);
+    this.#resolveClosed();
+    return upstream;
+  }
+
+  /** A client that is gone is not acted for: the server rolls back what it had not committed. */
+  #clientClosed(): void {
+    if (this.#isKept) return void this.#upstream.resume();
+    if (!this.#isTaken) this.#upstream.destroy();
+    this.#events.onEnd();
   }
 
   /** The server has closed. The client gets what was said to the last byte, however slowly it reads, and is then closed too. */

@@ -12,7 +12,7 @@ test.serial(
   'whatever is killed, stopped or cut off: money, histories and lists are those of what has committed, in undo mode and XA together',
   async (t) => {
     t.timeout(180_000);
-    await using stage = await openStage({ south: 'xa' });
+    await using stage = await openStage({ south: { mode: 'xa' } });
     const { history, committed, rolledBack, faults } = await play(stage, { seed: SEED, faults: 1, ms: MS_MAX });
     t.log(`SEED=${SEED}: ${faults} faults, ${committed} committed, ${rolledBack} rolled back`);
     t.deepEqual(check(history), []);

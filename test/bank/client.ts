@@ -1,18 +1,12 @@
 /** An application of both services: it begins global transactions, works in their databases, and decides. It stops at nothing. */
-import pg from 'pg';
 import type { Gid } from '../../src/contract/transaction.ts';
-import { commented } from '../sql-e2e/prove.ts';
 import type { Random } from '../simulation/random.ts';
 import type { Attempt, Operation, Told } from './history.ts';
+import type { Session } from './server.ts';
 import { SERVICES, type Service, type Stage } from './stage.ts';
 
 /** What a client does in one local transaction of a service. */
-export type Work = (run: Run, note: (operation: Operation) => void) => Promise<void>;
-/** Runs a statement of the local transaction. */
-export type Run = <Row extends pg.QueryResultRow>(
-  text: string,
-  ...values: readonly unknown[]
-) => Promise<readonly Row[]>;
+export type Work = (session: Session, note: (operation: Operation) => void) => Promise<void>;
 
 /** What a client does in one global transaction: the services in the order in which their local transactions begin and commit. */
 export interface Plan {
@@ -24,15 +18,12 @@ export interface Plan {
 }
 
 const GID_MS_MAX = 8_000;
-const QUERY_MS_MAX = 4_000;
-/** Two databases cannot see that their clients wait for each other. */
-const LOCK_MS_MAX = 1_000;
 
-/** A client with a connection for each service, which it opens again when it is lost. */
+/** A client with a session of each service, which it opens again when it is lost. */
 export class Client implements AsyncDisposable {
   readonly attempts: Attempt[] = [];
   readonly #stage: Stage;
-  readonly #connections = new Map<Service, pg.Client>();
+  readonly #sessions = new Map<Service, Session>();
 
   constructor(stage: Stage) {
     this.#stage = stage;
@@ -67,51 +58,37 @@ export class Client implements AsyncDisposable {
     const open: Service[] = [];
     try {
       for (const { service, work } of plan.parts) {
-        const connection = await this.#connection(service);
+        const session = await this.#session(service);
         open.push(service);
-        await connection.query(commented('BEGIN', gid));
-        await work(async (text, ...values) => (await connection.query({ text, values: [...values] })).rows, note);
+        await session.begin(gid);
+        await work(session, note);
         if (!plan.isHeld) await this.#commit(service, open);
       }
       for (const service of open.slice()) await this.#commit(service, open);
       return true;
     } catch {
-      // A connection may be in a local transaction, or lost; the next attempt opens another.
+      // A session may be in a local transaction, or lost; the next attempt opens another.
       for (const service of open) this.#drop(service);
       return false;
     }
   }
 
   async #commit(service: Service, open: Service[]): Promise<void> {
-    const { command } = (await this.#connections.get(service)?.query('COMMIT')) ?? {};
-    if (command !== 'COMMIT') throw new Error('the local transaction was rolled back');
+    await this.#sessions.get(service)?.commit();
     open.splice(open.indexOf(service), 1);
   }
 
-  async #connection(service: Service): Promise<pg.Client> {
-    const known = this.#connections.get(service);
-    if (known !== undefined) return known;
-    const client = new pg.Client({
-      ...this.#stage.through(service),
-      connectionTimeoutMillis: QUERY_MS_MAX,
-      query_timeout: QUERY_MS_MAX,
-      lock_timeout: LOCK_MS_MAX,
-    });
-    client.on('error', () => this.#drop(service));
-    try {
-      await client.connect();
-    } catch (error) {
-      await client.end().catch(() => undefined);
-      throw error;
-    }
-    this.#connections.set(service, client);
-    return client;
+  async #session(service: Service): Promise<Session> {
+    const known = this.#sessions.get(service);
+    if (known !== undefined && !known.isLost) return known;
+    const session = await this.#stage.connect(service);
+    this.#sessions.set(service, session);
+    return session;
   }
 
   #drop(service: Service): void {
-    const client = this.#connections.get(service);
-    this.#connections.delete(service);
-    (client as unknown as { connection: { stream: { destroy(): void } } } | undefined)?.connection.stream.destroy();
+    this.#sessions.get(service)?.drop();
+    this.#sessions.delete(service);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -8,6 +8,8 @@ export type Fault = keyof typeof FAULTS;
 /** Long enough for requests to run into their deadlines. */
 const SILENCE_MS = 700;
 const CUT_MS = 150;
+/** What each write takes on a slow line. */
+const SLOW_MS = 60;
 
 const FAULTS = {
   'a sidecar is killed': async (stage: Stage, random: Random) => {
@@ -37,9 +39,14 @@ const FAULTS = {
     await pause(SILENCE_MS);
     line.mend();
   },
-  'the database is killed': async ({ postgres }: Stage) => {
-    await postgres.kill();
-    await postgres.start();
+  'a line is slow': async ({ lines }: Stage, random: Random) => {
+    const line = random.pick(lines);
+    line.slow(SLOW_MS);
+    await pause(SILENCE_MS);
+    line.mend();
+  },
+  'the databases are killed': async ({ servers }: Stage) => {
+    for (const server of servers) await server.crash();
   },
 } as const;
 

@@ -1,19 +1,21 @@
 /**
- * A longer hunt than the tests make: `npm run hunt:bank -- [--seed S] [--rounds 10] [--faults 4] [--south xa] [--locks off]`. Each round plays every fault
- * so many times on a fresh stage, with the next seed. Prints what is wrong, and ends with 1 then.
+ * A longer hunt than the tests make: `npm run hunt:bank -- [--seed S] [--rounds 10] [--faults 4] [--north postgres,undo] [--south mariadb,undo,off]
+ * [--locks off]`. Each round plays every fault so many times on a fresh stage, with the next seed. A service is named by its server, its mode (undo or
+ * xa), and what becomes of statements without row images (xa or off). Prints what is wrong, and ends with 1 then.
  */
 import { parseArgs } from 'node:util';
 import { check } from './check.ts';
 import { LOCKS_OFF } from './locks-off.ts';
 import { play } from './play.ts';
-import { openStage } from './stage.ts';
+import { openStage, type ServiceKind } from './stage.ts';
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: String(1 + (process.pid % 1_000_000)) },
     rounds: { type: 'string', default: '10' },
     faults: { type: 'string', default: '4' },
-    south: { type: 'string', default: 'undo' },
+    north: { type: 'string', default: 'postgres' },
+    south: { type: 'string', default: 'postgres' },
     locks: { type: 'string', default: 'on' },
   },
 });
@@ -22,7 +24,8 @@ let wrong = 0;
 for (let round = 0; round < Number(values.rounds); round += 1) {
   const seed = Number(values.seed) + round;
   await using stage = await openStage({
-    south: values.south === 'xa' ? 'xa' : 'undo',
+    north: kindOf(values.north),
+    south: kindOf(values.south),
     ...(values.locks === 'off' ? { fault: LOCKS_OFF } : {}),
   });
   const played = await play(stage, { seed, faults: Number(values.faults), ms: Infinity });
@@ -34,3 +37,12 @@ for (let round = 0; round < Number(values.rounds); round += 1) {
   wrong += faults.length;
 }
 process.exitCode = wrong === 0 ? 0 : 1;
+
+function kindOf(text: string): ServiceKind {
+  const [server, mode, escalate] = text.split(',');
+  return {
+    server: server === 'mariadb' ? 'mariadb' : 'postgres',
+    mode: mode === 'xa' ? 'xa' : 'undo',
+    escalate: escalate === 'off' ? 'off' : 'xa',
+  };
+}

@@ -6,7 +6,8 @@ import { Client } from './client.ts';
 import { faultsInOrder, inject } from './faults.ts';
 import type { Account, Attempt, History, Movement } from './history.ts';
 import { bankPlan, listPlan } from './plans.ts';
-import { BALANCE, SERVICES, type Service, type Stage } from './stage.ts';
+import { BALANCE, type Books } from './server.ts';
+import { SERVICES, type Service, type Stage } from './stage.ts';
 
 export interface Wishes {
   readonly seed: number;
@@ -39,7 +40,7 @@ export async function play(stage: Stage, { seed, faults, ms }: Wishes): Promise<
   const working = clients.map(async (client, index) => {
     const own = new Random(seed * 100 + index);
     while (!over.signal.aborted) {
-      await client.carryOut((gid) => (index < CLIENTS_EACH ? bankPlan(own, gid) : listPlan(own, nextValue)));
+      await client.carryOut((gid) => (index < CLIENTS_EACH ? bankPlan(stage, own, gid) : listPlan(own, nextValue)));
     }
   });
   const committed = (): number => attemptsOf(clients).filter(({ told }) => told === 'committed').length;
@@ -104,37 +105,28 @@ async function takeDown(stage: Stage, attempts: readonly Attempt[]): Promise<His
   const lists = new Map<string, readonly number[]>();
   const leftovers: string[] = [];
   for (const service of SERVICES) {
-    accounts.push(...(await stage.ask<Account & Record<string, unknown>>(service, 'SELECT * FROM account')));
-    movements.push(...(await stage.ask<Movement & Record<string, unknown>>(service, 'SELECT * FROM movement')));
-    const rows = await stage.ask<{ key: string; items: readonly number[] }>(service, 'SELECT * FROM list');
-    for (const { key, items } of rows) lists.set(key, items);
-    leftovers.push(...(await leftoversOf(stage, service)), ...(await contraryStates(stage, service, ended, enlisted)));
+    const books = await stage.books(service);
+    accounts.push(...books.accounts);
+    movements.push(...books.movements);
+    for (const [name, items] of books.lists) lists.set(name, items);
+    leftovers.push(...leftoversOf(service, books), ...contraryStates(books, ended, enlisted));
   }
   return { attempts, ended, balanceAtFirst: BALANCE, accounts, movements, lists, leftovers };
 }
 
-async function leftoversOf(stage: Stage, service: Service): Promise<readonly string[]> {
-  const rows = await stage.ask<{ what: string; count: string }>(
-    service,
-    `SELECT 'undo records' AS what, count(*) FROM atomesh.undo_record UNION ALL SELECT 'row locks', count(*) FROM atomesh.row_lock
-     UNION ALL SELECT 'claims', count(*) FROM atomesh.parent_claim
-     UNION ALL SELECT 'prepared transactions', count(*) FROM pg_prepared_xacts WHERE database = current_database()`,
-  );
-  return rows.filter(({ count }) => count !== '0').map(({ what, count }) => `${service}: ${count} ${what} left`);
+function leftoversOf(service: Service, { leftovers }: Books): readonly string[] {
+  return Object.entries(leftovers)
+    .filter(([, count]) => count > 0)
+    .map(([what, count]) => `${service}: ${count} ${what} left`);
 }
 
 /** States of branches that are not what their global transaction has come to. One that was never enlisted may be left `active`. */
-async function contraryStates(
-  stage: Stage,
-  service: Service,
+function contraryStates(
+  { states }: Books,
   ended: ReadonlyMap<string, string>,
   enlisted: ReadonlySet<string>,
-): Promise<readonly string[]> {
-  const rows = await stage.ask<{ gid: string; resource: string; state: string }>(
-    service,
-    'SELECT gid, resource, state FROM atomesh.branch_state',
-  );
-  return rows
+): readonly string[] {
+  return states
     .filter(({ gid, resource, state }) => {
       if (state === 'active') return enlisted.has(`${gid} ${resource}`);
       return ended.get(gid) === (state === 'committed' ? 'failed' : 'succeed');

@@ -3,64 +3,58 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
 import { freePort } from '../../examples/support/free-port.ts';
 import { call } from '../../examples/support/http.ts';
-import { startPostgres, type PostgresServer } from '../../examples/support/postgres-server.ts';
 import { openProcesses, type ManagedProcess } from '../../examples/support/processes.ts';
-import { initialiseDatabase } from '../../proxy/postgres/schema.ts';
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
 import { connectCoordinator } from '../../src/client/connect.ts';
 import { startCuttable, type Cuttable } from '../cluster/cuttable.ts';
+import { startOnMariadb } from './on-mariadb.ts';
+import { startOnPostgres } from './on-postgres.ts';
+import type { BankServer, Books, Session } from './server.ts';
 
 export const SERVICES = ['north', 'south'] as const;
 export type Service = (typeof SERVICES)[number];
 
-export const BALANCE = 1_000;
-export const ACCOUNTS_EACH = 3;
-export const LISTS_EACH = 3;
-
 export interface Stage extends AsyncDisposable {
-  readonly postgres: PostgresServer;
   readonly coordinator: CoordinatorClient;
   readonly coordinatorProcess: ManagedProcess;
   readonly sidecars: Readonly<Record<Service, ManagedProcess>>;
+  /** Those of the databases; services of one kind share one. */
+  readonly servers: readonly BankServer[];
   /** Everything that goes over TCP between the parts: sidecars to their databases, and to the coordinator. */
   readonly lines: readonly Cuttable[];
-  /** How an application gets to its database through its sidecar. */
-  through(service: Service): pg.ClientConfig;
-  /** A question to a service's database, past the sidecar. */
-  ask<Row extends pg.QueryResultRow>(service: Service, sql: string): Promise<readonly Row[]>;
+  /** What has no row images is carried out there, and prepared. */
+  prepares(service: Service): boolean;
+  /** An application's session, through the sidecar of the service. */
+  connect(service: Service): Promise<Session>;
+  /** What stands in a service's database, read past the sidecar. */
+  books(service: Service): Promise<Books>;
 }
 
-export interface StageOptions {
+/** The database of a service, and what its sidecar is told about it. */
+export interface ServiceKind {
+  /** Default `postgres`. */
+  readonly server?: 'postgres' | 'mariadb';
+  /** Default `undo`. */
+  readonly mode?: 'undo' | 'xa';
+  /** Default `xa`. */
+  readonly escalate?: 'xa' | 'off';
+}
+
+export interface StageOptions extends Partial<Readonly<Record<Service, ServiceKind>>> {
   /** SQL that is run in each database once it is ready: for a build with a fault in it. */
   readonly fault?: string;
-  /** The mode of south's database; north's is `undo`. */
-  readonly south?: 'undo' | 'xa';
 }
 
 const PROCESS = fileURLToPath(new URL('../mesh-crash/process.ts', import.meta.url));
 
-/** The names carry their service, so that accounts and lists of both can stand side by side. */
-const schemaOf = (service: Service): string => `
-  CREATE TABLE account (account text PRIMARY KEY, balance int NOT NULL, version int NOT NULL);
-  CREATE TABLE movement (gid text, account text, amount int NOT NULL, version int NOT NULL, balance int NOT NULL, PRIMARY KEY (gid, account));
-  CREATE TABLE list (key text PRIMARY KEY, items int[] NOT NULL);
-  INSERT INTO account SELECT '${service} ' || n, ${BALANCE}, 0 FROM generate_series(1, ${ACCOUNTS_EACH}) n;
-  INSERT INTO list SELECT '${service} ' || n, '{}' FROM generate_series(1, ${LISTS_EACH}) n;`;
-
 /** Starts all of it. */
-export async function openStage({ fault = '', south = 'undo' }: StageOptions = {}): Promise<Stage> {
+export async function openStage(options: StageOptions = {}): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'atomesh-bank-'));
   stack.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
-  const postgres = stack.use(await startPostgres());
-  for (const service of SERVICES) {
-    await postgres.run('postgres', `CREATE DATABASE ${service}`);
-    await initialiseDatabase({ connectionString: postgres.url(service) });
-    await postgres.run(service, `${schemaOf(service)} ${fault}`);
-  }
+  const servers = await startServers(stack, options);
   const processes = stack.use(openProcesses(folder));
   const add = (name: string, role: string, options: object, probe: string): ManagedProcess =>
     processes.add({
@@ -86,15 +80,11 @@ export async function openStage({ fault = '', south = 'undo' }: StageOptions = {
   const sidecarOf = async (service: Service): Promise<ManagedProcess> => {
     const [sql, control, admin] = [await freePort(), await freePort(), await freePort()];
     ports[service] = sql;
-    const options = sidecarOptionsOf(service, {
-      sql,
-      control,
-      admin,
-      coordinator: await openLine(Number(coordinatorAt.split(':')[1])),
-      postgres: await openLine(postgres.port),
-      mode: service === 'south' ? south : 'undo',
-    });
-    return add(service, 'sidecar', options, `127.0.0.1:${admin}`);
+    const coordinatorPort = await openLine(Number(coordinatorAt.split(':')[1]));
+    const databasePort = await openLine(servers[service].port);
+    const database = { ...servers[service].upstream(service, databasePort), ...modeOf(options[service]) };
+    const own = sidecarOptionsOf(service, { sql, control, admin, coordinator: coordinatorPort, database });
+    return add(service, 'sidecar', own, `127.0.0.1:${admin}`);
   };
   const sidecars = { north: await sidecarOf('north'), south: await sidecarOf('south') };
   for (const process of [coordinatorProcess, ...Object.values(sidecars)]) await process.start();
@@ -102,23 +92,42 @@ export async function openStage({ fault = '', south = 'undo' }: StageOptions = {
   stack.defer(() => coordinator.close());
   const owned = stack.move();
   return {
-    postgres,
     coordinator,
     coordinatorProcess,
     sidecars,
+    servers: [...new Set(Object.values(servers))],
     lines,
-    through: (service) => ({ host: '127.0.0.1', port: ports[service] ?? 0, user: postgres.user, database: service }),
-    async ask<Row extends pg.QueryResultRow>(service: Service, sql: string) {
-      const client = new pg.Client({ connectionString: postgres.url(service) });
-      await client.connect();
-      try {
-        return (await client.query<Row>(sql)).rows;
-      } finally {
-        await client.end();
-      }
+    prepares(service) {
+      const { mode, escalate } = modeOf(options[service]);
+      return mode === 'xa' || escalate === 'xa';
     },
+    connect: (service) => servers[service].connect(service, ports[service] ?? 0),
+    books: (service) => servers[service].books(service),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function modeOf({ mode = 'undo', escalate = 'xa' }: ServiceKind = {}): Required<
+  Pick<ServiceKind, 'mode' | 'escalate'>
+> {
+  return { mode, escalate };
+}
+
+/** Starts a server of each kind that is wanted, and makes the services' databases on them. */
+async function startServers(
+  stack: AsyncDisposableStack,
+  options: StageOptions,
+): Promise<Readonly<Record<Service, BankServer>>> {
+  const started = new Map<string, BankServer>();
+  const serverOf = async (service: Service): Promise<BankServer> => {
+    const { server = 'postgres' } = options[service] ?? {};
+    const known = started.get(server);
+    const own = known ?? stack.use(await (server === 'postgres' ? startOnPostgres() : startOnMariadb()));
+    started.set(server, own);
+    await own.create(service, options.fault ?? '');
+    return own;
+  };
+  return { north: await serverOf('north'), south: await serverOf('south') };
 }
 
 interface SidecarParts {
@@ -126,8 +135,8 @@ interface SidecarParts {
   readonly control: number;
   readonly admin: number;
   readonly coordinator: number;
-  readonly postgres: number;
-  readonly mode: 'undo' | 'xa';
+  /** Where the database is, and how it takes part. */
+  readonly database: object;
 }
 
 /** As in the YAML. */
@@ -141,10 +150,8 @@ function sidecarOptionsOf(service: Service, parts: SidecarParts): object {
       {
         name: 'main',
         listen: `127.0.0.1:${parts.sql}`,
-        upstream: `postgres://127.0.0.1:${parts.postgres}/${service}`,
-        credentials: { user: 'postgres' },
         lockTimeout: '700ms',
-        mode: parts.mode,
+        ...parts.database,
       },
     ],
   };

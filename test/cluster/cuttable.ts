@@ -8,6 +8,8 @@ export interface Cuttable extends AsyncDisposable {
   cut(): void;
   /** Lets nothing through any more, in neither direction, and says so to nobody: a network that swallows packets. */
   hang(): void;
+  /** Everything arrives so many milliseconds late, in both directions, until `mend`. */
+  slow(ms: number): void;
   /** New connections go through again; those that were there are reset. */
   mend(): void;
   /**
@@ -24,12 +26,18 @@ const IDLE = Buffer.from('Z\0\0\0\u0005I', 'latin1');
 export async function startCuttable(target: number): Promise<Cuttable> {
   const sockets = new Set<Socket>();
   let state: 'open' | 'cut' | 'hung' = 'open';
+  let lateMs = 0;
   let trap: { readonly tag: string; readonly sprung: () => void } | undefined;
   const own = (socket: Socket): Socket => {
     sockets.add(socket);
     socket.on('error', () => undefined);
     socket.once('close', () => sockets.delete(socket));
     return socket;
+  };
+  // Timers of one length end in the order in which they began, and those of another length belong to connections that are no more.
+  const pass = (to: Socket, bytes: Buffer): void => {
+    if (lateMs === 0) to.write(bytes);
+    else setTimeout(() => to.write(bytes), lateMs);
   };
   const server = createServer((client) => {
     own(client);
@@ -39,7 +47,7 @@ export async function startCuttable(target: number): Promise<Cuttable> {
     }
     const upstream = own(connect(target, '127.0.0.1'));
     client.on('data', (bytes: Buffer) => {
-      if (state === 'open') upstream.write(bytes);
+      if (state === 'open') pass(upstream, bytes);
     });
     upstream.on('data', (bytes: Buffer) => {
       if (trap !== undefined && bytes.includes(`${trap.tag}\0`) && bytes.includes(IDLE)) {
@@ -48,7 +56,7 @@ export async function startCuttable(target: number): Promise<Cuttable> {
         client.resetAndDestroy();
         sprung();
       } else if (state === 'open') {
-        client.write(bytes);
+        pass(client, bytes);
       }
     });
     client.once('close', () => upstream.destroy());
@@ -68,8 +76,12 @@ export async function startCuttable(target: number): Promise<Cuttable> {
     hang: () => {
       state = 'hung';
     },
+    slow: (ms) => {
+      lateMs = ms;
+    },
     mend: () => {
       state = 'open';
+      lateMs = 0;
       resetAll();
     },
     loseAnswer: (tag) => new Promise((resolve) => (trap = { tag, sprung: resolve })),

@@ -8,19 +8,39 @@ import { filled, plainText } from '../enter.ts';
 
 /** About as many bytes of images as one record takes: one statement may change many rows. */
 const RECORD_BYTES = 512 * 1024;
+/** Of several records in one statement: well below the smallest max_allowed_packet that servers come with. */
+const STATEMENT_BYTES = 2 * 1024 * 1024;
 
-/** One INSERT for each record, and several for one with many rows. Undone in reverse, they are undone as one would be. */
+/**
+ * One INSERT of all records, in their order; several only where one would be too long. Each has to be answered before the next is sent:
+ * behind a deadlock the server would carry the next one out outside of the local transaction that it has rolled back, and the record of
+ * a change that never was would keep the branch from being undone.
+ */
 export function recordStatements(
   records: readonly UndoRecord[],
   branch: UndoBranch,
   { secret, settings }: { readonly secret: Buffer; readonly settings: Settings },
 ): readonly string[] {
-  return records.flatMap(inParts).map((record) => {
+  const [head = '', tail = ''] = INSERT_RECORD.split(/ VALUES (?=\()/);
+  const statements: string[] = [];
+  let rows: string[] = [];
+  let bytes = 0;
+  const end = (): void => {
+    if (rows.length > 0) statements.push(`${head} VALUES ${rows.join(', ')}`);
+    rows = [];
+    bytes = 0;
+  };
+  for (const record of records.flatMap(inParts)) {
     const body = encodeRecord(record);
     const seal = sealOf(secret, { gid: branch.gid, resource: branch.resource, body });
     const values = [plainText(branch.gid), plainText(branch.resource)];
-    return filled(INSERT_RECORD, [...values, bodySql(body, settings), `X'${seal.toString('hex')}'`]);
-  });
+    const row = filled(tail, [...values, bodySql(body, settings), `X'${seal.toString('hex')}'`]);
+    if (bytes + row.length > STATEMENT_BYTES) end();
+    rows.push(row);
+    bytes += row.length;
+  }
+  end();
+  return statements;
 }
 
 function inParts(record: UndoRecord): readonly UndoRecord[] {

@@ -247,9 +247,14 @@ async function write(c: Context, captured: Captured, run: Try): Promise<Failure 
   const texts = recordStatements(records, branch, { secret: parts.sealSecret, settings });
   const long = tooLongOf(c, texts);
   if (long !== undefined) return long;
+  for (const sql of texts.slice(0, -1)) {
+    const failure = await askAll(c, [{ sql }]);
+    if (failure !== undefined) return failure;
+  }
+  // Claims and locks that the server carries out behind an error belong to the branch, and go with it.
   const claiming = claims.length === 0 ? [] : [insertClaimsSql(claims, branch)];
   const taking = { ...run, canLetGo: run.isAlone || run.restart !== undefined };
-  const obstacle = await takeLocks(c, { records: [...texts, ...claiming], locks }, taking);
+  const obstacle = await takeLocks(c, { ahead: [...texts.slice(-1), ...claiming], locks }, taking);
   return obstacle ?? (await meet(c, { shared, freed }, taking));
 }
 

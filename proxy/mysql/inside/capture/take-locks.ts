@@ -16,8 +16,8 @@ export interface Conflict {
 }
 
 interface Taking {
-  /** Statements that go ahead of the locks. */
-  readonly records: readonly string[];
+  /** Statements that go ahead of the locks, in the same write. */
+  readonly ahead: readonly string[];
   readonly locks: readonly RowLock[];
 }
 
@@ -40,14 +40,14 @@ const RACES_MAX = 20;
  */
 export async function takeLocks(
   c: Context,
-  { records, locks }: Taking,
+  taking: Taking,
   run: Run,
 ): Promise<Failure | Conflict | undefined> {
   const { local, seat, parts } = c;
   const branch = branchOf(c);
   const committed = new Set(run.committed);
-  let ahead = records;
-  let missing = local.without(locks);
+  let { ahead } = taking;
+  let missing = local.without(taking.locks);
   for (let races = 0; races <= RACES_MAX;) {
     const texts = [...ahead, ...(missing.length === 0 ? [] : [insertLocksSql(missing, branch)])];
     if (texts.length === 0) return undefined;
@@ -58,24 +58,24 @@ export async function takeLocks(
       .find((failure) => failure !== undefined);
     if (failed !== undefined) return failed;
     ahead = [];
-    const taking = missing.length === 0 ? undefined : replies.at(-1);
-    const error = taking && errorIn(taking);
-    if (taking === undefined || error === undefined) {
+    const taken = missing.length === 0 ? undefined : replies.at(-1);
+    const error = taken && errorIn(taken);
+    if (taken === undefined || error === undefined) {
       local.took(missing);
       return undefined;
     }
-    if (error.errno !== DUPLICATE) return failureIn(taking);
+    if (error.errno !== DUPLICATE) return failureIn(taken);
     const held = await parts.rowLocks.holdersOf(missing);
     const own = held.filter(({ holder }) => holder === branch.gid);
     missing = missing.filter((lock) => !own.some((each) => isSame(each, lock)));
     const others = held.filter(({ holder }) => holder !== branch.gid);
     const free = others.filter(({ holder }) => committed.has(holder));
-    const taken = await takeOver(c, free);
-    if (!Array.isArray(taken)) return taken as Failure;
-    missing = missing.filter((lock) => !(taken as readonly RowLock[]).some((each) => isSame(each, lock)));
+    const over = await takeOver(c, free);
+    if (!Array.isArray(over)) return over as Failure;
+    missing = missing.filter((lock) => !(over as readonly RowLock[]).some((each) => isSame(each, lock)));
     const row = others.find(({ holder }) => !committed.has(holder));
     if (row === undefined) {
-      if (own.length === 0 && taken.length === 0) races += 1;
+      if (own.length === 0 && over.length === 0) races += 1;
       continue;
     }
     c.contention.met(row.relation);

@@ -1,0 +1,104 @@
+/** What a captured change costs a client of MariaDB: an update inside a global transaction beside the same outside of one, both through the sidecar. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startMariadb, type MariadbServer } from '../../examples/support/mariadb-server.ts';
+import { ProgramMissing } from '../../examples/support/programs.ts';
+import { initialiseDatabase } from '../../proxy/mysql/setup/init.ts';
+import { connectCoordinator } from '../../src/client/connect.ts';
+import { alternate, askLoad, startChild, startSidecarChild, type Part, type Result } from '../measure.ts';
+import type { Load, LoadAnswer } from './load-process.ts';
+
+const CLIENTS = 16;
+const SECONDS = 2;
+const WARM_UP_SECONDS = 4;
+const ROUNDS = 5;
+const TARGET = 2.2;
+const UPDATE = 'update account set balance = balance + 1 where id = ?';
+
+const SCHEMA = `create database bench; use bench;
+  create table account (id int primary key, balance bigint not null, note text);
+  insert into account select seq, 0, md5(seq) from seq_1_to_10000;`;
+
+async function run(): Promise<readonly Result[]> {
+  try {
+    await using server = await startMariadb();
+    return await measure(server);
+  } catch (error) {
+    if (!(error instanceof ProgramMissing)) throw error;
+    console.log(`mysql-undo: not measured: ${error.message}`);
+    return [];
+  }
+}
+
+async function measure(server: MariadbServer): Promise<readonly Result[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'atomesh-bench-'));
+  try {
+    await server.run(SCHEMA);
+    await initialiseDatabase({ host: '127.0.0.1', port: server.port, user: server.user });
+    await using coordinator = await startChild('coordinator-process.ts', join(folder, 'bench.db'));
+    const url = `http://127.0.0.1:${coordinator.port}`;
+    const database = {
+      engine: 'mysql',
+      name: 'bench',
+      listen: '127.0.0.1:0',
+      upstream: `mysql://127.0.0.1:${server.port}/bench`,
+      credentials: { user: server.user },
+    };
+    await using sidecar = await startSidecarChild({ coordinator: { url }, databases: [database] });
+    await using load = await startChild('mysql/load-process.ts');
+    const client = connectCoordinator({ url, timeoutMs: 5_000 });
+    const plain = (options: Partial<Load>): Promise<LoadAnswer> =>
+      askLoad(load, { port: sidecar.port, clients: 1, seconds: SECONDS, kind: 'prepared', sql: UPDATE, ...options });
+    const captured = async (options: Partial<Load>): Promise<LoadAnswer> => {
+      // A global transaction for each client, as in life.
+      const begun = Array.from({ length: options.clients ?? 1 }, () => client.begin({ timeoutMs: 600_000 }));
+      const gids = (await Promise.all(begun)).map(({ gid }) => gid);
+      const answer = await plain({ ...options, first: gids.map((gid) => `set @atomesh_gid = '${gid}'`) });
+      await Promise.all(gids.map((gid) => client.submit(gid)));
+      await Promise.all(gids.map((gid) => client.read(gid, 60_000)));
+      return answer;
+    };
+    try {
+      const results: Result[] = [];
+      // Written through at each commit, as anybody with money runs it; then without the wait for the disk, so that the work is left.
+      for (const [disk, flush] of [
+        ['written through at each commit', 1],
+        ['no wait for the disk', 0],
+      ] as const) {
+        await server.run(`set global innodb_flush_log_at_trx_commit = ${flush}`);
+        for (const kind of ['prepared', 'text'] as const) {
+          results.push(await one({ kind, clients: 1 }, disk, { plain, captured }));
+        }
+        results.push(await one({ kind: 'prepared', clients: CLIENTS }, disk, { plain, captured }));
+      }
+      return results;
+    } finally {
+      await client.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+type Measured = (options: Partial<Load>) => Promise<LoadAnswer>;
+
+async function one(
+  options: Pick<Load, 'kind' | 'clients'>,
+  disk: string,
+  { plain, captured }: { readonly plain: Measured; readonly captured: Measured },
+): Promise<Result> {
+  // A sidecar runs for days: what is measured is compiled code.
+  await captured({ ...options, seconds: WARM_UP_SECONDS });
+  const rates = await alternate(ROUNDS, {
+    plain: async () => (await plain(options)).perSecond,
+    captured: async () => (await captured(options)).perSecond,
+  });
+  const ratio = rates.plain / rates.captured;
+  const clients = options.clients === 1 ? '1 client' : `${options.clients} clients`;
+  const name = `plain update, ${options.kind}, ${clients}, ${disk}, against a captured one (at most)`;
+  const [value, baseline] = [rates.plain, rates.captured];
+  return { name, value, unit: '1/s', baseline, ratio, target: TARGET, pass: ratio <= TARGET };
+}
+
+export const mysqlUndoPart: Part = { name: 'mysql-undo', run };

@@ -1,0 +1,119 @@
+/** One server with a database twice, behind a sidecar that stands in front of it in three ways. */
+import mysql from 'mysql2/promise';
+import type { MariadbServer } from '../../../examples/support/mariadb-server.ts';
+import { initialiseDatabase } from '../../../proxy/mysql/setup/init.ts';
+import { sidecarOptions } from '../../../proxy/options.ts';
+import { startSidecar } from '../../../proxy/proxy.ts';
+import { connectCoordinator } from '../../../src/client/connect.ts';
+import type { Gid } from '../../../src/contract/transaction.ts';
+import { startCoordinator } from '../../../src/coordinator.ts';
+import { coordinatorOptions } from '../../../src/options.ts';
+import { silent } from '../second-phase/world.ts';
+import { MARIADB_SCHEMA, resetSql, SCHEMA, tablesOf } from './schema.ts';
+
+/** How the sidecar stands in front of the server, by the name of its listener. */
+export const LISTENERS = {
+  undo: { mode: 'undo', escalate: 'off' },
+  escalating: { mode: 'undo', escalate: 'xa' },
+  xa: { mode: 'xa' },
+} as const;
+export type Listener = keyof typeof LISTENERS;
+
+/** The database behind the sidecar, and the one that is its like. */
+export type Database = 'shop' | 'plain';
+
+export interface Stage extends AsyncDisposable {
+  readonly isMariadb: boolean;
+  /** A client's connection: through the sidecar, or to the twin. Whoever opens it destroys it. */
+  open(to: Listener | 'twin'): Promise<mysql.Connection>;
+  begin(): Promise<Gid>;
+  /** Decides, and waits until it is carried out. Answers the status. */
+  end(gid: Gid, outcome: 'commit' | 'rollback'): Promise<string>;
+  /** All rows of all tables. */
+  dump(database: Database): Promise<readonly string[]>;
+  /** Puts all rows of both databases back as at first. */
+  reset(): Promise<void>;
+  /** How many undo records, row locks and claims there are, and how many prepared transactions. */
+  left(): Promise<{ readonly records: number; readonly locks: number; readonly prepared: number }>;
+}
+
+/** Starts all of it. */
+export async function startStage(start: () => Promise<MariadbServer>, isMariadb: boolean): Promise<Stage> {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await start());
+  const login = { host: '127.0.0.1', port: server.port, user: server.user };
+  const schema = isMariadb ? SCHEMA + MARIADB_SCHEMA : SCHEMA;
+  for (const name of ['shop', 'plain']) await server.run(`CREATE DATABASE ${name}; USE ${name}; ${schema}`);
+  await initialiseDatabase(login);
+  const settings = { listen: '127.0.0.1:0', grpc: { listen: 'off' }, store: { memory: {} } };
+  const process_ = await startCoordinator(coordinatorOptions.parse(settings), silent);
+  stack.defer(() => process_.close(100));
+  const coordinator = connectCoordinator({ url: process_.url, timeoutMs: 5_000 });
+  stack.defer(() => coordinator.close());
+  const databases = Object.entries(LISTENERS).map(([name, options]) => ({
+    engine: 'mysql',
+    name,
+    listen: '127.0.0.1:0',
+    upstream: `mysql://127.0.0.1:${server.port}/shop`,
+    credentials: { user: server.user },
+    ...options,
+  }));
+  const sidecar = await startSidecar(
+    sidecarOptions.parse({
+      service: 'orders',
+      coordinator: { url: process_.url, timeout: '2s' },
+      control: { listen: '127.0.0.1:0' },
+      admin: { listen: '127.0.0.1:0' },
+      databases,
+    }),
+    silent,
+  );
+  stack.defer(() => sidecar.close(0));
+  const owner = await mysql.createConnection({ ...login, multipleStatements: true });
+  stack.defer(() => owner.destroy());
+  const disposal = stack.move();
+  const rows = async (sql: string): Promise<readonly unknown[]> => {
+    const [found] = await owner.query({ sql, rowsAsArray: true });
+    return found as unknown[];
+  };
+  return {
+    isMariadb,
+    open: (to) =>
+      mysql.createConnection({
+        ...login,
+        ...(to === 'twin' ? { database: 'plain' } : { port: sidecar.ports.databases[to] ?? 0, database: 'shop' }),
+        multipleStatements: true,
+        dateStrings: true,
+        supportBigNumbers: true,
+        bigNumberStrings: true,
+      }),
+    begin: async () => (await coordinator.begin({ timeoutMs: 60_000, retryIntervalMs: 50 })).gid,
+    async end(gid, outcome) {
+      await (outcome === 'commit' ? coordinator.submit(gid) : coordinator.abort(gid, {}));
+      return (await coordinator.read(gid, 10_000))?.status ?? 'unknown';
+    },
+    async dump(database) {
+      const lines: string[] = [];
+      for (const table of tablesOf(isMariadb)) {
+        const [found] = await owner.query({
+          sql: `SELECT * FROM ${database}.${table}`,
+          rowsAsArray: true,
+          typeCast: (field) => field.buffer()?.toString('latin1') ?? 'NULL',
+        });
+        lines.push(...(found as unknown[]).map((row) => `${table} ${JSON.stringify(row)}`).toSorted());
+      }
+      return lines;
+    },
+    async reset() {
+      for (const name of ['shop', 'plain']) await owner.query(`USE ${name}; ${resetSql(isMariadb)}`);
+    },
+    async left() {
+      const counts = await rows(
+        'SELECT (SELECT count(*) FROM atomesh.undo_record), (SELECT count(*) FROM atomesh.row_lock) + (SELECT count(*) FROM atomesh.parent_claim)',
+      );
+      const [records = 0, locks = 0] = (counts[0] as number[]).map(Number);
+      return { records, locks, prepared: (await rows('XA RECOVER')).length };
+    },
+    [Symbol.asyncDispose]: () => disposal.disposeAsync(),
+  };
+}
