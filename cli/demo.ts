@@ -1,4 +1,4 @@
-/** `atomesh demo`: a shop of three services on a real PostgreSQL, and five scenes that end with checks. */
+/** `atomesh demo`: a shop of three services on a real PostgreSQL, with a club on MariaDB where one is installed, and scenes that end with checks. */
 import { Command } from 'commander';
 import { CommandFailed, describeError, EXIT } from './exit.ts';
 

@@ -1,12 +1,12 @@
-/** The demo: a shop of three services on three databases, and five scenes that show what holds it together. */
+/** The demo: a shop of three services on three databases, a club on MariaDB where there is one, and scenes that show what holds them together. */
 import { monotonicSeconds } from '../../src/platform/clock.ts';
-import { readBooks } from '../shop/books.ts';
 import { SERVICES } from '../shop/databases.ts';
 import { openShop, type Shop } from '../shop/stage.ts';
+import { clubSidecarKilled, orderWithPoints } from './club-scenes.ts';
 import { coordinatorKilled } from './coordinator-killed.ts';
 import { lateService } from './late-service.ts';
 import { orderThatCommits, orderThatFailsLast } from './plain-scenes.ts';
-import { playScene, type Scene } from './scene.ts';
+import { type Evening, lookIntoBooks, playScene, type Scene } from './scene.ts';
 import { openScreen, type Screen } from './screen.ts';
 import { sidecarKilled } from './sidecar-killed.ts';
 
@@ -19,6 +19,8 @@ export interface DemoOptions {
 }
 
 const SCENES: readonly Scene[] = [orderThatCommits, orderThatFailsLast, coordinatorKilled, sidecarKilled, lateService];
+/** For a shop with the club. */
+const CLUB_SCENES: readonly Scene[] = [orderWithPoints, clubSidecarKilled];
 
 /** Runs the demo; answers whether every check held. Rejects with the signal's reason when it was ended early. */
 export async function runDemo({ keep, output, signal }: DemoOptions): Promise<boolean> {
@@ -26,14 +28,15 @@ export async function runDemo({ keep, output, signal }: DemoOptions): Promise<bo
   const startedAt = monotonicSeconds();
   screen.headline('Atomesh: three services, three databases, one outcome');
   screen.lines(['', '  Starting, each as a process of its own, on 127.0.0.1 only:']);
-  await using shop = await openShop({ sidecars: true, progress: screen.step, signal });
+  await using shop = await openShop({ sidecars: true, club: true, progress: screen.step, signal });
   screen.step(`PostgreSQL listens on 127.0.0.1:${shop.databases.server.port}`);
 
-  const failed = await playAll(shop, screen, signal);
+  const scenes = [...SCENES, ...(shop.club === undefined ? [] : CLUB_SCENES)];
+  const failed = await playAll({ shop, screen, signal, opening: await lookIntoBooks(shop) }, scenes);
   const seconds = (monotonicSeconds() - startedAt).toFixed(0);
   screen.headline(
     failed === 0
-      ? `Every check held. ${SCENES.length} scenes in ${seconds} s.`
+      ? `Every check held. ${scenes.length} scenes in ${seconds} s.`
       : `${failed} ${failed === 1 ? 'check' : 'checks'} did not hold.`,
   );
   if (keep) {
@@ -47,12 +50,12 @@ export async function runDemo({ keep, output, signal }: DemoOptions): Promise<bo
   return failed === 0;
 }
 
-async function playAll(shop: Shop, screen: Screen, signal: AbortSignal): Promise<number> {
-  const opening = (await readBooks((database) => shop.databases.url(database, 'shop'))).sums;
+async function playAll(evening: Evening, scenes: readonly Scene[]): Promise<number> {
+  const { shop, screen, signal } = evening;
   let failed = 0;
-  for (const [index, scene] of SCENES.entries()) {
+  for (const [index, scene] of scenes.entries()) {
     try {
-      failed += await playScene({ shop, screen, signal, opening }, index + 1, scene);
+      failed += await playScene(evening, index + 1, scene);
     } catch (error) {
       signal.throwIfAborted();
       screen.check(false, 'the scene was played to its end', error instanceof Error ? error.message : String(error));
@@ -65,7 +68,12 @@ async function playAll(shop: Shop, screen: Screen, signal: AbortSignal): Promise
 
 /** The last words of every process, for whoever has to find out what went wrong. */
 async function printLogs(shop: Shop, screen: Screen): Promise<void> {
-  const parts = [shop.coordinator, ...SERVICES.flatMap((name) => [shop.sidecars[name], shop.services[name]])];
+  const { club } = shop;
+  const parts = [
+    shop.coordinator,
+    ...SERVICES.flatMap((name) => [shop.sidecars[name], shop.services[name]]),
+    ...(club === undefined ? [] : [club.sidecar, club.service]),
+  ];
   for (const part of parts) {
     const lines = await part.lastLines(8);
     if (lines !== '') screen.lines(['', `  The end of the log of ${part.name}:`, lines]);
@@ -73,6 +81,7 @@ async function printLogs(shop: Shop, screen: Screen): Promise<void> {
 }
 
 function whatIsRunning(shop: Shop): readonly string[] {
+  const { club } = shop;
   const body = JSON.stringify({ customer: 'ada', item: 'cup', quantity: 1 });
   return [
     '',
@@ -82,11 +91,18 @@ function whatIsRunning(shop: Shop): readonly string[] {
     `  curl -s ${shop.coordinatorUrl}/v1/transactions`,
     'Look into the databases, past the sidecars:',
     ...SERVICES.map((name) => `  psql ${shop.databases.url(name, 'shop')}`),
+    ...(club === undefined ? [] : [mariadbCommand(club.database.url(club.database.server.port))]),
     'or through them, as the services do:',
     ...SERVICES.map((name) => `  psql ${shop.serviceDatabaseUrl(name)}`),
+    ...(club === undefined ? [] : [mariadbCommand(club.serviceDatabaseUrl)]),
     'Read what the processes say:',
     `  tail -f ${shop.folder}/*.log`,
     '',
     'Ctrl-C stops and removes everything.',
   ];
+}
+
+function mariadbCommand(text: string): string {
+  const { hostname, port, username, password, pathname } = new URL(text);
+  return `  mariadb -h ${hostname} -P ${port} -u ${username} -p${password} ${pathname.slice(1)}`;
 }

@@ -1,7 +1,7 @@
 /** What a scene is, and how every scene ends: with a table, and with the checks that hold for all of them. */
 import type { BranchView, TransactionView } from '../../src/contract/messages.ts';
-import { leftovers, readBooks, type Books, type Sums } from '../shop/books.ts';
-import { SERVICES, type ServiceName } from '../shop/databases.ts';
+import { leftovers, readBooks, type Books } from '../shop/books.ts';
+import { SERVICES } from '../shop/databases.ts';
 import type { OrderRequest, Shop } from '../shop/stage.ts';
 import type { Answer } from '../support/http.ts';
 import { until } from '../support/until.ts';
@@ -37,15 +37,19 @@ export interface Evening {
   readonly screen: Screen;
   readonly signal: AbortSignal;
   /** What the databases held before the first scene. */
-  readonly opening: Sums;
+  readonly opening: Books;
 }
 
 const END_MS = 20_000;
 
+/** Reads what all databases hold, past the sidecars. */
+export function lookIntoBooks({ databases, club }: Shop): Promise<Books> {
+  return readBooks((database) => databases.url(database, 'shop'), club && (() => club.database.books()));
+}
+
 /** Plays one scene; answers how many of its checks failed. Rejects when the scene could not be played to its end. */
 export async function playScene(evening: Evening, number: number, scene: Scene): Promise<number> {
   const { shop, screen, signal } = evening;
-  const straight = (database: ServiceName): string => shop.databases.url(database, 'shop');
   let failed = 0;
   const check = (holds: boolean, text: string, found?: string): void => {
     if (!holds) failed += 1;
@@ -53,7 +57,7 @@ export async function playScene(evening: Evening, number: number, scene: Scene):
   };
 
   screen.scene(number, scene.title, scene.story);
-  const before = await readBooks(straight);
+  const before = await lookIntoBooks(shop);
   const earlier = new Set((await shop.transactions()).map(({ gid }) => gid));
   const transaction = async (): Promise<TransactionView> =>
     await until(
@@ -71,7 +75,7 @@ export async function playScene(evening: Evening, number: number, scene: Scene):
   });
   const ended = await shop.transaction((await transaction()).gid, END_MS);
   const residue = await untilClean(shop, signal);
-  const after = await readBooks(straight);
+  const after = await lookIntoBooks(shop);
 
   screen.table(tableOf(scene.order, before, after, ended));
   check(
@@ -81,14 +85,16 @@ export async function playScene(evening: Evening, number: number, scene: Scene):
   );
   if (scene.ends === 'succeed') checkCommitted(check, answer, before, after, scene.order);
   else checkRolledBack(check, answer, before, after);
-  checkSums(check, evening.opening, after.sums);
+  checkSums(check, evening.opening, after);
+  checkPoints(check, evening.opening, after);
   check(residue === '', 'no undo record, row lock or unfinished transaction is left', residue);
   return failed;
 }
 
 function send(shop: Shop, screen: Screen, { order, isExpress = false }: Scene): Promise<Answer> {
-  const { customer, quantity, item } = order;
-  screen.step(`POST ${isExpress ? '/orders/express' : '/orders'}: ${quantity} × ${item} for ${customer}`);
+  const { customer, quantity, item, card } = order;
+  const points = card === undefined ? '' : `, with points on the card of ${card}`;
+  screen.step(`POST ${isExpress ? '/orders/express' : '/orders'}: ${quantity} × ${item} for ${customer}${points}`);
   const answer = shop.order(order, { express: isExpress }).then((heard) => {
     screen.step(`${customer} hears ${heard.status}: ${JSON.stringify(heard.body)}`);
     return heard;
@@ -106,10 +112,14 @@ function checkCommitted(check: Check, answer: Answer, before: Books, after: Book
   const added = after.orders.filter(({ id }) => !known.has(id));
   const paid = after.sums.ledger - before.sums.ledger;
   const reserved = after.sums.reserved - before.sums.reserved;
+  const points = Number(after.club?.booked.get(added[0]?.id ?? '') ?? 0);
+  const isComplete = added.length === 1 && added[0]?.state === 'placed' && paid > 0n;
   check(
-    added.length === 1 && added[0]?.state === 'placed' && paid > 0n && reserved === BigInt(order.quantity),
-    'all three databases have it: one order placed, paid and reserved',
-    `${added.length} orders, ${cents(paid)} paid, ${reserved} reserved`,
+    isComplete && reserved === BigInt(order.quantity) && points > 0 === (order.card !== undefined),
+    order.card === undefined
+      ? 'all three databases have it: one order placed, paid and reserved'
+      : 'all four databases have it: one order placed, paid and reserved, and its points on the card',
+    `${added.length} orders, ${cents(paid)} paid, ${reserved} reserved, ${points} points`,
   );
 }
 
@@ -117,12 +127,12 @@ function checkRolledBack(check: Check, answer: Answer, before: Books, after: Boo
   check(answer.status >= 400, `the customer was told that it failed (${answer.status})`, String(answer.status));
   check(
     after.dump === before.dump,
-    'all three databases are exactly as before, every row of every table compared as text',
+    `all ${after.club === undefined ? 'three' : 'four'} databases are exactly as before, every row of every table compared as text`,
     `rows that differ:\n${difference(before.dump, after.dump)}`,
   );
 }
 
-function checkSums(check: Check, opening: Sums, now: Sums): void {
+function checkSums(check: Check, { sums: opening }: Books, { sums: now }: Books): void {
   const money = opening.balances + opening.ledger;
   check(
     now.balances + now.ledger === money && now.ledger === now.placedAmount,
@@ -134,6 +144,18 @@ function checkSums(check: Check, opening: Sums, now: Sums): void {
     now.available + now.reserved === pieces && now.reserved === now.placedPieces && now.halfDone === 0n,
     `no goods came or went: ${now.available} in stock + ${now.reserved} reserved = ${pieces}`,
     `${now.available} in stock, ${now.reserved} reserved, ${now.placedPieces} in placed orders, ${now.halfDone} orders half done`,
+  );
+}
+
+/** Only where there is a club. */
+function checkPoints(check: Check, { club: opening }: Books, { club: now, orders }: Books): void {
+  if (opening === undefined || now === undefined) return;
+  const placed = new Set(orders.filter(({ state }) => state === 'placed').map(({ id }) => id));
+  const isBookedForNothing = [...now.booked.keys()].some((order) => !placed.has(order));
+  check(
+    now.unbooked === opening.unbooked && !isBookedForNothing,
+    `no points came or went: those on the cards are ${opening.unbooked} and what was booked for orders`,
+    `${now.unbooked} not booked; booked for the orders ${[...now.booked.keys()].join()}`,
   );
 }
 
@@ -158,10 +180,11 @@ async function untilClean(shop: Shop, signal: AbortSignal): Promise<string> {
 
 async function residueOf(shop: Shop): Promise<string> {
   const found: string[] = [];
-  for (const service of SERVICES) {
-    const { records, locks } = await leftovers(shop.databases.url(service, 'atomesh'));
+  const note = (service: string, { records, locks }: { readonly records: number; readonly locks: number }): void => {
     if (records + locks > 0) found.push(`${records} undo records and ${locks} row locks in ${service}`);
-  }
+  };
+  for (const service of SERVICES) note(service, await leftovers(shop.databases.url(service, 'atomesh')));
+  if (shop.club !== undefined) note('club', await shop.club.database.leftovers());
   for (const status of ['prepared', 'submitted', 'aborting'] as const) {
     for (const { gid } of await shop.transactions(status)) found.push(`${gid} is ${status}`);
   }
@@ -178,6 +201,9 @@ function tableOf(order: OrderRequest, before: Books, after: Books, ended: Transa
     ...changed.map((id) => [`order ${id}`, orderLine(before, id), orderLine(after, id)]),
     ...[...after.balances].map(([id, balance]) => [`balance of ${id}`, before.balances.get(id) ?? '', balance]),
     [`${order.item}s in stock`, before.available.get(order.item) ?? '', after.available.get(order.item) ?? ''],
+    ...[...(after.club?.points ?? [])]
+      .filter(([card]) => card === order.card)
+      .map(([card, points]) => [`points of ${card}`, before.club?.points.get(card) ?? '', points]),
     ['gid', '', ended.gid],
     ['branches', '', ended.branches.map(({ resource }) => resource).join(', ')],
     ['outcome', '', ended.reason === undefined ? outcome : `${outcome}: ${ended.reason}`],

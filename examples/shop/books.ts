@@ -1,4 +1,5 @@
-/** What stands in the shop's three databases, read behind the services' and the sidecars' backs. */
+/** What stands in the shop's databases, read behind the services' and the sidecars' backs. */
+import type { ClubBooks } from './club/database.ts';
 import { query, SERVICES, type ServiceName, type TextRow } from './databases.ts';
 
 export interface Order {
@@ -16,6 +17,8 @@ export interface Books {
   readonly balances: ReadonlyMap<string, string>;
   /** By item. */
   readonly available: ReadonlyMap<string, string>;
+  /** Undefined without a club. */
+  readonly club: ClubBooks | undefined;
   readonly sums: Sums;
   /** Every row of every business table, as text, in one order: equal texts mean equal databases. */
   readonly dump: string;
@@ -35,8 +38,11 @@ export interface Sums {
   readonly halfDone: bigint;
 }
 
-/** Reads everything. `urlOf` leads straight to a database, past the sidecars. */
-export async function readBooks(urlOf: (database: ServiceName) => string): Promise<Books> {
+/** Reads everything. `urlOf` leads straight to a database, past the sidecars; `readClub` reads what the club has. */
+export async function readBooks(
+  urlOf: (database: ServiceName) => string,
+  readClub?: () => Promise<ClubBooks>,
+): Promise<Books> {
   const orders = await query(
     urlOf('orders'),
     'select id, customer, item, quantity, amount, state from orders order by id',
@@ -45,7 +51,10 @@ export async function readBooks(urlOf: (database: ServiceName) => string): Promi
   const items = await query(urlOf('stock'), 'select id, available from item order by id');
   const dumps: string[] = [];
   for (const database of SERVICES) dumps.push(`database ${database}\n${await dump(urlOf(database))}`);
+  const club = await readClub?.();
+  if (club !== undefined) dumps.push(club.dump);
   return {
+    club,
     orders: orders as unknown as readonly Order[],
     balances: new Map(accounts.map((row) => [row['id'] ?? '', row['balance'] ?? ''])),
     available: new Map(items.map((row) => [row['id'] ?? '', row['available'] ?? ''])),

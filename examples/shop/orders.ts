@@ -7,6 +7,8 @@ import { connect, count, inTransaction, Refusal, serve, text, type Call, type Re
 const pool = connect();
 const ACCOUNTS_URL = process.env['ACCOUNTS_URL'] ?? 'http://127.0.0.1:9701/accounts';
 const STOCK_URL = process.env['STOCK_URL'] ?? 'http://127.0.0.1:9701/stock';
+const CLUB_URL = process.env['CLUB_URL'] ?? 'http://127.0.0.1:9701/club';
+const POINTS_A_PIECE = 10;
 
 serve({
   'POST /orders': placeOrder,
@@ -17,6 +19,7 @@ async function placeOrder({ gid, body }: Call): Promise<Reply> {
   const customer = text(body, 'customer');
   const item = text(body, 'item');
   const quantity = count(body, 'quantity');
+  const card = body['card'] === undefined ? undefined : text(body, 'card');
 
   const { id, amount } = await inTransaction(pool, gid, async (client) => {
     const product = await client.query('select price from product where item = $1', [item]);
@@ -31,6 +34,9 @@ async function placeOrder({ gid, body }: Call): Promise<Reply> {
   });
 
   await post(`${ACCOUNTS_URL}/payments`, gid, { order: id, account: customer, amount });
+  if (card !== undefined) {
+    await post(`${CLUB_URL}/points`, gid, { order: id, card, points: quantity * POINTS_A_PIECE });
+  }
   await post(`${STOCK_URL}/reservations`, gid, { order: id, item, quantity });
 
   await pool.query(`update orders set state = 'placed' where id = $1${gidComment(gid)}`, [id]);

@@ -1,6 +1,7 @@
 /**
  * The whole shop on one machine: PostgreSQL with three databases, three services, a sidecar beside each, a coordinator.
- * Every part is a process of its own, as in production, on a free port of 127.0.0.1.
+ * Every part is a process of its own, as in production, on a free port of 127.0.0.1. Where a MariaDB is installed, a customers' club on it
+ * may be a fourth service.
  */
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -14,11 +15,14 @@ import type { GlobalStatus } from '../../src/contract/transaction.ts';
 import { freePort } from '../support/free-port.ts';
 import { call, type Answer } from '../support/http.ts';
 import { INHERITED, openProcesses, type ManagedProcess, type ProcessGroup } from '../support/processes.ts';
+import { openClubDatabase, type ClubDatabase } from './club/database.ts';
 import { openDatabases, SERVICES, type ServiceName, type ShopDatabases } from './databases.ts';
 
 export interface ShopOptions {
   /** Without sidecars the services talk to each other and to their databases directly, and nothing holds them together. */
   readonly sidecars: boolean;
+  /** With the customers' club where a MariaDB is installed, and with a word to `progress` where none is. Needs the sidecars. Default false. */
+  readonly club?: boolean;
   /** Hears what is being started. */
   readonly progress?: (line: string) => void;
   /** Ends the start, and every later call of the shop's. */
@@ -29,6 +33,17 @@ export interface OrderRequest {
   readonly customer: string;
   readonly item: string;
   readonly quantity: number;
+  /** A card of the club: the order brings points. */
+  readonly card?: string;
+}
+
+/** The customers' club, with a sidecar of its own. */
+export interface Club {
+  readonly database: ClubDatabase;
+  readonly service: ManagedProcess;
+  readonly sidecar: ManagedProcess;
+  /** Where the service finds its database: its sidecar's listener. */
+  readonly serviceDatabaseUrl: string;
 }
 
 export interface Shop extends AsyncDisposable {
@@ -37,6 +52,8 @@ export interface Shop extends AsyncDisposable {
   readonly coordinatorUrl: string;
   readonly services: Readonly<Record<ServiceName, ManagedProcess>>;
   readonly sidecars: Readonly<Record<ServiceName, ManagedProcess>>;
+  /** Undefined where there is none. */
+  readonly club: Club | undefined;
   /** Where customers come in: the inbound listener of the orders service's sidecar. */
   readonly doorUrl: string;
   /** Holds the logs of all processes and the coordinator's database; deleted with the shop. */
@@ -71,8 +88,12 @@ export async function openShop(options: ShopOptions): Promise<Shop> {
 
   options.progress?.('PostgreSQL 18 with the databases orders, accounts and stock');
   const databases = stack.use(await openDatabases());
-  const wiring = wire(databases, await choosePorts(databases, folder), options.sidecars);
-  const parts = defineParts(stack.use(openProcesses(folder)), wiring);
+  const clubDatabase = options.club === true ? await openClubDatabase(databases.passwords) : undefined;
+  if (typeof clubDatabase === 'string') options.progress?.(`without the club, which needs MariaDB: ${clubDatabase}`);
+  else if (clubDatabase !== undefined) options.progress?.("MariaDB with the club's database");
+  const club = typeof clubDatabase === 'object' ? stack.use(clubDatabase) : undefined;
+  const wiring = wire(databases, await choosePorts(databases, club, folder), options.sidecars);
+  const parts = defineParts(stack.use(openProcesses(folder)), wiring, club);
   await startParts(parts, wiring, options);
 
   const owned = stack.move();
@@ -96,7 +117,7 @@ interface Wiring {
   url(part: string): string;
   readonly databaseUrl: (service: ServiceName) => string;
   /** Where the orders service calls another one. */
-  peerUrl(service: ServiceName): string;
+  peerUrl(service: ServiceName | 'club'): string;
 }
 
 function wire(databases: ShopDatabases, environment: Readonly<Record<string, string>>, sidecars: boolean): Wiring {
@@ -114,9 +135,9 @@ function wire(databases: ShopDatabases, environment: Readonly<Record<string, str
   };
 }
 
-type Parts = Pick<Shop, 'coordinator' | 'sidecars' | 'services'>;
+type Parts = Pick<Shop, 'coordinator' | 'sidecars' | 'services' | 'club'>;
 
-function defineParts(processes: ProcessGroup, wiring: Wiring): Parts {
+function defineParts(processes: ProcessGroup, wiring: Wiring, club: ClubDatabase | undefined): Parts {
   const atomesh = (name: string, command: readonly string[], part: string): ManagedProcess =>
     processes.add({
       name,
@@ -138,23 +159,57 @@ function defineParts(processes: ProcessGroup, wiring: Wiring): Parts {
           DATABASE_URL: wiring.databaseUrl(name),
           ACCOUNTS_URL: wiring.peerUrl('accounts'),
           STOCK_URL: wiring.peerUrl('stock'),
+          CLUB_URL: wiring.peerUrl('club'),
         },
         isReady: () => answersWith(404, `${wiring.url(upper(name))}/`),
       }),
     ),
+    club: club && defineClub(processes, wiring, club),
+  };
+}
+
+function defineClub(processes: ProcessGroup, wiring: Wiring, database: ClubDatabase): Club {
+  const { environment } = wiring;
+  const serviceDatabaseUrl = database.url(Number(environment['CLUB_SQL_PORT']));
+  return {
+    database,
+    serviceDatabaseUrl,
+    sidecar: processes.add({
+      name: 'club-sidecar',
+      command: [CLI, 'sidecar', '--config', fileOf('club/club.yaml')],
+      environment,
+      isReady: () => answersWith(200, `${wiring.url('CLUB_ADMIN')}/readyz`),
+    }),
+    service: processes.add({
+      name: 'club',
+      command: [fileOf(`club/service${EXTENSION}`)],
+      environment: { PORT: environment['CLUB_PORT'] ?? '', DATABASE_URL: serviceDatabaseUrl },
+      isReady: () => answersWith(404, `${wiring.url('CLUB')}/`),
+    }),
   };
 }
 
 async function startParts(parts: Parts, wiring: Wiring, options: ShopOptions): Promise<void> {
+  const { club } = parts;
   if (options.sidecars) {
     options.progress?.('the tables of Atomesh in each database (atomesh db init)');
-    await Promise.all(SERVICES.map((name) => initDatabase(name, wiring.environment)));
+    await Promise.all([
+      ...SERVICES.map((name) => initDatabase(`${name}.yaml`, ['--grant-to', 'shop'], wiring.environment)),
+      ...(club === undefined ? [] : [initDatabase('club/club.yaml', clubRights(club), wiring.environment)]),
+    ]);
     options.progress?.('a coordinator, and a sidecar beside each service');
     await parts.coordinator.start(options.signal);
-    await Promise.all(SERVICES.map((name) => parts.sidecars[name].start(options.signal)));
+    const sidecars = [...SERVICES.map((name) => parts.sidecars[name]), ...(club === undefined ? [] : [club.sidecar])];
+    await Promise.all(sidecars.map((sidecar) => sidecar.start(options.signal)));
   }
-  options.progress?.('the services orders, accounts and stock');
-  await Promise.all(SERVICES.map((name) => parts.services[name].start(options.signal)));
+  options.progress?.(`the services orders, accounts${club === undefined ? '' : ', club'} and stock`);
+  const services = [...SERVICES.map((name) => parts.services[name]), ...(club === undefined ? [] : [club.service])];
+  await Promise.all(services.map((service) => service.start(options.signal)));
+}
+
+/** The options of `atomesh db init` for MariaDB, where accounts have hosts and none of the two may create databases. */
+function clubRights({ database: { accounts, administrator } }: Club): readonly string[] {
+  return ['--admin-user', administrator, '--grant-to', accounts.shop, '--finisher', accounts.atomesh];
 }
 
 /** What the shop's customers do, and what its operators ask the coordinator. */
@@ -185,11 +240,15 @@ function customersOf(
 }
 
 /** What the YAML files beside this file ask the environment for. */
-async function choosePorts(databases: ShopDatabases, folder: string): Promise<Readonly<Record<string, string>>> {
+async function choosePorts(
+  databases: ShopDatabases,
+  club: ClubDatabase | undefined,
+  folder: string,
+): Promise<Readonly<Record<string, string>>> {
   const names = [
     'COORDINATOR_PORT',
     'ORDERS_OUTBOUND_PORT',
-    ...SERVICES.flatMap((service) =>
+    ...[...SERVICES, 'club' as const].flatMap((service) =>
       ['PORT', 'INBOUND_PORT', 'CONTROL_PORT', 'ADMIN_PORT', 'SQL_PORT'].map((port) => `${upper(service)}_${port}`),
     ),
   ];
@@ -197,13 +256,18 @@ async function choosePorts(databases: ShopDatabases, folder: string): Promise<Re
   return {
     ...Object.fromEntries(ports),
     POSTGRES_PORT: String(databases.server.port),
+    MARIADB_PORT: String(club?.server.port ?? ''),
     ATOMESH_PASSWORD: databases.passwords.atomesh,
     COORDINATOR_FOLDER: folder,
   };
 }
 
-async function initDatabase(service: ServiceName, environment: Readonly<Record<string, string>>): Promise<void> {
-  await run(process.execPath, [CLI, 'db', 'init', '--config', fileOf(`${service}.yaml`), '--grant-to', 'shop'], {
+async function initDatabase(
+  file: string,
+  options: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): Promise<void> {
+  await run(process.execPath, [CLI, 'db', 'init', '--config', fileOf(file), ...options], {
     env: { ...INHERITED, ...environment },
     timeout: 30_000,
   });
@@ -223,7 +287,7 @@ function fileOf(name: string): string {
   return fileURLToPath(new URL(name, import.meta.url));
 }
 
-function upper(service: ServiceName): string {
+function upper(service: ServiceName | 'club'): string {
   return service.toUpperCase();
 }
 

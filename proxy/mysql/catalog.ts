@@ -10,6 +10,8 @@ export interface ColumnFacts {
   /** The server computes it: it has no image, and cannot be assigned. */
   readonly isGenerated: boolean;
   readonly isAutoIncrement: boolean;
+  /** INVISIBLE: a statement that lists no columns gives it no value. */
+  readonly isInvisible?: boolean;
   /** Characters, or bytes, that a value has at most; undefined where that means nothing. */
   readonly lengthMax: number | undefined;
 }
@@ -184,6 +186,7 @@ function readColumn(row: Row): ColumnFacts {
     // MySQL says DEFAULT_GENERATED of a column whose default is an expression.
     isGenerated: /\b(?:VIRTUAL|STORED|PERSISTENT)\b/i.test(extra ?? ''),
     isAutoIncrement: /\bauto_increment\b/i.test(extra ?? ''),
+    isInvisible: /\bINVISIBLE\b/i.test(extra ?? ''),
     lengthMax: length === null || length === undefined ? undefined : Number(length),
   };
 }

@@ -98,10 +98,13 @@ export async function startMysqlListener(options: MysqlListenerOptions): Promise
   async function open(client: Socket): Promise<void> {
     const upstream = await reach(client);
     if (upstream === undefined) return undefined;
-    client.once('close', () => upstream.destroy());
+    const leave = (): void => void upstream.destroy();
+    client.once('close', leave);
     const login = await logInWithin(client, upstream);
     if (login === undefined || !starting.delete(client)) return void upstream.destroy();
     const { statementBytesMax, traces, areOperationsOff, inside, count } = options;
+    // From here on the session says what becomes of the two.
+    client.off('close', leave);
     const isMariadb = /mariadb/i.test(login.handshake.version.toString('latin1'));
     const parts = { statementBytesMax, traces, areOperationsOff, inside, isMariadb, count, log };
     const connection = relay(login, parts);

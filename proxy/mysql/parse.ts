@@ -24,7 +24,7 @@ export type Parsed =
 export function parse(text: string, lexical: Lexical): Parsed {
   const scanned = scan(text, lexical);
   if (scanned.kind === 'fault') return { kind: 'unreadable', message: scanned.message };
-  const source = { text, tokens: scanned.tokens };
+  const source = { text, tokens: scanned.tokens, server: lexical.server };
   const statements = spansOf(source)
     .filter((span) => !isEmpty(span))
     .map((span) => ({ statement: readStatement(source, span), source, span }));

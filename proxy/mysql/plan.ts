@@ -6,6 +6,7 @@ import { readLocking } from './text/locking.ts';
 import type { ChangeStatement, InsertStatement, TableName, TableReference } from './text/statement.ts';
 import { planOther, type OtherPlan } from './text/verbs.ts';
 import type { Capture, CapturedTable } from './undo/capture.ts';
+import { refuseUnchecked, refuseUnfit, USUAL_CHECKS, type SessionChecks } from './undo/checks.ts';
 import type { ParameterValue } from './undo/given.ts';
 import { captureInsert, type Insertion } from './undo/insert.ts';
 import { assignsVariables, capturePinned } from './undo/pinned.ts';
@@ -32,6 +33,10 @@ export interface PlanContext {
   readonly database: string | undefined;
   /** Facts by database and table as they were written; `none` for a table that does not exist; undefined where they are not known. */
   readonly facts: (database: string, table: string) => TableFacts | 'none' | undefined;
+  /** True of a temporary table of the session, which hides one of the same name; by default of none. */
+  readonly isTemporary?: (database: string, table: string) => boolean;
+  /** Settings of the session; by default the usual ones. */
+  readonly checks?: SessionChecks;
   /** The client's parameters; empty for a text that is run as it is. */
   readonly parameters: readonly ParameterValue[];
 }
@@ -48,7 +53,45 @@ export function plan(parsed: ParsedStatement, context: PlanContext): Planned {
   }
   const called = callsUnknown(source, span);
   if (called !== undefined) return refuse(`a call of ${called}(), which may change rows,`);
+  const temporary = planTemporary(parsed, context);
+  if (temporary !== undefined) return temporary;
+  const unfit = refuseUnfit(context.checks ?? USUAL_CHECKS, statement.kind.toUpperCase());
+  if (unfit !== undefined) return unfit;
   return 'rows' in statement ? planInsert(statement, parsed, context) : planChange(statement, parsed, context);
+}
+
+/** The tables that a statement changes, or whose rows it locks, and those joined to them: without those of which no database is known. */
+export function tablesIn(
+  { statement, source, span }: ParsedStatement,
+  selected: string | undefined,
+): readonly { readonly database: string; readonly table: string }[] {
+  return namedIn(statement, { source, span }).flatMap(({ database = selected, table }) =>
+    database === undefined ? [] : [{ database, table }],
+  );
+}
+
+function namedIn(
+  statement: ParsedStatement['statement'],
+  { source, span }: Pick<ParsedStatement, 'source' | 'span'>,
+): readonly TableName[] {
+  if (statement.kind === 'unclear') return [];
+  if (statement.kind !== 'other') return 'rows' in statement ? [statement.table] : statement.tables;
+  if (planOther(source, span).kind !== 'locks') return [];
+  const select = readLocking(source, span);
+  return 'tables' in select ? select.tables : [];
+}
+
+/** Rows of temporary tables are nobody else's, and no affair of a global transaction. */
+function planTemporary(parsed: ParsedStatement, { database, isTemporary }: PlanContext): Planned | undefined {
+  if (isTemporary === undefined) return undefined;
+  const tables = tablesIn(parsed, database);
+  const count = tables.filter((each) => isTemporary(each.database, each.table)).length;
+  if (count === 0) return undefined;
+  if (count === tables.length) return { kind: 'pass' };
+  return refuse(
+    'a change of a temporary table and another one at once',
+    'Change one of them at a time, and read the other one in a subquery.',
+  );
 }
 
 type FactsNeeded = Extract<Planned, { readonly kind: 'facts-needed' }>;
@@ -105,6 +148,8 @@ function planLocking({ source, span }: ParsedStatement, context: PlanContext): P
   if (select.kind === 'unclear') return refuseRead(`a locking read that ${select.what}`);
   const policies = new Set(select.clauses.map(({ policy }) => policy));
   if (policies.size > 1) return refuseRead('a locking read that waits for some of its tables and not for others');
+  const unfit = refuseUnfit(context.checks ?? USUAL_CHECKS, 'a locking read');
+  if (unfit !== undefined) return unfit;
   const alike = namesakeIn(select.tables);
   if (alike !== undefined) return refuseRead(`a locking read of two tables that are called ${alike}`, ALIASES);
   const tables: CapturedTable[] = [];
@@ -112,7 +157,7 @@ function planLocking({ source, span }: ParsedStatement, context: PlanContext): P
   for (const { database: written, table, alias = table } of select.tables) {
     const database = written ?? context.database;
     const isLocked = select.clauses.some(({ of }) => of.length === 0 || of.includes(alias));
-    if (database === undefined || !isLocked) continue;
+    if (database === undefined || !isLocked || context.isTemporary?.(database, table) === true) continue;
     const facts = context.facts(database, table);
     if (facts === undefined) missing.push({ database, table });
     if (facts === undefined || facts === 'none') continue;
@@ -144,7 +189,7 @@ function planChange(statement: ChangeStatement, { source, span }: ParsedStatemen
       deletes: !isUpdate,
       assigned: isUpdate ? assigned : undefined,
     };
-    const table = captured(facts, actions, alias);
+    const table = captureable(facts, actions, alias, context);
     if ('kind' in table) return table;
     if (tables.some(({ database, table: name }) => database === table.database && name === table.table)) {
       return refuse(`${actions.command} of ${table.table} under two names`);
@@ -154,6 +199,15 @@ function planChange(statement: ChangeStatement, { source, span }: ParsedStatemen
     tables.push({ ...table, parents: parents as readonly ParentKey[] });
   }
   return capturePinned(statement, { source, span }, tables);
+}
+
+function captureable(
+  facts: TableFacts,
+  actions: Actions,
+  alias: string,
+  { checks = USUAL_CHECKS }: PlanContext,
+): CapturedTable | Refused {
+  return refuseUnchecked(checks, facts, actions) ?? captured(facts, actions, alias);
 }
 
 interface ChangedTable {
@@ -215,7 +269,7 @@ function planInsert(statement: InsertStatement, { source, span }: ParsedStatemen
   const isReplace = statement.kind === 'replace';
   const assigned = statement.onDuplicate?.assignments.map(({ column }) => column);
   const actions: Actions = { command: statement.kind.toUpperCase(), inserts: true, deletes: isReplace, assigned };
-  const table = captured(facts, actions, statement.table.table);
+  const table = captureable(facts, actions, statement.table.table, context);
   if ('kind' in table) return table;
   const parents = parentsOf(facts, actions, context);
   if (!Array.isArray(parents)) return parents as FactsNeeded | Refused;

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { hangUp } from './hang-up.ts';
 
-const UPSTREAM_EVENTS = ['data', 'drain', 'end', 'close', 'error'] as const;
+const UPSTREAM_EVENTS = ['data', 'drain', 'end', 'close'] as const;
 
 /** Beyond this many bytes the answers of a turn are not gathered any longer. */
 const GATHERED_BYTES_MAX = 256 * 1024;
@@ -33,7 +33,7 @@ export class Sockets {
   readonly #events: SocketEvents;
   readonly #resolveClosed: () => void;
   /** What happens on the server's side. */
-  readonly #onUpstream: { readonly [Event in 'data' | 'drain' | 'end' | 'close' | 'error']: (chunk: Buffer) => void };
+  readonly #onUpstream: { readonly [Event in (typeof UPSTREAM_EVENTS)[number]]: (chunk: Buffer) => void };
 
   constructor(client: Socket, upstream: Socket, events: SocketEvents) {
     this.#client = client;
@@ -51,15 +51,16 @@ export class Sockets {
         events.onEnd();
         resolve();
       },
-      error: () => undefined,
     };
+    for (const event of UPSTREAM_EVENTS) upstream.on(event, this.#onUpstream[event]);
     client.on('data', events.onClientData);
-    client.on('drain', () => upstream.resume());
+    client.on('drain', () => this.#isTaken || upstream.resume());
     client.on('close', () => this.#clientClosed());
     // One that has only ended its side still gets its answers.
-    client.on('end', () => upstream.end());
-    client.on('error', () => undefined);
-    for (const event of UPSTREAM_EVENTS) upstream.on(event, this.#onUpstream[event]);
+    client.on('end', () => this.#isTaken || this.#isKept || upstream.end());
+    const ignore = (): void => undefined;
+    client.on('error', ignore);
+    upstream.on('error', ignore);
   }
 
   /** To be called when what the client sent with its start-up packet has been passed on: it may have ended its side with it. */
@@ -74,7 +75,7 @@ export class Sockets {
   /** Writes to the client, behind everything that was written or gathered before. */
   toClient(bytes: Buffer): void {
     if (this.#gathered.length > 0 || this.#holds > 0) this.gather(bytes);
-    else if (!this.#client.write(bytes)) this.#upstream.pause();
+    else if (!this.#client.write(bytes)) this.#pauseUpstream();
   }
 
   /** Writes to the client at the end of this turn of the event loop at the latest, in one write with what else is gathered. */
@@ -114,12 +115,14 @@ export class Sockets {
   /** As long as `isKept`, the server's side outlives the client. */
   keepUpstream(isKept: boolean): void {
     this.#isKept = isKept;
-    if (!isKept && this.#client.closed) this.#clientClosed();
+    if (isKept || this.#isTaken) return;
+    if (this.#client.closed) this.#clientClosed();
+    else if (this.#client.readableEnded) this.#upstream.end();
   }
 
   /**
-   * The server's side is the caller's from now on, paused; the client has to be hung up, and nothing more may be said to the server here. Undefined where
-   * it has ended, or is about to.
+   * The server's side is the caller's from now on, paused. The client has to be hung up then, and nothing more is said to the server here.
+   * Undefined where that side has ended, or is about to.
    */
   takeUpstream(): Socket | undefined {
     const upstream = this.#upstream;
@@ -133,7 +136,8 @@ export class Sockets {
 
   /** A client that is gone is not acted for: the server rolls back what it had not committed. */
   #clientClosed(): void {
-    if (this.#isKept) return void this.#upstream.resume();
+    // What was to slow the server down for it does so no more.
+    if (this.#isKept && !this.#isTaken) return void this.#upstream.resume();
     if (!this.#isTaken) this.#upstream.destroy();
     this.#events.onEnd();
   }
@@ -157,6 +161,10 @@ export class Sockets {
     if (first === undefined) return;
     this.#gathered = [];
     this.#gatheredBytes = 0;
-    if (!this.#client.write(gathered.length === 1 ? first : Buffer.concat(gathered))) this.#upstream.pause();
+    if (!this.#client.write(gathered.length === 1 ? first : Buffer.concat(gathered))) this.#pauseUpstream();
+  }
+
+  #pauseUpstream(): void {
+    if (!this.#isTaken && !this.#client.destroyed) this.#upstream.pause();
   }
 }

@@ -11,6 +11,7 @@ import {
   QUERY_MS_MAX,
   type BankServer,
   type Books,
+  type Ends,
   type Session,
 } from './server.ts';
 
@@ -61,13 +62,16 @@ export async function startOnMariadb(): Promise<BankServer> {
 async function connect(login: mysql.ConnectionOptions): Promise<Session> {
   const connection = await mysql.createConnection({ ...login, connectTimeout: QUERY_MS_MAX });
   let isLost = false;
-  const drop = (): void => {
+  const lose = (): void => {
     isLost = true;
+  };
+  const drop = (): void => {
+    lose();
     connection.destroy();
   };
-  connection.on('error', drop);
-  // What has prepared a local transaction is closed behind its answer.
-  connection.on('end', drop);
+  // Only to be noticed: a connection that is destroyed while a statement waits for its answer leaves it waiting for ever.
+  connection.on('error', lose);
+  connection.on('end', lose);
   try {
     await connection.query(`SET innodb_lock_wait_timeout = ${LOCK_MS_MAX / 1_000}`);
   } catch (error) {
@@ -78,7 +82,7 @@ async function connect(login: mysql.ConnectionOptions): Promise<Session> {
 }
 
 /** Texts with values in them for accounts, prepared statements for lists: both are what applications use. */
-function sessionOf(connection: mysql.Connection, ends: { isLost(): boolean; drop(): void }): Session {
+function sessionOf(connection: mysql.Connection, ends: Ends): Session {
   type Rows = mysql.RowDataPacket[];
   const query = async (sql: string, ...values: readonly (string | number)[]): Promise<Rows> =>
     (await connection.query<Rows>({ sql, values: [...values], timeout: QUERY_MS_MAX }))[0];

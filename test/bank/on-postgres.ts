@@ -14,6 +14,7 @@ import {
   type BankServer,
   type Books,
   type Change,
+  type Ends,
   type Session,
 } from './server.ts';
 
@@ -83,7 +84,7 @@ async function connect(login: pg.ClientConfig): Promise<Session> {
   return sessionOf(client, { isLost: () => isLost, drop });
 }
 
-function sessionOf(client: pg.Client, ends: { isLost(): boolean; drop(): void }): Session {
+function sessionOf(client: pg.Client, ends: Ends): Session {
   const run = async <Row extends pg.QueryResultRow>(
     text: string,
     ...values: readonly unknown[]

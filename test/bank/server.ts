@@ -39,6 +39,12 @@ export interface Session {
   drop(): void;
 }
 
+/** How a session's connection is known to be over, and is broken off. */
+export interface Ends {
+  readonly isLost: () => boolean;
+  readonly drop: () => void;
+}
+
 /** What stands in a service's database. */
 export interface Books {
   readonly accounts: readonly Account[];

@@ -32,10 +32,12 @@ export interface Stage extends AsyncDisposable {
   books(service: Service): Promise<Books>;
 }
 
+type ServerKind = 'postgres' | 'mariadb';
+
 /** The database of a service, and what its sidecar is told about it. */
 export interface ServiceKind {
   /** Default `postgres`. */
-  readonly server?: 'postgres' | 'mariadb';
+  readonly server?: ServerKind;
   /** Default `undo`. */
   readonly mode?: 'undo' | 'xa';
   /** Default `xa`. */
@@ -43,8 +45,8 @@ export interface ServiceKind {
 }
 
 export interface StageOptions extends Partial<Readonly<Record<Service, ServiceKind>>> {
-  /** SQL that is run in each database once it is ready: for a build with a fault in it. */
-  readonly fault?: string;
+  /** SQL that is run in each database of this kind once it is ready: for a build with a fault in it. */
+  readonly fault?: Partial<Readonly<Record<ServerKind, string>>>;
 }
 
 const PROCESS = fileURLToPath(new URL('../mesh-crash/process.ts', import.meta.url));
@@ -118,13 +120,13 @@ async function startServers(
   stack: AsyncDisposableStack,
   options: StageOptions,
 ): Promise<Readonly<Record<Service, BankServer>>> {
-  const started = new Map<string, BankServer>();
+  const started = new Map<ServerKind, BankServer>();
   const serverOf = async (service: Service): Promise<BankServer> => {
     const { server = 'postgres' } = options[service] ?? {};
     const known = started.get(server);
     const own = known ?? stack.use(await (server === 'postgres' ? startOnPostgres() : startOnMariadb()));
     started.set(server, own);
-    await own.create(service, options.fault ?? '');
+    await own.create(service, options.fault?.[server] ?? '');
     return own;
   };
   return { north: await serverOf('north'), south: await serverOf('south') };

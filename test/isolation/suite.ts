@@ -109,7 +109,7 @@ export function declareSpecs({ major, mode, specs, database, kept = KEPT_BY_LOCK
 
   if (mode === 'xa' || kept.length === 0) return;
   test.serial('without row locks these rules are broken, and it is seen', async (t) => {
-    await t.context.mesh.owner.query(LOCKS_OFF);
+    await t.context.mesh.owner.query(LOCKS_OFF.postgres);
     for (const beginning of kept) {
       const spec = specs.find(({ rule }) => beginning.test(rule));
       if (spec === undefined) return t.fail(`there is no rule ${beginning.source}`);

@@ -1,5 +1,6 @@
 /** A listener of the sidecar in front of a MySQL or MariaDB server, without a coordinator. */
 import { startMysqlListener, type MysqlListener } from '../../proxy/mysql/listener.ts';
+import type { InsideParts } from '../../proxy/mysql/inside/parts.ts';
 import type { ServedTraces } from '../../proxy/binding/from-sql-comment.ts';
 import { sidecarOptions } from '../../proxy/options.ts';
 import { openLog } from '../../src/platform/log.ts';
@@ -12,6 +13,8 @@ export interface ListeningOptions {
   readonly statementBytesMax?: number;
   readonly traces?: ServedTraces;
   readonly areOperationsOff?: boolean;
+  /** Changes inside global transactions can be carried out. Default: they are refused. */
+  readonly inside?: InsideParts;
   /** Further options of the database, as a configuration has them: `listenTls`, `tls`, `auth`. */
   readonly options?: Readonly<Record<string, unknown>>;
 }
@@ -47,7 +50,7 @@ export async function startListening(options: ListeningOptions): Promise<Listeni
     statementBytesMax: options.statementBytesMax ?? 64 * 1024 * 1024,
     traces: options.traces ?? { markOf: () => undefined, size: 0 },
     areOperationsOff: options.areOperationsOff ?? false,
-    inside: undefined,
+    inside: options.inside,
     count: (what) => {
       counts[what] = (counts[what] ?? 0) + 1;
     },

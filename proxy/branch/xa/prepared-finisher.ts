@@ -2,7 +2,7 @@
 import type { Gid, Resolution } from '../../../src/contract/transaction.ts';
 import type { Log } from '../../../src/platform/log.ts';
 import type { Finisher, FinishResult } from '../finish.ts';
-import type { PreparedTransactions } from './prepared.ts';
+import type { Prepared, PreparedTransactions } from './prepared.ts';
 
 /**
  * Wraps the second phase of undo mode. A prepared transaction keeps the state of its branch locked, as an open one does, so it has to
@@ -22,6 +22,7 @@ export function createPreparedFinisher(undo: Finisher, transactions: PreparedTra
       const result = await transactions.end(verb, each);
       if (result === 'ended') continue;
       if (result === 'busy') return { result: 'ongoing', detail: `the prepared transaction ${each.name} is in use` };
+      if (result === 'stuck') return stuck(log, each);
       const now = await transactions.stateOf(gid, resource);
       if (now === ended) continue;
       log.warn(
@@ -64,4 +65,11 @@ export function createPreparedFinisher(undo: Finisher, transactions: PreparedTra
       await Promise.all([undo.close(), transactions.close()]);
     },
   };
+}
+
+/** Nothing but a new start of the server brings it back: until then the coordinator asks again and again, and somebody has to know. */
+export function stuck(log: Log, { gid, resource, name }: Pick<Prepared, 'gid' | 'resource' | 'name'>): FinishResult {
+  const detail = `the database server has said OK to the end of the prepared transaction ${name}, and has not ended it; it keeps its rows locked until the server is started again`;
+  log.error({ gid, resource, name }, `${detail}: start the database server anew, and it is ended as it was decided`);
+  return { result: 'ongoing', detail };
 }

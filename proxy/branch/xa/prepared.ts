@@ -13,14 +13,18 @@ export interface Prepared {
   readonly owner?: string;
 }
 
+/**
+ * - `gone`: somebody else has ended it.
+ * - `busy`: it is just being prepared or ended, or the connection that prepared it is not closed yet.
+ * - `stuck`: the server has said yes, and done nothing. It lists it no more, and keeps its rows locked, until it is started again.
+ */
+export type EndOfPrepared = 'ended' | 'gone' | 'busy' | 'stuck';
+
 export interface PreparedTransactions {
   /** All of this database. Whoever asks while a list is being made shares the next one. Rejects when the database cannot be asked. */
   list(): Promise<readonly Prepared[]>;
-  /**
-   * Commits or rolls back one. `gone`: somebody else has ended it. `busy`: it is just being prepared or ended, or the connection that
-   * prepared it is not closed yet. Rejects when it cannot be ended now, or not by the role of the second phase.
-   */
-  end(verb: 'COMMIT' | 'ROLLBACK', prepared: Prepared): Promise<'ended' | 'gone' | 'busy'>;
+  /** Commits or rolls back one. Rejects when it cannot be ended now, or not by the role of the second phase. */
+  end(verb: 'COMMIT' | 'ROLLBACK', prepared: Prepared): Promise<EndOfPrepared>;
   /** What the database knows of the branch; undefined when nothing. */
   stateOf(gid: Gid, resource: string): Promise<string | undefined>;
   close(): Promise<void>;

@@ -8,6 +8,7 @@ import { at, now } from '../../../src/platform/clock.ts';
 import type { Log } from '../../../src/platform/log.ts';
 import type { Finisher } from '../finish.ts';
 import type { Prepared, PreparedTransactions } from './prepared.ts';
+import { stuck } from './prepared-finisher.ts';
 
 export interface RecoveryOptions {
   readonly transactions: PreparedTransactions;
@@ -108,6 +109,7 @@ async function settle(
       return log.warn({ gid, resource, name, detail }, 'a prepared transaction waits for its commit');
   }
   const ended = await transactions.end('ROLLBACK', prepared);
+  if (ended === 'stuck') return void stuck(log, prepared);
   if (ended === 'busy')
     return log.info({ gid, resource, name }, 'a prepared transaction is in use, and is rolled back later');
   log.info({ gid, resource, name, status: status ?? 'unknown', ended }, 'a prepared transaction was rolled back');

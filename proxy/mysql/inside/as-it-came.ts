@@ -1,7 +1,7 @@
 /** Changes that run as they came: those of an operation, behind the row of the barrier, and those of a local transaction that will be prepared. */
 import { assert } from '../../../src/platform/assert.ts';
 import { failureIn, isAlone, type Context, type Failure } from './context.ts';
-import { beginLocal, beginNamed, commitLocal, giveUp } from './ending.ts';
+import { beginLocal, beginNamed, commitLocal, giveUp, rollBack } from './ending.ts';
 import { entryOf } from './enter.ts';
 import { answer, collect, tell, type Piece } from './piece.ts';
 import { lastStatement } from './last-statement.ts';
@@ -9,15 +9,19 @@ import { notNamed } from './refusals.ts';
 import { okIn, type Reply } from './reply.ts';
 import { insideFailure } from '../xa/local.ts';
 
-/** Runs it. False when it failed. `prepares`: it has no images, so its local transaction is prepared at its end. */
-export async function runAsItCame(c: Context, piece: Piece, prepares: boolean): Promise<boolean> {
+/**
+ * Runs it. False when it failed; `temporary` when nothing of it has been done, because it is about a temporary table. `prepares`: it has
+ * no images, so its local transaction is prepared at its end.
+ */
+export async function runAsItCame(c: Context, piece: Piece, prepares: boolean): Promise<boolean | 'temporary'> {
   return isAlone(c) ? runAlone(c, piece, prepares) : runInside(c, piece, prepares);
 }
 
-async function runInside(c: Context, piece: Piece, prepares: boolean): Promise<boolean> {
+async function runInside(c: Context, piece: Piece, prepares: boolean): Promise<boolean | 'temporary'> {
   await beginNamed(c);
   if (prepares && c.local.xid === undefined) return tell(c, { kind: 'refused', refusal: notNamed });
   const failure = await enter(c, prepares);
+  if (failure === 'temporary') return failure;
   if (failure !== undefined) return tell(c, isEnd(failure) ? await giveUp(c, failure) : failure);
   c.last = undefined;
   const reply = await collect(c, piece, 'inside');
@@ -25,8 +29,12 @@ async function runInside(c: Context, piece: Piece, prepares: boolean): Promise<b
 }
 
 /** With a local transaction of its own, which ends before the client hears of it. */
-async function runAlone(c: Context, piece: Piece, prepares: boolean): Promise<boolean> {
+async function runAlone(c: Context, piece: Piece, prepares: boolean): Promise<boolean | 'temporary'> {
   const failure = (await beginLocal(c, { isPlain: !prepares })) ?? (await enter(c, prepares));
+  if (failure === 'temporary') {
+    const broken = await rollBack(c);
+    return broken === undefined ? failure : tell(c, broken);
+  }
   if (failure !== undefined) return tell(c, await giveUp(c, failure));
   const reply = await collect(c, piece, 'inside');
   const error = failureIn(reply);
@@ -55,13 +63,15 @@ function inItsWords(failure: Failure): Failure {
 }
 
 /** The branch, or the operation, has its entry, and the local transaction holds changes from here on. */
-async function enter(c: Context, prepares: boolean): Promise<Failure | undefined> {
+async function enter(c: Context, prepares: boolean): Promise<Failure | 'temporary' | undefined> {
   const entry = await entryOf(c);
   if ('kind' in entry) return entry;
-  if (entry.statements.length > 0) {
-    const failure = await entry.judge(await c.seat.ask(entry.statements));
-    if (failure !== undefined) return failure;
-  }
+  const { questions } = c.tables;
+  const replies = await c.seat.ask([...entry.statements, ...questions]);
+  const entered = entry.statements.length;
+  const failure = entered === 0 ? undefined : await entry.judge(replies.slice(0, entered));
+  if (failure !== undefined) return failure;
+  if (c.tables.answered(replies.slice(entered))) return 'temporary';
   c.local.changed = true;
   c.local.begunAs = undefined;
   c.local.prepares ||= prepares;

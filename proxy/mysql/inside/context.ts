@@ -7,18 +7,21 @@ import { withErrno, type Refusal } from '../session/refusals.ts';
 import { CAPABILITY, has, type Capabilities } from '../wire/capabilities.ts';
 import { decodeEof, decodeOk, encodeEof, encodeOk, STATUS } from '../wire/outcome.ts';
 import type { Contention } from './capture/contention.ts';
-import type { LastStatement } from './last-statement.ts';
+import type { LastStatement, SessionMemory } from './last-statement.ts';
 import type { Local } from './local.ts';
 import type { InsideParts } from './parts.ts';
 import { errorIn, type Reply } from './reply.ts';
 import type { Own, Seat } from './seat.ts';
 import type { Settings } from './settings.ts';
+import type { TemporaryTables } from './tables/temporary.ts';
 
 /** One session. */
 export interface Context {
   readonly seat: Seat;
   readonly parts: InsideParts;
   readonly settings: Settings;
+  readonly tables: TemporaryTables;
+  readonly memory: SessionMemory;
   /** Of the local transaction that is open, or is about to be. */
   readonly local: Local;
   readonly contention: Contention;

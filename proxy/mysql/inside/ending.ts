@@ -3,10 +3,23 @@ import type { Mark } from '../../../src/contract/transaction.ts';
 import { newId } from '../../../src/platform/random.ts';
 import { withErrno } from '../session/refusals.ts';
 import type { Effect } from '../session/transaction.ts';
-import { begin, end, type Answer, type Beginning, type LocalFailure, type LocalKind, type Turn } from '../xa/local.ts';
-import { xidOf } from '../xa/names.ts';
-import { failureIn, gidOf, isOpen, type Context, type Failure } from './context.ts';
+import {
+  begin,
+  end,
+  type Answer,
+  type Beginning,
+  type Ended,
+  type LocalFailure,
+  type LocalKind,
+  type Turn,
+} from '../xa/local.ts';
+import { markerKey, WRITE_MARKER } from '../xa/marker.ts';
+import { xidOf, xidSql } from '../xa/names.ts';
+import { assert } from '../../../src/platform/assert.ts';
+import { branchOf, failureIn, gidOf, isOpen, type Context, type Failure } from './context.ts';
+import { filled, plainText } from './enter.ts';
 import { rolledBackAsAWhole } from './refusals.ts';
+import type { Reply } from './reply.ts';
 
 /** Says what has to be said, turn by turn. */
 async function carryOut<Result extends { readonly kind: string }>(
@@ -111,10 +124,15 @@ export async function commitLocal(c: Context): Promise<Failure | undefined> {
   const { local, work, parts } = c;
   const refusal = await refuseCommit(c);
   if (refusal !== undefined) return giveUp(c, refusal);
-  const prepares = local.prepares && work.kind === 'undo';
+  let prepares = local.prepares && work.kind === 'undo';
   const late = prepares ? await parts.preparation?.mayCommit(gidOf(c)) : undefined;
   if (late !== undefined) return giveUp(c, { kind: 'refused', refusal: withErrno(late) });
-  const ended = await carryOut(c, end(kindOf(c), prepares ? 'prepare' : 'commit'), 'ends');
+  if (prepares) {
+    const failure = await leaveMarker(c);
+    if (failure?.kind === 'error' && failure.errno === READ_ONLY) prepares = false;
+    else if (failure !== undefined) return giveUp(c, failure);
+  }
+  const ended = await (prepares ? prepareLocal(c) : carryOut(c, end(kindOf(c), 'commit'), 'ends'));
   switch (ended.kind) {
     case 'committed':
       return undefined;
@@ -129,6 +147,49 @@ export async function commitLocal(c: Context): Promise<Failure | undefined> {
       c.seat.hangUp();
       return failureOf(ended.failure);
   }
+}
+
+/** ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: there is nothing to prepare. */
+const READ_ONLY = 1792;
+
+/** A row that shares the fate of the local transaction: by it the second phase sees what has become of that. */
+async function leaveMarker(c: Context): Promise<Failure | undefined> {
+  const { xid } = c.local;
+  assert(xid !== undefined, 'only what was begun under a name is prepared');
+  const { gid, resource } = branchOf(c);
+  const sql = filled(WRITE_MARKER, [markerKey(xid), gid, resource].map(plainText));
+  const [reply] = await c.seat.ask([{ sql }]);
+  assert(reply !== undefined, 'a statement was answered');
+  return failureIn(reply);
+}
+
+/** XA PREPARE. From then on the connection to the server outlives the client, for nobody ends the branch as surely as that does. */
+async function prepareLocal(c: Context): Promise<Ended> {
+  const { parts, seat, local } = c;
+  assert(parts.preparation !== undefined && local.xid !== undefined, 'only what may be prepared escalates');
+  const place = parts.preparation.parked.reserve(xidSql(local.xid));
+  seat.keepServer(true);
+  try {
+    const ended = await carryOut(c, end(kindOf(c), 'prepare'), 'ends');
+    const connection = ended.kind === 'prepared' ? seat.takeServer() : undefined;
+    if (connection !== undefined) place.park(connection);
+    return ended;
+  } finally {
+    place.giveUp();
+    seat.keepServer(false);
+  }
+}
+
+/** What the answer to a COMMIT means that went along with other statements. */
+export async function committedBy(c: Context, reply: Reply | undefined): Promise<Failure | undefined> {
+  const failure = reply === undefined ? undefined : failureIn(reply);
+  if (failure?.kind !== 'error') return undefined;
+  const turn = end({ kind: 'plain' }, 'commit');
+  assert(turn.kind === 'say', 'a COMMIT is said');
+  const judged = turn.judge([failure]);
+  const ended = isTurn(judged) ? await carryOut(c, judged, 'ends') : judged;
+  if (ended.kind !== 'rolled-back' || ended.closes) c.seat.hangUp();
+  return failure;
 }
 
 function kindOf({ local: { xid } }: Context): LocalKind {

@@ -7,24 +7,25 @@ import type { Said } from '../session/claimants.ts';
 import { withErrno, type Refusal } from '../session/refusals.ts';
 import type { SqlEvent } from '../../sql/event.ts';
 import { parse, type ParsedStatement } from '../parse.ts';
-import { plan as planOf, type StatementPlan } from '../plan.ts';
-import { CAPABILITY, has } from '../wire/capabilities.ts';
+import { plan as planOf, tablesIn, type StatementPlan } from '../plan.ts';
 import { runAsItCame } from './as-it-came.ts';
 import { serveCapture } from './capture/serve.ts';
+import type { Capture } from '../undo/capture.ts';
 import { isAlone, isOpen, workOfSeat, type Context, type Failure } from './context.ts';
 import { serveControl } from './control.ts';
 import { isNamed, rollBack } from './ending.ts';
 import { serveLockingRead } from './capture/locking-read.ts';
-import { warningsAnswer, type LastStatement } from './last-statement.ts';
+import { warningsAnswer, type LastStatement, type SessionMemory } from './last-statement.ts';
 import { Local } from './local.ts';
 import type { InsideParts } from './parts.ts';
 import { answer, passOn, tell, type Piece } from './piece.ts';
-import { goneBefore, notKnown, severalStatements, unreadable } from './refusals.ts';
+import { goneBefore, movedSince, notKnown, readOtherwise, severalStatements, unreadable } from './refusals.ts';
 import { isChange, pieceOf, writtenOut } from './written-out.ts';
 import type { Seat } from './seat.ts';
 import type { Xid } from '../xa/names.ts';
 import { xaEnd, xaFinish } from '../xa/statements.ts';
-import { readSettings, settingsSql, type Settings } from './settings.ts';
+import { readsAlike, readSettings, selectsDatabase, setsNextLevel, settingsSql, type Settings } from './settings.ts';
+import { TemporaryTables } from './tables/temporary.ts';
 
 /** How often facts of tables are asked for one statement. */
 const LEARNINGS_MAX = 4;
@@ -33,6 +34,11 @@ export class Inside {
   readonly #parts: InsideParts;
   readonly #count: (what: SqlEvent) => void;
   #settings: Settings | undefined;
+  #databases = 0;
+  /** The command that is served was prepared where another database may have been selected: its names mean what they meant there. */
+  #isMoved = false;
+  readonly #tables = new TemporaryTables();
+  readonly #memory: SessionMemory = { expectsWarnings: false };
   #local = new Local();
   /** How many local transactions had ended when this one began. */
   #localAt: number;
@@ -41,31 +47,58 @@ export class Inside {
   #abandoned: { readonly key: string; readonly work: Work } | undefined;
   /** The local transaction is gone, and its mark with it, and the client has not ended it yet. */
   #isDoomed = false;
-  #takesSeveral: boolean;
+  /** The local transaction behind so many has an isolation level of its own, which nobody tells. */
+  #levelSetAt: number | undefined;
+  /** A prepared statement may set it at any time. */
+  #mayHaveLevel = false;
 
   constructor(seat: Seat, parts: InsideParts, count: (what: SqlEvent) => void) {
     this.#seat = seat;
     this.#parts = parts;
     this.#count = count;
     this.#localAt = seat.binding.ended;
-    this.#takesSeveral = has(seat.capabilities, CAPABILITY.multiStatements);
   }
 
   /** The session is like new. */
   reset(): void {
     this.forget();
     this.#isDoomed = false;
+    this.#levelSetAt = undefined;
+    this.#mayHaveLevel = false;
   }
 
-  /** COM_SET_OPTION: texts of several statements may be taken, whatever the client said when it connected. */
-  mayTakeSeveral(): void {
-    this.#takesSeveral = true;
+  /** A command goes on to the server that is not looked at any further. `text`: of a COM_QUERY. */
+  unseen(text: Buffer | undefined): void {
+    this.forget();
+    if (text !== undefined) this.#runs(text);
+  }
+
+  /** Another database may be the selected one from now on. */
+  databaseSelected(): void {
+    this.#databases += 1;
+    this.forget();
+  }
+
+  /** Grows whenever another database may have been selected. */
+  get databases(): number {
+    return this.#databases;
+  }
+
+  /** A text is prepared, and may run unseen. */
+  prepares(text: Buffer): void {
+    if (setsNextLevel(text)) this.#mayHaveLevel = true;
+  }
+
+  #runs(text: Buffer): void {
+    if (selectsDatabase(text)) this.databaseSelected();
+    if (setsNextLevel(text)) this.#levelSetAt = this.#seat.binding.ended;
   }
 
   /** Something was carried out that was not looked at: the session may have other settings. */
   forget(): void {
     this.#settings = undefined;
     this.#last = undefined;
+    this.#tables.forget();
   }
 
   /** For what the local transaction is carried out that is open; undefined when there is none, or it has changed nothing. */
@@ -80,6 +113,7 @@ export class Inside {
     if (this.#isDoomed && !ENDING.test(text.toString('latin1'))) return goneBefore;
     this.#isDoomed = false;
     this.forget();
+    this.#runs(text);
     return undefined;
   }
 
@@ -93,6 +127,7 @@ export class Inside {
     const work = workOfSeat(this.#seat, this.#parts);
     assert(work !== undefined, 'what is served inside a global transaction has a mark');
     this.#isDoomed = false;
+    this.#runs(said.text);
     const c = this.#context(work, await this.#learnSettings());
     const wasOpen = isOpen(c);
     const { ended } = this.#seat.binding;
@@ -122,19 +157,29 @@ export class Inside {
       await this.#seat.relay('inside');
       return 'other';
     }
-    if (!isOne && !this.#takesSeveral) {
+    if (!isOne && !this.#seat.takesSeveral) {
       this.#refuse(c, severalStatements);
       return 'other';
     }
+    this.#isMoved = said.prepared !== undefined && said.prepared.statement.databases !== this.#databases;
     let verb: 'control' | 'other' = 'other';
+    let at = c;
     for (const [index, parsedOne] of statements.entries()) {
       const hasMore = index < statements.length - 1;
       const piece = pieceOf(parsedOne, { isWhole: isOne, hasMore, prepared: said.prepared });
-      const isDone = await this.#serveOne(c, piece, (kind) => {
+      const isDone = await this.#serveOne(at, piece, (kind) => {
         verb = kind === 'control' ? 'control' : 'other';
       });
       if (!isDone) break;
-      if (hasMore) await this.#settle();
+      if (!hasMore) break;
+      await this.#settle();
+      // What is selected or set in the text holds for the rest of it.
+      const settings = await this.#learnSettings();
+      if (!readsAlike(settings, c.settings)) {
+        this.#refuse(c, readOtherwise);
+        break;
+      }
+      at = this.#context(c.work, settings);
     }
     return verb;
   }
@@ -161,7 +206,9 @@ export class Inside {
     return this.#local;
   }
 
-  #context(work: Work, settings: Settings): Context {
+  #context(work: Work, known: Settings): Context {
+    const hasLevel = this.#mayHaveLevel || this.#levelSetAt === this.#seat.binding.ended;
+    const settings = hasLevel ? { ...known, hasPhantoms: true } : known;
     const local = (): Local => this.#current;
     const setLast = (last: LastStatement | undefined): void => {
       this.#last = last;
@@ -172,6 +219,8 @@ export class Inside {
       parts: this.#parts,
       contention: this.#parts.contention,
       settings,
+      tables: this.#tables,
+      memory: this.#memory,
       work,
       get local() {
         return local();
@@ -214,10 +263,12 @@ export class Inside {
 
   async #serveOne(c: Context, said: Piece, onPlan: (kind: StatementPlan['kind']) => void): Promise<boolean> {
     let piece = said;
-    for (let tries = 1; ; tries += 1) {
+    let tries = 1;
+    for (;;) {
       const written = isChange(piece) ? writtenOut(c, piece) : piece;
       if ('kind' in written) return this.#refuse(c, written.refusal);
       piece = written;
+      this.#tables.named(tablesIn(piece.parsed, c.settings.database));
       let plan = await this.#plan(c, piece.parsed);
       if (plan.kind === 'locking-read') {
         const text = writtenOut(c, piece);
@@ -225,9 +276,14 @@ export class Inside {
         piece = text;
         plan = await this.#plan(c, piece.parsed);
       }
+      // A table that is not known, or that reads otherwise, may be a temporary one.
+      const isAsked = plan.kind === 'refuse' || plan.kind === 'locking-read';
+      if (isAsked && (await this.#tables.ask(c.seat))) continue;
       onPlan(plan.kind);
       const isDone = await this.#carryOut(c, plan, piece, tries > 1);
+      if (isDone === 'temporary') continue;
       if (isDone !== 'stale') return isDone;
+      tries += 1;
       this.#parts.facts.moved();
     }
   }
@@ -237,6 +293,8 @@ export class Inside {
     const context = {
       database: c.settings.database,
       facts: (database: string, table: string) => facts.known(database, table),
+      checks: c.settings.checks,
+      isTemporary: (database: string, table: string) => this.#tables.has(database, table),
       parameters: [],
     };
     for (let asked = 0; ; asked += 1) {
@@ -257,8 +315,15 @@ export class Inside {
     }
   }
 
-  async #carryOut(c: Context, plan: StatementPlan, piece: Piece, isLastTry: boolean): Promise<boolean | 'stale'> {
+  async #carryOut(
+    c: Context,
+    planned: StatementPlan,
+    piece: Piece,
+    isLastTry: boolean,
+  ): Promise<boolean | 'stale' | 'temporary'> {
     const isOperation = c.work.kind === 'operation';
+    const isPlannedByNames = planned.kind === 'capture' || planned.kind === 'locking-read';
+    const plan = this.#isMoved && isPlannedByNames ? movedSince : planned;
     switch (plan.kind) {
       case 'control':
         return serveControl(c, plan, piece);
@@ -272,8 +337,7 @@ export class Inside {
         return isOperation ? this.#pass(c, piece) : serveLockingRead(c, plan, piece);
       case 'capture':
         if (isOperation || this.#parts.mode === 'xa') return this.#runAsItCame(c, piece);
-        this.#count('captured');
-        return serveCapture(c, plan, piece, isLastTry);
+        return this.#capture(c, plan, piece, isLastTry);
       case 'refuse':
         if (!plan.escalates || !(isOperation || isNamed(c))) return this.#refuse(c, withErrno(plan.refusal));
         // What has begun without a name cannot be prepared: then it is said why it has no images.
@@ -284,10 +348,28 @@ export class Inside {
     }
   }
 
-  #runAsItCame(c: Context, piece: Piece): Promise<boolean> {
+  async #runAsItCame(c: Context, piece: Piece): Promise<boolean | 'temporary'> {
     const isOperation = c.work.kind === 'operation';
+    const isDone = await runAsItCame(c, piece, !isOperation);
+    if (isDone === 'temporary') return isDone;
     this.#count(isOperation ? 'entered' : 'escalated');
-    return runAsItCame(c, piece, !isOperation);
+    // What it calls may set and select anything.
+    this.#settings = undefined;
+    // What it calls may make temporary tables; where nothing is captured they do no harm.
+    if (!isOperation && this.#parts.mode === 'undo') this.#tables.forget();
+    return isDone;
+  }
+
+  async #capture(
+    c: Context,
+    plan: Capture,
+    piece: Piece,
+    isLastTry: boolean,
+  ): Promise<boolean | 'stale' | 'temporary'> {
+    const isDone = await serveCapture(c, plan, piece, isLastTry);
+    if (typeof isDone === 'object') return this.#carryOut(c, isDone, piece, isLastTry);
+    if (typeof isDone === 'boolean') this.#count('captured');
+    return isDone;
   }
 
   async #pass(c: Context, piece: Piece): Promise<boolean> {
@@ -295,16 +377,22 @@ export class Inside {
     const asked: Asked = this.#last === undefined ? AS_IS : askedOf(source, span, this.#last);
     if (asked.kind === 'refuse') return this.#refuse(c, notKnown(asked.message));
     if (asked.kind !== 'as-is' && piece.isPrepared) return this.#refuse(c, notKnown('by a prepared statement'));
-    if (asked.kind === 'warnings' && this.#last !== undefined) {
-      answer(c, piece, warningsAnswer(this.#last, asked.rows));
-      this.#last = { ...this.#last, affectedRows: -1n };
+    const shown = asked.kind === 'warnings' && this.#last !== undefined && warningsAnswer(this.#last, asked.rows);
+    if (shown !== undefined && shown !== false) {
+      answer(c, piece, shown);
+      this.#last = this.#last && { ...this.#last, affectedRows: -1n };
       return true;
     }
     this.#last = undefined;
     const text = asked.kind === 'text' ? { ...piece, isWhole: false, sql: asked.text } : piece;
+    const { binding } = this.#seat;
+    const { hasWritten } = binding;
     const heard = await passOn(c, text, 'inside');
+    // What is changed and passes are temporary tables.
+    if (!hasWritten) binding.wroteNothing();
     // SET, USE and the like may have changed what texts mean.
-    if (!QUERIES.test(piece.sql)) this.#settings = undefined;
+    if (!isChange(piece) && !QUERIES.test(piece.sql)) this.#settings = undefined;
+    if (!piece.isWhole && /^use\b/i.test(piece.sql)) this.databaseSelected();
     return heard?.kind === 'ok';
   }
 

@@ -6,6 +6,7 @@ import type { SessionOperations } from '../../branch/operation-rows.ts';
 import type { Refusal } from '../../sql/statement.ts';
 import type { UndoBranch } from '../../sql/work.ts';
 import type { TableFacts } from '../catalog.ts';
+import type { ParkedBranches } from '../xa/parked.ts';
 import type { Contention } from './capture/contention.ts';
 import type { RowLock } from '../undo/capture.ts';
 
@@ -61,4 +62,6 @@ export interface LocalPreparation {
   prepared(branch: UndoBranch): void;
   /** True when this sidecar has prepared a local transaction of the branch that has not been ended since. */
   hasPrepared(branch: UndoBranch): boolean;
+  /** Connections that have prepared, and end what they have. */
+  readonly parked: Pick<ParkedBranches, 'reserve'>;
 }

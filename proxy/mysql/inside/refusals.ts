@@ -1,6 +1,7 @@
 /** What a session inside a global transaction refuses beyond what its plans do. */
 import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Refusal } from '../session/refusals.ts';
+import { refuse as planRefusal, type Refused } from '../undo/refusal.ts';
 
 /** ER_LOCK_WAIT_TIMEOUT: as with a row of another local transaction, the statement is undone and no more. */
 export function lockedBy(holder: Gid, lockTimeoutMs: number): Refusal {
@@ -181,3 +182,17 @@ export const severalStatements: Refusal = {
   message: 'a text of several statements, which this connection has not asked for',
   hint: 'Send them one by one, or connect with the option for several statements (multiStatements, allowMultiQueries).',
 };
+
+/** A text says in the middle that the rest of it is to be read by other rules, by which it was not taken apart. ER_NOT_SUPPORTED_YET. */
+export const readOtherwise: Refusal = {
+  errno: 1235,
+  code: '0A000',
+  message: 'several statements in one text, of which one changes sql_mode or the character set that the rest is read by',
+  hint: 'Send SET as a text of its own. The statements in front of it and itself were carried out.',
+};
+
+/** Its tables are those of the database that was selected then, which nobody tells. */
+export const movedSince: Refused = planRefusal(
+  'a prepared statement, since whose preparation the session has selected a database,',
+  'Prepare it again.',
+);

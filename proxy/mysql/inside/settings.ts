@@ -1,6 +1,8 @@
 /** The settings of a session that what is done inside a global transaction depends on: asked of the server, for no packet tells them all. */
 import { assert } from '../../../src/platform/assert.ts';
-import type { Lexical } from '../text/tokens.ts';
+import { readVersion } from '../setup/version.ts';
+import type { Lexical, Server } from '../text/tokens.ts';
+import type { SessionChecks } from '../undo/checks.ts';
 import { rowsIn, type Reply } from './reply.ts';
 
 export interface Settings {
@@ -11,12 +13,27 @@ export interface Settings {
   readonly hasPhantoms: boolean;
   /** `max_allowed_packet`: a longer statement would end the connection. */
   readonly packetBytesMax: number;
+  readonly checks: SessionChecks;
 }
+
+/** Beyond the isolation level: numbers, in this order. */
+const NUMBERS = [
+  'foreign_key_checks',
+  'unique_checks',
+  'sql_auto_is_null',
+  'sql_safe_updates',
+  'sql_select_limit',
+  'max_allowed_packet',
+] as const;
+/** The largest number of 64 bits, which is as good as none. */
+const NO_LIMIT = '18446744073709551615';
 
 /** All of them as one text in ASCII, whatever the session's character sets are. */
 export function settingsSql(isMariadb: boolean): string {
   const isolation = isMariadb ? '@@session.tx_isolation' : '@@session.transaction_isolation';
-  const all = `CONCAT_WS('|', @@session.sql_mode, @@session.character_set_client, ${isolation}, @@session.max_allowed_packet, IFNULL(HEX(CONVERT(DATABASE() USING utf8mb4)), '-'))`;
+  // Some of them are words where a text is wanted.
+  const numbers = NUMBERS.map((name) => `@@session.${name} + 0`).join(', ');
+  const all = `CONCAT_WS('|', @@session.sql_mode, @@session.character_set_client, ${isolation}, ${numbers}, @@version, IFNULL(HEX(CONVERT(DATABASE() USING utf8mb4)), '-'))`;
   return `SELECT CAST(CONVERT(${all} USING ascii) AS BINARY)`;
 }
 
@@ -24,18 +41,33 @@ export function settingsSql(isMariadb: boolean): string {
 export function readSettings(reply: Reply): Settings {
   const text = rowsIn(reply)[0]?.[0];
   assert(typeof text === 'string', 'a server tells the settings of a session');
-  const [mode = '', charset = '', isolation = '', packet = '', database = '-'] = text.split('|');
+  const [mode = '', charset = '', isolation = '', ...others] = text.split('|');
+  const [foreignKeys, uniques, autoIsNull, safeUpdates, selectLimit, packet, version, database = '-'] = others;
+  const unfit = [
+    ...(autoIsNull === '0' ? [] : ['sql_auto_is_null']),
+    ...(safeUpdates === '0' ? [] : ['sql_safe_updates']),
+    ...(selectLimit === NO_LIMIT ? [] : ['sql_select_limit']),
+  ];
   const modes = mode.split(',');
   return {
     lexical: {
       noBackslashEscapes: modes.includes('NO_BACKSLASH_ESCAPES'),
       ansiQuotes: modes.includes('ANSI_QUOTES'),
       charset: kindOf(charset),
+      server: serverOf(version ?? '', modes.includes('IGNORE_SPACE')),
     },
     database: database === '-' ? undefined : Buffer.from(database, 'hex').toString('utf8'),
     hasPhantoms: !['REPEATABLE-READ', 'SERIALIZABLE'].includes(isolation),
     packetBytesMax: Number(packet),
+    checks: { unfit: unfit[0], foreignKeys: foreignKeys === '1', uniques: uniques === '1' },
   };
+}
+
+function serverOf(text: string, ignoresSpace: boolean): Server | undefined {
+  const version = readVersion(text);
+  if (version === undefined) return undefined;
+  const { flavour, major, minor, patch } = version;
+  return { isMariadb: flavour === 'mariadb', version: (major * 100 + minor) * 100 + patch, ignoresSpace };
 }
 
 /** Character sets with several bytes for a character, of which the second may be that of a quote or a backslash. */
@@ -54,4 +86,39 @@ const TREACHEROUS: ReadonlySet<string> = new Set([
 function kindOf(charset: string): Lexical['charset'] {
   if (charset.startsWith('utf8')) return 'utf8';
   return TREACHEROUS.has(charset) ? 'other' : 'single-byte';
+}
+
+/** Bytes at the beginning of a text within which it is looked for, so that a comment may stand in front of it. */
+const LOOKED_AT = 300;
+const BLANKS = String.raw`(?:\s|/\*.*?\*/)`;
+/** Without a word for whom, both are about the next transaction alone. Source: MySQL documentation, "SET TRANSACTION Statement". */
+const SETS_NEXT = new RegExp(String.raw`\bset${BLANKS}+transaction\b|@@t(?:x|ransaction)_(?:isolation|read_only)\b`, 'is');
+const [BLANK, SLASH, LETTER_S, LETTER_T] = [0x20, 0x2f, 0x73, 0x74];
+
+/**
+ * True of a text that sets the isolation level of the next local transaction, which no variable shows. Of most other texts it looks at
+ * two bytes. Query attributes may stand in front.
+ */
+export function setsNextLevel(text: Buffer): boolean {
+  // Mostly there are none of them, which is said by two bytes.
+  const at = text[0] === 0 ? 2 : 0;
+  // Capital letters become small ones, and blanks stay below the rest.
+  const first = (text[at] ?? 0) | BLANK;
+  const isSet = first === LETTER_S && ((text[at + 2] ?? 0) | BLANK) === LETTER_T;
+  return (isSet || first <= SLASH) && SETS_NEXT.test(text.toString('latin1', at, at + LOOKED_AT));
+}
+
+const USES = new RegExp(String.raw`^${BLANKS}*use\b`, 'is');
+const LETTER_U = 0x75;
+
+/** True of a text that selects a database. Of most other texts it looks at two bytes. Query attributes may stand in front. */
+export function selectsDatabase(text: Buffer): boolean {
+  const at = text[0] === 0 ? 2 : 0;
+  const first = (text[at] ?? 0) | BLANK;
+  return (first === LETTER_U || first <= SLASH) && USES.test(text.toString('latin1', at, at + LOOKED_AT));
+}
+
+/** True when texts mean the same under both. */
+export function readsAlike({ lexical: one }: Settings, { lexical: other }: Settings): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }

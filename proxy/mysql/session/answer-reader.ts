@@ -14,7 +14,7 @@ import type { Heard } from './transaction.ts';
 export interface AnswerEvents {
   readonly toClient: (bytes: Buffer) => void;
   /** A statement was prepared under a number. */
-  readonly onPrepared: (text: Buffer | undefined, id: number, parameterCount: number) => void;
+  readonly onPrepared: (asked: Asked, id: number, parameterCount: number) => void;
   readonly onNotPrepared: () => void;
   /** An answer, or one result of it, has ended so. */
   readonly onHeard: (asked: Asked, what: Heard) => void;
@@ -148,7 +148,7 @@ export class AnswerReader {
     if (role === 'prepared') {
       const prepared = decodePrepareOk(payload);
       if (prepared.kind !== 'fault') {
-        this.#events.onPrepared(asked.prepared, prepared.statement, prepared.parameterCount);
+        this.#events.onPrepared(asked, prepared.statement, prepared.parameterCount);
       }
     } else if (role === 'error') {
       if (asked.prepared !== undefined) this.#events.onNotPrepared();

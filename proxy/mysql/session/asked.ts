@@ -9,6 +9,8 @@ export interface Asked {
   readonly effect: Effect;
   /** The text of a statement that is prepared; undefined for other commands, and where it was too large to be kept. */
   readonly prepared?: Buffer;
+  /** How often a database had been selected by then. */
+  readonly databases?: number;
   /** The session is like new behind it, if it succeeds: COM_RESET_CONNECTION, COM_CHANGE_USER. */
   readonly resets?: true;
   /** Takes the packets of the answer, each whole and its own to keep; nothing of it goes to the client. */

@@ -57,6 +57,11 @@ export class Binding {
     return this.#hasWritten;
   }
 
+  /** What has been written last is the session's own affair: rows of its temporary tables. */
+  wroteNothing(): void {
+    this.#hasWritten = false;
+  }
+
   /** A command names a global transaction, or none. Undefined, or why it cannot. */
   claim(claim: Claim): Refusal | undefined {
     this.#named = undefined;

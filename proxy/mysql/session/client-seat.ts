@@ -1,11 +1,13 @@
 /** The session's connection for what is done inside a global transaction: asks the server, and answers the client, one command at a time. */
 import { ReplyCollector, type Reply } from '../inside/reply.ts';
 import { SessionOver, type Own, type Seat } from '../inside/seat.ts';
+import type { Sockets } from '../../relay/sockets.ts';
 import { CAPABILITY, has, type Capabilities } from '../wire/capabilities.ts';
-import { COMMAND } from '../wire/commands.ts';
+import { COMMAND, encodeCommand } from '../wire/commands.ts';
 import { encodePackets, packetsIn } from '../wire/frames.ts';
 import { encodeQuery } from '../wire/query.ts';
-import type { Asked } from './asked.ts';
+import { parkedConnection, type ParkedConnection } from '../xa/parked-connection.ts';
+import { OWN, type Asked } from './asked.ts';
 import type { Binding } from './binding.ts';
 import { errorPacket, type Refusal } from './refusals.ts';
 import type { Effect, Heard } from './transaction.ts';
@@ -20,11 +22,18 @@ export interface SeatOptions {
   readonly expect: (code: number, asked: Asked) => void;
   /** The client's command goes on. `isWanted`: the answer is collected. */
   readonly pass: (asked: Asked) => void;
-  readonly toClient: (bytes: Buffer) => void;
+  readonly sockets: () => Pick<Sockets, 'toClient' | 'keepUpstream' | 'takeUpstream'>;
   /** Values that were sent ahead of the client's command are dropped. */
   readonly dropValues: () => void;
   readonly hangUp: () => void;
+  /** The server takes texts of several statements from this session, as its client wants it. */
+  readonly takesSeveral: () => boolean;
 }
+
+/** COM_SET_OPTION, MYSQL_OPTION_MULTI_STATEMENTS_ON and OFF. */
+const [SEVERAL_ON, SEVERAL_OFF] = [0, 1].map((option) =>
+  encodePackets(encodeCommand({ kind: 'set-option', option }, 0n), 0),
+) as [Buffer, Buffer];
 
 export class ClientSeat implements Seat {
   readonly #options: SeatOptions;
@@ -50,6 +59,15 @@ export class ClientSeat implements Seat {
     return this.#options.isMariadb;
   }
 
+  get takesSeveral(): boolean {
+    return this.#options.takesSeveral();
+  }
+
+  /** None, in the form that the session's capabilities ask for. */
+  get #attributes(): [] | undefined {
+    return has(this.#options.capabilities, CAPABILITY.queryAttributes) ? [] : undefined;
+  }
+
   /** A command of the client is served. `sequence`: what the first packet of its answer has to carry. */
   begin(sequence: number): void {
     this.#sequence = sequence;
@@ -65,7 +83,7 @@ export class ClientSeat implements Seat {
   async ask(statements: readonly Own[]): Promise<readonly Reply[]> {
     if (statements.length === 0) return [];
     const { capabilities, toServer, expect } = this.#options;
-    const attributes = has(capabilities, CAPABILITY.queryAttributes) ? [] : undefined;
+    const attributes = this.#attributes;
     const replies = statements.map(({ effect = 'inside' }) => {
       const collector = new ReplyCollector(capabilities, true);
       return this.#answered((onEnd) => {
@@ -78,6 +96,41 @@ export class ClientSeat implements Seat {
     );
     if (!this.#isOver) toServer(texts.length === 1 ? (texts[0] as Buffer) : Buffer.concat(texts));
     return Promise.all(replies);
+  }
+
+  async script(statements: readonly Own[]): Promise<readonly Reply[]> {
+    if (statements.length < 2) return this.ask(statements);
+    const { capabilities, toServer, expect, takesSeveral } = this.#options;
+    const replies: Reply[] = [];
+    let current = new ReplyCollector(capabilities, true);
+    const effects = statements.map(({ effect = 'inside' }): Effect => effect);
+    const sql = statements.map((each) => each.sql).join(';\n');
+    const query = encodePackets(
+      encodeQuery({ kind: 'query', attributes: this.#attributes, text: Buffer.from(sql, 'latin1') }),
+      0,
+    );
+    // A client that has not asked for it is not given more than one statement in a text of its own.
+    const isGranted = takesSeveral();
+    if (!isGranted) expect(COMMAND.setOption, OWN);
+    const answered = this.#answered((onEnd) => {
+      expect(COMMAND.query, {
+        by: 'sidecar',
+        get effect() {
+          return effects[replies.length] ?? 'inside';
+        },
+        collect(role, payload) {
+          current.take(role, payload);
+          if (role !== 'result-end' && role !== 'end' && role !== 'error') return;
+          replies.push(current.reply);
+          current = new ReplyCollector(capabilities, true);
+        },
+        onEnd,
+      });
+    });
+    if (!isGranted) expect(COMMAND.setOption, OWN);
+    if (!this.#isOver) toServer(isGranted ? query : Buffer.concat([SEVERAL_ON, query, SEVERAL_OFF]));
+    await answered;
+    return replies;
   }
 
   relay(effect: Effect): Promise<Heard | undefined> {
@@ -95,15 +148,24 @@ export class ClientSeat implements Seat {
 
   answer(packets: readonly Buffer[]): void {
     for (const packet of packets) {
-      this.#options.toClient(encodePackets(packet, this.#sequence));
+      this.#options.sockets().toClient(encodePackets(packet, this.#sequence));
       this.#sequence = (this.#sequence + packetsIn(packet.length)) & 0xff;
     }
   }
 
   refuse(refusal: Refusal): void {
-    this.#options.toClient(errorPacket(refusal, this.#sequence));
+    this.#options.sockets().toClient(errorPacket(refusal, this.#sequence));
     this.#sequence = (this.#sequence + 1) & 0xff;
     this.#options.dropValues();
+  }
+
+  keepServer(isKept: boolean): void {
+    this.#options.sockets().keepUpstream(isKept);
+  }
+
+  takeServer(): ParkedConnection | undefined {
+    const upstream = this.#options.sockets().takeUpstream();
+    return upstream && parkedConnection(upstream, this.#options.capabilities);
   }
 
   hangUp(): void {

@@ -69,8 +69,8 @@ class Relay implements OpenSession {
     this.#context = contextFor(login, parts, { binding: this.#binding, statements: this.#statements });
     this.#answers = new AnswerReader(login.capabilities, {
       toClient: (bytes) => this.#sockets.toClient(bytes),
-      onPrepared: (text, id, parameterCount) => {
-        if (text !== undefined) this.#statements.remember(id, text, parameterCount);
+      onPrepared: ({ prepared, databases }, id, parameterCount) => {
+        if (prepared !== undefined) this.#statements.remember(id, prepared, parameterCount, databases);
       },
       onNotPrepared: () => this.#statements.failed(),
       onHeard: (asked, what) => {
@@ -115,7 +115,7 @@ class Relay implements OpenSession {
             this.#pass(asked);
             this.#passage.flush();
           },
-          toClient: (bytes) => this.#sockets.toClient(bytes),
+          sockets: () => this.#sockets,
           dropValues: () => this.#dropValues(),
         },
         onBegin: () => {
@@ -208,7 +208,8 @@ class Relay implements OpenSession {
     this.#passage.add(reader.bytes, reader.start, reader.end);
     if (!reader.isFirst) return;
     if (runs(reader.type)) this.#ran('none');
-    this.#serving.inside?.forget();
+    const isText = reader.type === COMMAND.query && reader.isLast;
+    this.#serving.inside?.unseen(isText ? reader.payload().subarray(1) : undefined);
     this.#sent(UNSEEN);
   }
 
@@ -244,10 +245,14 @@ class Relay implements OpenSession {
     if (code === COMMAND.resetConnection || code === COMMAND.changeUser) asked = { ...asked, resets: true };
     else if (code === COMMAND.stmtPrepare) {
       const prepared = isWhole ? Buffer.from(reader.payload().subarray(1)) : undefined;
-      if (prepared !== undefined) asked = { ...asked, prepared };
+      if (prepared !== undefined) {
+        asked = { ...asked, prepared, databases: this.#serving.inside?.databases ?? 0 };
+        this.#serving.inside?.prepares(prepared);
+      }
       this.#statements.preparing(prepared ?? NOTHING);
     } else if (isWhole && this.#isHeld) this.#statements.passed(code, reader.payload());
-    if (code === COMMAND.setOption) this.#serving.inside?.mayTakeSeveral();
+    if (code === COMMAND.initDb) this.#serving.inside?.databaseSelected();
+    if (code === COMMAND.setOption) this.#serving.optionSet(reader.payload());
     this.#answers.expect(code, asked);
     if (this.#answers.unanswered >= UNANSWERED_MAX) this.#stop('full');
   }
@@ -294,7 +299,6 @@ class Relay implements OpenSession {
     if (decision.kind === 'inside') return this.#serving.start((inside) => inside.serve(decision.said));
     const refusal = decision.isInside ? undefined : decision.said && this.#serving.inside?.admit(decision.said);
     if (refusal !== undefined) return this.#refuse(refusal);
-    if (code === COMMAND.initDb) this.#serving.inside?.forget();
     if (decision.isInside) this.#parts.count('passed');
     else if (runs(code)) this.#ran(decision.reason);
     return this.#pass(decision.effect === 'unknown' ? UNSEEN : { by: 'client', effect: decision.effect });

@@ -2,11 +2,12 @@
 import { Inside } from '../inside/inside.ts';
 import { SessionOver } from '../inside/seat.ts';
 import type { Work } from '../../sql/work.ts';
+import { CAPABILITY, has } from '../wire/capabilities.ts';
 import { ClientSeat, type SeatOptions } from './client-seat.ts';
 import type { SessionParts } from './open-session.ts';
 
 export interface ServingOptions {
-  readonly seat: Omit<SeatOptions, 'hangUp'>;
+  readonly seat: Omit<SeatOptions, 'hangUp' | 'takesSeveral'>;
   /** It has begun. Answers the number of the first packet of the answer. */
   readonly onBegin: () => number;
   /** It is done: the client is read on, or the session ends where `endsSession`. */
@@ -22,11 +23,22 @@ export class Serving {
   readonly #options: ServingOptions;
   #endsSession = false;
   #isBusy = false;
+  #takesSeveral: boolean;
 
   constructor(options: ServingOptions, { inside, count }: SessionParts) {
     this.#options = options;
-    this.#seat = new ClientSeat({ ...options.seat, hangUp: () => (this.#endsSession = true) });
+    this.#takesSeveral = has(options.seat.capabilities, CAPABILITY.multiStatements);
+    this.#seat = new ClientSeat({
+      ...options.seat,
+      hangUp: () => (this.#endsSession = true),
+      takesSeveral: () => this.#takesSeveral,
+    });
     this.inside = inside && new Inside(this.#seat, inside, count);
+  }
+
+  /** The client has sent COM_SET_OPTION: whether texts of several statements are taken. */
+  optionSet(payload: Buffer): void {
+    if (payload.length > 2) this.#takesSeveral = payload.readUInt16LE(1) === 0;
   }
 
   /** Something is being served. */

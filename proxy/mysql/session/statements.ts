@@ -9,6 +9,8 @@ export interface Statement {
   readonly id: number;
   readonly text: Buffer;
   readonly parameterCount: number;
+  /** How often a database had been selected when it was prepared: its names mean what they meant then. */
+  readonly databases: number;
   /** The text may name a gid: such a statement never runs unseen. */
   readonly hasClue: boolean;
   /** As sent with its last run, if that was looked at. */
@@ -57,13 +59,14 @@ export class Statements {
   }
 
   /** The server has prepared a text under a number. */
-  remember(id: number, text: Buffer, parameterCount: number): void {
+  remember(id: number, text: Buffer, parameterCount: number, databases = 0): void {
     this.forget(id);
     const bytes = Buffer.from(text);
     const statement: Statement = {
       id,
       text: bytes,
       parameterCount,
+      databases,
       hasClue: hasClue(bytes),
       types: undefined,
       long: new Set(),

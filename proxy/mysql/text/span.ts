@@ -1,11 +1,13 @@
 /** Ranges of the tokens of a text, and what is found in them outside of parentheses. */
 import { assert } from '../../../src/platform/assert.ts';
-import type { Token } from './tokens.ts';
+import type { Server, Token } from './tokens.ts';
 
 /** A text of a client with its tokens. Each character of `text` stands for one byte. */
 export interface Source {
   readonly text: string;
   readonly tokens: readonly Token[];
+  /** Undefined where it is not known. */
+  readonly server?: Server | undefined;
 }
 
 /** Tokens from `from` up to, but not with, `to`. */

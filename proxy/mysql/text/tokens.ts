@@ -9,6 +9,17 @@ export interface Lexical {
   readonly noBackslashEscapes: boolean;
   readonly ansiQuotes: boolean;
   readonly charset: 'utf8' | 'single-byte' | 'other';
+  /** Undefined where it is not known: then only functions that all of them have are taken for the server's own. */
+  readonly server?: Server | undefined;
+}
+
+/** What decides which names are those of the server's own functions. */
+export interface Server {
+  readonly isMariadb: boolean;
+  /** 80017 is 8.0.17, and 101102 10.11.2. */
+  readonly version: number;
+  /** A blank may stand between the name of any function and its parenthesis (IGNORE_SPACE). */
+  readonly ignoresSpace: boolean;
 }
 
 /**

@@ -29,7 +29,7 @@ export function planOther(source: Source, span: Span): OtherPlan | Refused {
   if (verb === 'do' || PLAIN.has(verb)) return called(source, span) ?? PASS;
   if (verb === 'call')
     return refuse('CALL of a procedure', 'What it does cannot be seen. Send its statements yourself.');
-  if (verb === 'load') return refuse('LOAD DATA', 'Insert the rows by INSERT.');
+  if (verb === 'load') return planLoad(source, span);
   if (verb === 'execute') return refuse('EXECUTE of what was prepared by SQL', "Prepare it by the driver's own call.");
   return refuseHard(`a statement that begins with ${verb.toUpperCase().slice(0, 40)}`);
 }
@@ -42,6 +42,8 @@ const EXPLAINING: ReadonlySet<string> = words('explain describe desc analyze');
 const COMMITTING: ReadonlySet<string> = words(`
   alter backup binlog cache change clone create drop flush grant import install kill lock optimize purge rename repair reset restart
   revoke shutdown start stop truncate uninstall unlock xa`);
+/** Those of them that commit nothing: they are about the server. */
+const SERVING: ReadonlySet<string> = words('binlog clone kill purge restart shutdown');
 
 function words(text: string): ReadonlySet<string> {
   return new Set(text.trim().split(/\s+/));
@@ -59,7 +61,7 @@ function controlOf(source: Source, span: Span): OtherPlan | Refused | undefined 
     place === to - 1 ? source.text.slice(source.tokens[place]?.start, source.tokens[place]?.end) : undefined;
   if (has('begin') || has('start', 'transaction')) {
     const isCompound = has('begin') && to - from > 1 && !(to - from === 2 && isWord(source, from + 1, 'work'));
-    return isCompound ? refuse('a compound statement', 'Send its statements one by one.') : control('begin');
+    return isCompound ? refuseHard('a compound statement', 'Send its statements one by one.') : control('begin');
   }
   if (has('commit') || (has('rollback') && findWord(source, span, 'to') === to)) {
     if (findWord(source, span, 'release') < to && findWord(source, span, 'no') === to) {
@@ -88,8 +90,15 @@ function refuseCommitting(source: Source, { from }: Span, verb: string): Refused
   if (isTemporary) {
     return refuseHard(`${verb.toUpperCase()} TEMPORARY TABLE`, 'Do it before the global transaction begins.');
   }
-  const what = `${verb.toUpperCase()}${verb === 'xa' ? ', which is for the sidecar to say,' : ', which commits what came before it,'}`;
-  return refuseHard(what);
+  if (verb === 'xa') return refuseHard('XA, which is for the sidecar to say,');
+  const why = SERVING.has(verb) ? 'which no rollback takes back' : 'which commits what came before it';
+  return refuseHard(`${verb.toUpperCase()}, ${why},`);
+}
+
+/** A file of the client's is asked for in the middle of the answer, and an answer that is looked at has to come to its end by itself. */
+function planLoad(source: Source, span: Span): Refused {
+  const isLocal = findWord(source, span, 'local') < findWord(source, span, 'infile');
+  return (isLocal ? refuseHard : refuse)(isLocal ? 'LOAD DATA LOCAL' : 'LOAD DATA', 'Insert the rows by INSERT.');
 }
 
 function called(source: Source, span: Span): Refused | undefined {

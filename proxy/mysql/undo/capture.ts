@@ -58,10 +58,16 @@ export interface RowLock {
   readonly key: string;
 }
 
+/** `refused`: what is said where trying again does not help, because nobody else is the reason. */
+export interface Again {
+  readonly kind: 'again';
+  readonly refused?: Refused;
+}
+
 export type Conclusion =
   | Captured
   /** Rows changed between two steps: back to the savepoint, and once more from the start. */
-  | { readonly kind: 'again' }
+  | Again
   /** Back to the savepoint, and the client is refused. */
   | Refused;
 
@@ -100,9 +106,8 @@ export interface Captured {
  * 3. `after`, when there is one.
  * 4. `conclude`; records and locks are written.
  *
- * 2 and 3 may be sent together where `after` does not need the outcome, and the records with what the client sends next. MySQL carries
- * out what stands behind an error, and after a deadlock (1213) outside of any transaction: so nothing that changes rows may be sent
- * along behind a step that can fail. A read behind a failed change finds rows as they were, and is thrown away.
+ * 2 and 3 may be sent together where `after` does not need the outcome. What goes together is one text of several statements, which ends
+ * at the first error: of several texts MySQL carries out what stands behind an error, after a deadlock (1213) outside of any transaction.
  */
 export interface Capture {
   readonly kind: 'capture';
@@ -113,6 +118,13 @@ export interface Capture {
   /** Undefined where nothing is left to be read. `needsOutcome`: which rows to read is known from the answer to the change. */
   readonly after: ((before: Found, outcome: Outcome | undefined) => Step | undefined) | undefined;
   readonly needsOutcome: boolean;
+  /** What is said where the plain form fails by a duplicate key again and again, though no reading finds what it meets. */
+  readonly duplicates?: Refused;
+  /**
+   * Where the client's own words name the one row that can be meant, so that nothing has to be read first: `change` without a pin, and
+   * `after` by these words. With `before(true)` in one text, which ends at the first error, and then concluded like the others.
+   */
+  readonly atOnce?: { readonly change: Step; readonly after: Step | undefined };
   /** RETURNING: the answer to the change is rows, which are the client's, and no OK packet. */
   readonly answersRows: boolean;
   readonly conclude: (before: Found, outcome: Outcome, after: Found) => Conclusion;

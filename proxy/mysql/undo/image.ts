@@ -197,17 +197,57 @@ export function rowsSql(
     const all = valuesOf(columns, image);
     return places.map((place) => all[place]);
   });
+  const name = (column: ImageColumn): string => `${row}.${quoteName(column.name)}`;
+  const isOdd = (each: (typeof values)[number]): boolean =>
+    parts.some((column, index) => oddDate(column, each[index]) !== undefined);
+  const odd = values.filter(isOdd).map((each) => {
+    const conditions = parts.map((column, index) => equalSql(column, name(column), each[index]));
+    return `(${conditions.join(' AND ')})`;
+  });
+  const plain = odd.length === 0 ? values : values.filter((each) => !isOdd(each));
+  if (plain.length === 0) return `(${odd.join(' OR ')})`;
+  // Beside a number in the same place of a list, the names of an ENUM's members would be compared as numbers.
+  const groups = Map.groupBy(plain, (each) =>
+    parts.map(({ form }, index) => form === 'enum' && each[index] === '0').join(),
+  );
   const listed = (left: (column: ImageColumn) => string, right: typeof literalSql): string => {
     const tuple = (items: readonly string[]): string => (items.length === 1 ? items.join() : `(${items.join(', ')})`);
-    const rights = values.map((each) => tuple(parts.map((column, index) => right(column, each[index]))));
-    return `${tuple(parts.map(left))} IN (${rights.join(', ')})`;
+    const lists = [...groups.values()].map((group) => {
+      const rights = group.map((each) => tuple(parts.map((column, index) => right(column, each[index]))));
+      return `${tuple(parts.map(left))} IN (${rights.join(', ')})`;
+    });
+    return lists.length === 1 ? lists.join() : `(${lists.join(' OR ')})`;
   };
-  const name = (column: ImageColumn): string => `${row}.${quoteName(column.name)}`;
+  const rest = odd.map((condition) => ` OR ${condition}`).join('');
   const found = listed(name, literalSql);
-  if (!parts.some(({ form }) => form === 'timestamp')) return found;
+  if (!parts.some(({ form }) => form === 'timestamp')) return odd.length === 0 ? found : `(${found}${rest})`;
   const stored = listed(
     (column) => (column.form === 'timestamp' ? `UNIX_TIMESTAMP(${name(column)})` : name(column)),
     (column, value) => (column.form === 'timestamp' ? (value ?? 'NULL') : literalSql(column, value)),
   );
-  return `${found} AND ${stored}`;
+  return odd.length === 0 ? `${found} AND ${stored}` : `(${found} AND ${stored}${rest})`;
+}
+
+/**
+ * What a date that is in no calendar has to be compared with: MySQL finds it by no text under NO_ZERO_DATE and NO_ZERO_IN_DATE, and one
+ * like February 31 in a SELECT by none at all; but each by a number of its digits, all by itself. `isComputed`: only of the value as a
+ * number, for which no index serves. Undefined for other values. Source: MySQL documentation, "Conversion Between Date and Time Types".
+ */
+function oddDate(
+  { form, type }: ImageColumn,
+  value: string | undefined,
+): { readonly digits: string; readonly isComputed: boolean } | undefined {
+  if (form === 'timestamp') return Number(value ?? 1) === 0 ? { digits: '0', isComputed: false } : undefined;
+  if (form !== 'plain' || value === undefined || !/^date/i.test(type)) return undefined;
+  const [, year = '', month = '', day = ''] = /^(\d{4})-(\d{2})-(\d{2})/.exec(value) ?? [];
+  const isWhole = month !== '00' && day !== '00';
+  const days = new Date(Date.UTC(2000 + (Number(year) % 400), Number(month), 0)).getUTCDate();
+  if (isWhole && Number(day) <= days) return undefined;
+  return { digits: value.replaceAll(/[-: ]/g, '').replace(/^0+(?=\d)/, ''), isComputed: isWhole };
+}
+
+function equalSql(column: ImageColumn, name: string, value: string | undefined): string {
+  const odd = oddDate(column, value);
+  const equal = odd === undefined ? `${name} = ${literalSql(column, value)}` : `${name}${odd.isComputed ? ' + 0' : ''} = ${odd.digits}`;
+  return column.form === 'timestamp' ? `${equal} AND UNIX_TIMESTAMP(${name}) = ${value ?? 'NULL'}` : equal;
 }

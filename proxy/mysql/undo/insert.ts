@@ -105,8 +105,8 @@ function isSame(one: string, other: string): boolean {
 
 /** What the statement gives for a column; undefined where it gives nothing. */
 export function valueOf({ statement, facts }: Insertion, row: readonly Span[], name: string): Span | undefined {
-  // Without a list the values are for the columns in their order; generated ones are given DEFAULT.
-  const columns = statement.columns ?? facts.columns.map((column) => column.name);
+  // Without a list the values are for the visible columns in their order; generated ones are given DEFAULT.
+  const columns = statement.columns ?? facts.columns.flatMap((each) => (each.isInvisible === true ? [] : [each.name]));
   const place = columns.findIndex((column) => isSame(column, name));
   return place === -1 ? undefined : row[place];
 }

@@ -16,6 +16,7 @@ import {
   type Step,
 } from './capture.ts';
 import { quoteName, tableName } from '../identifier.ts';
+import { namedRow, type NamedColumn } from './named-row.ts';
 import { rowsSql } from './image.ts';
 import { refuse } from './refusal.ts';
 
@@ -26,6 +27,12 @@ export function capturePinned(
   tables: readonly CapturedTable[],
 ): Capture {
   const isDelete = statement.kind === 'delete';
+  const [table] = tables;
+  const named = tables.length === 1 && table !== undefined ? namedRow(statement, source, table) : undefined;
+  const atOnce = named && {
+    change: { sql: textOf(source, span), parameters: [] },
+    after: isDelete || table === undefined ? undefined : readNamed(table, named),
+  };
   return {
     kind: 'capture',
     tables,
@@ -34,9 +41,36 @@ export function capturePinned(
     change: (before) => ({ ...pinned(statement, { source, span }, tables, before), isPlain: false }),
     after: isDelete ? undefined : (before) => afterStep(tables, before),
     needsOutcome: false,
+    ...(atOnce === undefined ? {} : { atOnce }),
     answersRows: statement.returning !== undefined,
-    conclude: (before, outcome, after) =>
-      isDelete ? concludeDelete(tables, before, outcome) : concludeUpdate(tables, before, after),
+    conclude: (before, outcome, after) => {
+      if (isDelete) return concludeDelete(tables, before, outcome);
+      return atOnce === undefined
+        ? concludeUpdate(tables, before, after)
+        : concludeNamed(tables, { before, after }, outcome);
+    },
+  };
+}
+
+/** What was read by its key alone need not have been meant: the rest of the condition decides. */
+function concludeNamed(
+  tables: readonly CapturedTable[],
+  { before, after }: { readonly before: Found; readonly after: Found },
+  outcome: Outcome,
+): Conclusion {
+  if (before.some((rows) => rows.length > 0)) return concludeUpdate(tables, before, after);
+  // A row that came to match between reading and changing was changed without an image.
+  return outcome.affectedRows === 0 ? concluded(tables, [[]], []) : { kind: 'again' };
+}
+
+function readNamed(table: CapturedTable, named: readonly NamedColumn[]): Step {
+  const own = { ...table, row: '`atomesh_row`' };
+  const condition = named
+    .map(({ column, value }) => `${ours(`${own.row}.${quoteName(column)}`)} = ${value}`)
+    .join(' AND ');
+  return {
+    sql: `SELECT ${readColumns(own)} FROM ${ownName(table)} AS ${own.row} WHERE ${condition} FOR UPDATE`,
+    parameters: [],
   };
 }
 

@@ -15,5 +15,7 @@ export function whichTable(table: { readonly database: string; readonly table: s
 
 /** True when the answer is about a temporary table: source sql/sql_show.cc, store_create_info (MySQL and MariaDB). */
 export function isTemporary(rows: readonly (readonly (string | null)[])[]): boolean {
-  return rows.some(([, definition]) => definition?.startsWith('CREATE TEMPORARY TABLE ') === true);
+  // With character_set_results = utf16 there are zeros between the letters.
+  const beginnings = rows.map(([, definition]) => (definition ?? '').slice(0, 100).replaceAll('\0', ''));
+  return beginnings.some((beginning) => beginning.startsWith('CREATE TEMPORARY TABLE '));
 }

@@ -57,6 +57,7 @@ export function captureUpsert(insertion: Insertion): Capture | Refused {
     after: ([before = []]) => readMet(insertion, met, before, true),
     needsOutcome: false,
     answersRows: false,
+    duplicates: sameTwice(resolution),
     conclude: (before, outcome, after) => conclude(insertion, resolution, { before, outcome, after }),
   };
 }
@@ -198,23 +199,28 @@ function conclude(insertion: Insertion, resolution: Resolution, { before, outcom
     if (later.length < outcome.affectedRows) return elsewhere(resolution);
     // Every row that is there was inserted, if that many were.
     if (later.length !== outcome.affectedRows || (resolution !== 'ignore' && later.length !== count))
-      return { kind: 'again' };
+      return again(resolution);
     return concluded([table], [pairs(table, [], later)], found);
   }
   switch (resolution) {
     case 'ignore': {
       // What was there may have been changed by others: it is not locked.
-      if (tally.inserted.length !== outcome.affectedRows) return { kind: 'again' };
+      if (tally.inserted.length !== outcome.affectedRows) return again(resolution);
       return concluded([table], [pairs(table, [], tally.inserted)], found);
     }
     case 'update':
       if (tally.gone > 0) return refuse(`changing the key of ${tableName(table)}`);
-      if (!isUpdateTally(tally, count, outcome)) return { kind: 'again' };
+      if (!isUpdateTally(tally, count, outcome)) return again(resolution);
+      // Counted like a row that was left as it is, which then would have been found.
+      if (outcome.countsFound && count - tally.inserted.length - tally.changed > tally.same)
+        return elsewhere(resolution);
       break;
     case 'replace': {
       const least = count + tally.gone + tally.changed;
       // A row that is replaced by its like is counted once or twice, depending on the server.
-      if (outcome.affectedRows < least || outcome.affectedRows > least + tally.same) return { kind: 'again' };
+      if (outcome.affectedRows < least || outcome.affectedRows > least + tally.same) return again(resolution);
+      // Whatever went, each row of the statement is there now.
+      if (later.length < count) return elsewhere(resolution);
       if (outcome.hasPhantoms && tally.same > 0 && tally.inserted.length > 0) return uncertain(resolution);
       break;
     }
@@ -251,6 +257,18 @@ function tallyOf({ table }: Insertion, before: readonly FoundRow[], after: reado
 function isUpdateTally({ inserted, changed }: Tally, count: number, { affectedRows, countsFound }: Outcome): boolean {
   const left = count - inserted.length - changed;
   return left >= 0 && affectedRows === inserted.length + 2 * changed + (countsFound ? left : 0);
+}
+
+/** Others may have changed what it meets; where they have not, its own rows meet one another. */
+function again(resolution: Resolution): Conclusion {
+  return { kind: 'again', refused: sameTwice(resolution) };
+}
+
+function sameTwice(resolution: Resolution): Refused {
+  return refuse(
+    `${NAMES[resolution]} of two rows with the same key, or of one that is stored under another key than it is written with,`,
+    'Write each row once, by its key as it is stored.',
+  );
 }
 
 function elsewhere(resolution: Resolution): Refused {

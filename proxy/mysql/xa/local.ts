@@ -136,10 +136,14 @@ export function end(local: LocalKind, verb: 'commit' | 'prepare' | 'rollback'): 
   };
 }
 
+/** Said in full: by `completion_type` of the session they would begin another one, or end the connection. */
+export const COMMIT = 'COMMIT AND NO CHAIN NO RELEASE';
+const ROLLBACK = 'ROLLBACK AND NO CHAIN NO RELEASE';
+
 function commitPlain(): Turn<Ended> {
   return {
     kind: 'say',
-    statements: ['COMMIT'],
+    statements: [COMMIT],
     judge([error]) {
       if (error === undefined) return { kind: 'committed' };
       return ROLLED_BACK.has(error.errno) ? rollBackPlain(error) : { kind: 'unknown', failure: error };
@@ -151,7 +155,7 @@ function commitPlain(): Turn<Ended> {
 function rollBackPlain(failure: ServerError | undefined): Turn<Ended> {
   return {
     kind: 'say',
-    statements: ['ROLLBACK'],
+    statements: [ROLLBACK],
     judge: ([error]) => ({
       kind: 'rolled-back',
       closes: error !== undefined,

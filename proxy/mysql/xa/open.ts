@@ -7,11 +7,12 @@ import type { PreparedTransactions } from '../../branch/xa/prepared.ts';
 import { preparedPhase, type PreparedPhase } from '../../branch/xa/second-phase.ts';
 import type { MysqlDatabaseOptions } from '../../options.ts';
 import { phaseTwoLogin } from '../own-login.ts';
+import { ParkedBranches } from './parked.ts';
 import { openPreparedTransactions } from './prepared.ts';
 
 export interface Xa extends PreparedPhase {
   /** Undefined where no local transaction is prepared. */
-  readonly preparation: LocalPreparation | undefined;
+  readonly preparation: (LocalPreparation & { readonly parked: ParkedBranches }) | undefined;
 }
 
 export interface XaParts {
@@ -38,9 +39,10 @@ export async function checkXa(options: MysqlDatabaseOptions): Promise<void> {
  */
 export async function openXa({ options, resource, coordinator, log }: XaParts): Promise<Xa> {
   const { mode, escalate, xa } = options;
+  const parked = new ParkedBranches();
   let transactions: PreparedTransactions | undefined;
   try {
-    transactions = await openPreparedTransactions({ database: resource, connection: phaseTwoLogin(options) });
+    transactions = await openPreparedTransactions({ database: resource, connection: phaseTwoLogin(options), parked });
   } catch (error) {
     if (mode === 'xa' || !(error instanceof CodedError) || error.code !== 'BAD_REQUEST') throw error;
     const text = `changes without row images are refused, because nothing can be prepared: ${error.message}`;
@@ -49,7 +51,7 @@ export async function openXa({ options, resource, coordinator, log }: XaParts): 
   }
   const prepares = transactions !== undefined && (mode === 'xa' || escalate === 'xa');
   return {
-    preparation: prepares ? createLocalPreparation({ coordinator, xa }) : undefined,
+    preparation: prepares ? { ...createLocalPreparation({ coordinator, xa }), parked } : undefined,
     ...preparedPhase(transactions, { coordinator, everyMs: xa.recover, log }),
   };
 }

@@ -2,16 +2,20 @@
 import { CodedError } from '../../../src/contract/errors.ts';
 import type { Instant } from '../../../src/contract/transaction.ts';
 import { at, now } from '../../../src/platform/clock.ts';
-import { sharedList, type Prepared, type PreparedTransactions } from '../../branch/xa/prepared.ts';
+import { sharedList, type EndOfPrepared, type Prepared, type PreparedTransactions } from '../../branch/xa/prepared.ts';
 import { isServerError, openOwnPool, type OwnLogin, type OwnPool } from '../own-pool.ts';
 import { keepsPrepared, supportedVersion, type ServerVersion } from '../setup/version.ts';
+import { isMarkerLocked, markerKey, READ_MARKER } from './marker.ts';
 import { readXid, xidSql, type Xid } from './names.ts';
+import { ParkedBranches, SETTLE_MS } from './parked.ts';
 import { xaFailure, xaFinish, xaRecover, xidOfRow, type RecoverRow } from './statements.ts';
 
 export interface PreparedOptions {
   /** `<service>/<database>`. */
   readonly database: string;
   readonly connection: OwnLogin;
+  /** Connections that have prepared, which end what they have ahead of anybody else. Closed with the rest. */
+  readonly parked?: ParkedBranches;
 }
 
 const CONNECTIONS_MAX = 3;
@@ -36,7 +40,7 @@ export async function openPreparedTransactions(options: PreparedOptions): Promis
     if (!keepsPrepared(version, Number(row?.log) === 1)) throw forgetful(row?.version ?? '');
     const { flavour } = version;
     await pool.rows(xaRecover(flavour));
-    return new MysqlPrepared(pool, options.database, flavour);
+    return new MysqlPrepared(pool, options, flavour);
   } catch (error) {
     await pool.end();
     throw startFailure(error, options.connection.user ?? '');
@@ -71,20 +75,6 @@ function forgetful(version: string): CodedError {
   );
 }
 
-/**
- * How long a branch is left after it was listed first, in milliseconds. While a server closes the connection that has prepared, there is a moment
- * in which it takes XA COMMIT and XA ROLLBACK from another one, answers OK, and has done nothing: the branch is listed no more, and its
- * rows stay locked until the server starts again (seen with MariaDB 10.11 and MySQL 8.0.15, in one of some hundred branches that were ended
- * at once). Sessions close theirs as soon as they have prepared, so this outlasts that moment.
- */
-const SETTLE_MS = 100;
-
-/**
- * XA_RBROLLBACK. MariaDB says so to XA COMMIT of a branch that had written nothing when the connection that prepared it was closed, and of
- * no other (MariaDB source: sql/xa.cc, trans_xa_detach).
- */
-const WROTE_NOTHING = 1402;
-
 interface Found extends Prepared {
   readonly xid: Xid;
 }
@@ -93,34 +83,55 @@ class MysqlPrepared implements PreparedTransactions {
   readonly list: () => Promise<readonly Prepared[]>;
   readonly #pool: OwnPool;
   readonly #database: string;
+  readonly #parked: ParkedBranches;
   readonly #flavour: ServerVersion['flavour'];
   /** What was listed last. `since`: when it was seen first, for no server tells when it was prepared. */
   #known: ReadonlyMap<string, { readonly xid: Xid; readonly since: number }> = new Map();
 
-  constructor(pool: OwnPool, database: string, flavour: ServerVersion['flavour']) {
+  constructor(pool: OwnPool, { database, parked }: PreparedOptions, flavour: ServerVersion['flavour']) {
     this.#pool = pool;
     this.#database = database;
+    this.#parked = parked ?? new ParkedBranches();
     this.#flavour = flavour;
     this.list = sharedList(async () => await this.#ask());
   }
 
-  async end(verb: 'COMMIT' | 'ROLLBACK', { name }: Prepared): Promise<'ended' | 'gone' | 'busy'> {
+  async end(verb: 'COMMIT' | 'ROLLBACK', prepared: Prepared): Promise<EndOfPrepared> {
+    const { name } = prepared;
     const known = this.#known.get(name);
     if (known === undefined) return 'gone';
+    const ended = await this.#parked.end(verb, name);
+    if (ended !== 'elsewhere') return ended;
     await settled(known.since);
     try {
       await this.#pool.change(xaFinish(verb, known.xid));
-      return 'ended';
     } catch (error) {
-      if (!isServerError(error)) throw error;
-      const failure = xaFailure(error.errno);
-      if (failure === 'busy') return 'busy';
-      // It is over, in the way that was asked for.
-      if (failure === 'rolled-back' && verb === 'ROLLBACK') return 'ended';
-      if (error.errno === WROTE_NOTHING && this.#flavour === 'mariadb') return 'ended';
-      if (failure !== 'unknown-here') throw error;
-      const listed = await this.list();
-      return listed.some((each) => each.name === name) ? 'busy' : 'gone';
+      return await this.#failed(verb, name, error);
+    }
+    return (await this.#isDone(verb, prepared, known.xid)) ? 'ended' : 'stuck';
+  }
+
+  async #failed(verb: 'COMMIT' | 'ROLLBACK', name: string, error: unknown): Promise<EndOfPrepared> {
+    if (!isServerError(error)) throw error;
+    const failure = xaFailure(error.errno);
+    if (failure === 'busy') return 'busy';
+    // It is over, in the way that was asked for.
+    if (failure === 'rolled-back' && verb === 'ROLLBACK') return 'ended';
+    if (failure !== 'unknown-here') throw error;
+    const listed = await this.list();
+    return listed.some((each) => each.name === name) ? 'busy' : 'gone';
+  }
+
+  /** An OK over another connection than that which has prepared says nothing: what was done shows in the marker. */
+  async #isDone(verb: 'COMMIT' | 'ROLLBACK', { gid, resource }: Prepared, xid: Xid): Promise<boolean> {
+    try {
+      const rows = await this.#pool.rows(READ_MARKER, [markerKey(xid)]);
+      if (verb === 'ROLLBACK' || rows.length > 0) return true;
+      // Whoever ends the branch elsewhere may have taken the marker away meanwhile.
+      return (await this.stateOf(gid, resource)) === 'committed';
+    } catch (error) {
+      if (isServerError(error) && isMarkerLocked(error.errno)) return false;
+      throw error;
     }
   }
 
@@ -130,8 +141,9 @@ class MysqlPrepared implements PreparedTransactions {
     return row?.state;
   }
 
-  close(): Promise<void> {
-    return this.#pool.end();
+  async close(): Promise<void> {
+    this.#parked.close();
+    await this.#pool.end();
   }
 
   async #ask(): Promise<readonly Prepared[]> {

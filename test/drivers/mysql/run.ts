@@ -65,6 +65,7 @@ async function runSuite(suite: Suite, { folder, sidecarLog }: World, address: Ad
   if (lost.length > 0) {
     show(`${through.output}\n${await sidecarLog()}`);
     for (const test of lost) say(`${suite.name}: does not pass through the sidecar: ${test}`);
+    for (const test of found) if (!expected.has(test)) say(`${suite.name}: only through the sidecar: ${test}`);
   }
   return { passed: kept, failed: lost.length };
 }

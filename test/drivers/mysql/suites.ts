@@ -72,7 +72,7 @@ function go(name: string, server: ServerName): Suite {
 }
 
 /** The drivers in an environment of their own, beside Debian's mysqlclient, for which there is no wheel; and SQLAlchemy's sources. */
-async function preparePython(scratch: string): Promise<Finished> {
+export async function preparePython(scratch: string): Promise<Finished> {
   const pip = join(scratch, 'venv', 'bin', 'pip');
   // Debian's own Python, whose module mysqlclient is.
   return inTurn(scratch, [
@@ -112,7 +112,7 @@ function sqlalchemy(name: string, server: ServerName, driver: string, folders: r
 const EVERY_DIALECT = 'test/dialect/test_suite.py';
 const OF_MYSQL = 'test/dialect/mysql';
 
-async function prepareJava(scratch: string): Promise<Finished> {
+export async function prepareJava(scratch: string): Promise<Finished> {
   const fetched = await execute(
     'mvn',
     ['--batch-mode', '--quiet', 'dependency:build-classpath', `-Dmdep.outputFile=${join(scratch, 'classpath')}`],

@@ -21,8 +21,7 @@ for (const [name, start] of SERVERS) {
   });
   test.after.always(`${name} is stopped`, () => stage?.[Symbol.asyncDispose]());
 
-  /** The statements, each of which must be captured, and their rollback. */
-  const rollsBack = async (t: ExecutionContext, ...statements: readonly string[]): Promise<void> => {
+  const batchOf = (settings: Settings, statements: readonly string[]): Batch => {
     const steps = statements.map((sql): Step => ({
       kind: 'statement',
       sql: [sql],
@@ -30,14 +29,12 @@ for (const [name, start] of SERVERS) {
       isQualified: true,
       isNumbered: false,
     }));
-    const batch: Batch = {
-      settings: SETTINGS,
-      sessions: [[{ isBlock: true, end: 'COMMIT', steps }], []],
-      order: [],
-      isTwoGids: false,
-    };
+    return { settings, sessions: [[{ isBlock: true, end: 'COMMIT', steps }], []], order: [], isTwoGids: false };
+  };
+  /** The statements, each of which must be captured, and their rollback. */
+  const rollsBack = async (t: ExecutionContext, ...statements: readonly string[]): Promise<void> => {
     const captured = stage.tally.captured;
-    t.is(await stage.rollsBack(batch), undefined);
+    t.is(await stage.rollsBack(batchOf(SETTINGS, statements)), undefined);
     t.is(stage.tally.captured - captured, statements.length, JSON.stringify([...stage.tally.reasons]));
   };
 
@@ -62,6 +59,32 @@ for (const [name, start] of SERVERS) {
       const from = 'FROM @0@.child AS c STRAIGHT_JOIN @0@.parent AS p ON c.a = p.a AND c.b = p.b WHERE p.a = 2';
       await rollsBack(t, 'UPDATE @0@.child SET tag = NULL', `DELETE p, c ${from}`);
       await rollsBack(t, 'UPDATE @0@.child SET tag = NULL', `DELETE c, p ${from}`);
+    },
+  );
+
+  test.serial(`${name}: a value that is no member of its ENUM is told from the members in a key`, async (t) => {
+    const batch = batchOf({ ...SETTINGS, modes: [] }, [
+      "REPLACE INTO @0@.padded (k, e, u) VALUES ('none', 'none', 'one')",
+      'DELETE FROM @0@.padded WHERE n = 2 OR e + 0 = 0',
+    ]);
+    const { captured } = stage.tally;
+    t.is(await stage.rollsBack(batch), undefined);
+    t.is(stage.tally.captured - captured, 2, JSON.stringify([...stage.tally.reasons]));
+  });
+
+  test.serial(
+    `${name}: a row that is not found under the key that it was given is not counted for another one`,
+    async (t) => {
+      for (const countsFound of [true, false]) {
+        for (const sql of [
+          "REPLACE INTO @0@.padded (k, e, n) VALUES (x'01', 'a', 1), (x'20202020', 'b', 3)",
+          "INSERT INTO @0@.padded (k, e, n) VALUES (x'01', 'a', 1), (x'20202020', 'b', 2) ON DUPLICATE KEY UPDATE n = 2",
+        ]) {
+          const { refused } = stage.tally;
+          t.is(await stage.rollsBack(batchOf({ ...SETTINGS, countsFound }, [sql])), undefined);
+          t.is(stage.tally.refused - refused, 1, sql);
+        }
+      }
     },
   );
 

@@ -126,10 +126,10 @@ export async function startStage({ flavour, start, through: kind }: StageOptions
     await settle();
     tally.records += await recordsIn(world);
     tally.batches += 1;
-    for (const gid of new Set(gids)) {
-      const fault = await way.end(gid, 'rollback');
-      if (fault !== undefined) return fault;
-    }
+    // At once: what one has prepared may be in the way of the other, until it ends.
+    const faults = await Promise.all([...new Set(gids)].map((gid) => way.end(gid, 'rollback')));
+    const fault = faults.find((each) => each !== undefined);
+    if (fault !== undefined) return fault;
     return difference(before, await dump(world, tables, OWN)) ?? leftBehind(world, gids, 'rolled_back');
   }
 

@@ -162,6 +162,18 @@ const FIXED: readonly Fixed[] = [
     key: ['u'],
   },
   {
+    name: '@0@.padded',
+    definition: `k binary(4), e enum('a', '', 'b') character set utf8mb4, u varchar(9) character set utf8mb4 unique, n int, primary key (k, e)`,
+    rows: ["x'00', 'a', 'one', 1", "x'20202020', 'b', 'two', 2"],
+    columns: [
+      column('k', [{ sql: "x'00'" }, { sql: "x'20202020'" }, { value: 'a' }], 'k'),
+      column('e', texts('a', '', 'none', 'b'), 'e'),
+      column('u', texts('one', 'two', 'three'), 'null'),
+      number,
+    ],
+    key: ['k', 'e'],
+  },
+  {
     name: '@0@.keyless',
     isAwkward: true,
     definition: 'v int, n int',

@@ -22,7 +22,7 @@ export const CHANGES: readonly KindGroup[] = [
       ),
       kind(
         '`UPDATE` with `now()`, `rand()` and the like',
-        'UPDATE stock SET qty = floor(rand() * 100) + 100 WHERE id = 1',
+        'UPDATE stock SET qty = unix_timestamp() + floor(rand(7) * 100) WHERE id = 1',
         'captured',
         { isTextOnly: true },
       ),
@@ -76,7 +76,7 @@ export const CHANGES: readonly KindGroup[] = [
       ),
       kind(
         '`INSERT` of a key that only the server can say',
-        'INSERT INTO pairs VALUES (7, left(uuid(), 8), 1)',
+        'INSERT INTO pairs VALUES (7, left(sha2(version(), 256), 8), 1)',
         'escalates',
         { isTextOnly: true },
       ),
@@ -136,7 +136,7 @@ export const CHANGES: readonly KindGroup[] = [
       kind('upserts with `SELECT`', "REPLACE INTO stock SELECT id, concat('n', id), v, NULL FROM parent", 'escalates'),
       kind(
         'upserts whose unique values the server would have to say',
-        'INSERT IGNORE INTO pairs VALUES (7, left(uuid(), 8), 1)',
+        'INSERT IGNORE INTO pairs VALUES (7, left(sha2(version(), 256), 8), 1)',
         'escalates',
         { isTextOnly: true },
       ),
@@ -146,7 +146,8 @@ export const CHANGES: readonly KindGroup[] = [
         'escalates',
       ),
       kind('upserts with `RETURNING`', "REPLACE INTO stock VALUES (1, 'x', 1, 1) RETURNING id", ['escalates', '—']),
-      kind('`LOAD DATA`', "LOAD DATA LOCAL INFILE '/dev/null' INTO TABLE stock", 'escalates', { isTextOnly: true }),
+      kind('`LOAD DATA`', "LOAD DATA INFILE '/dev/null' INTO TABLE stock", 'escalates', { isTextOnly: true }),
+      kind('`LOAD DATA LOCAL`', "LOAD DATA LOCAL INFILE '/dev/null' INTO TABLE stock", 'refused', { isTextOnly: true }),
     ],
   },
 ];

@@ -36,3 +36,13 @@ export function kind(
   const [mariadb, mysql] = typeof fate === 'string' ? [fate, fate] : fate;
   return { name, sql, mariadb, mysql, first: [], ahead: [], isTextOnly: false, ...rest };
 }
+
+/** The tables of docs/mysql-statements.md. */
+export function pageTables(groups: readonly KindGroup[]): string {
+  return groups
+    .map(({ heading, kinds }) => {
+      const rows = kinds.map(({ name, mariadb, mysql }) => `| ${name} | ${mariadb} | ${mysql} |`);
+      return `### ${heading}\n\n| statement | MariaDB | MySQL |\n| --- | --- | --- |\n${rows.join('\n')}\n`;
+    })
+    .join('\n');
+}

@@ -49,7 +49,7 @@ export const OTHERS: readonly KindGroup[] = [
     kinds: [
       kind('`SAVEPOINT`, `ROLLBACK TO`, `RELEASE`', 'ROLLBACK TO one', 'passes', {
         ...text,
-        ahead: ['SAVEPOINT one', 'UPDATE stock SET qty = 1'],
+        ahead: ['SAVEPOINT one'],
       }),
       kind(
         '`SET` of variables of the session',

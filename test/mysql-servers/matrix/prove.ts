@@ -9,7 +9,9 @@ import type { Listener, Stage } from './stage.ts';
 export const WAYS = ['text', 'prepared', 'several', 'alone'] as const;
 export type Way = (typeof WAYS)[number];
 
-/** The session says the same time as its like; MariaDB's default is no strict mode, which its own statements may not need. */
+export type Outcome = 'commit' | 'rollback';
+
+/** The time of a session is that of its like. */
 const SETTINGS = 'SET timestamp = 1700000000';
 
 /** ER_UNSUPPORTED_PS: a statement that cannot be prepared is sent as text. */
@@ -48,8 +50,8 @@ export async function prove(
     listener,
     way,
     outcome,
-  }: { readonly kind: Kind; readonly listener: Listener; readonly way: Way; readonly outcome: 'commit' | 'rollback' },
-): Promise<string | undefined> {
+  }: { readonly kind: Kind; readonly listener: Listener; readonly way: Way; readonly outcome: Outcome },
+): Promise<void> {
   const name = `${outcome}, ${listener}, ${way}: ${kind.sql}`;
   const wanted = fateIn(stage.isMariadb ? kind.mariadb : kind.mysql, listener);
   await stage.reset();
@@ -71,7 +73,6 @@ export async function prove(
   const rows = await stage.dump('shop');
   t.deepEqual(rows, outcome === 'rollback' ? before : await stage.dump('plain'), `${name}: rows`);
   t.deepEqual(await stage.left(), { records: 0, locks: 0, prepared: 0 }, name);
-  return own.refusal;
 }
 
 /** Says it in a session of its own, in a local transaction of the global one, or in one without. */
@@ -88,7 +89,7 @@ async function run(
     for (const sql of [SETTINGS, ...kind.first]) await client.query(sql);
     if (way === 'alone') return await hear(client, `${kind.sql}${mark}`, 'query');
     if (way === 'several') {
-      const told = await hear(client, `BEGIN${mark}; ${kind.sql}; COMMIT`, 'query');
+      const told = await hear(client, `${mark} BEGIN; ${kind.sql}; COMMIT`, 'query');
       // Behind a refusal nothing of the text is carried out.
       if (told.refusal !== undefined) await client.query('ROLLBACK');
       return told;
@@ -105,7 +106,9 @@ async function run(
 
 async function hear(client: mysql.Connection, sql: string, how: 'query' | 'execute'): Promise<Told> {
   try {
-    const [answer] = await (how === 'query' ? client.query({ sql, rowsAsArray: true }) : client.execute({ sql, rowsAsArray: true }));
+    const [answer] = await (how === 'query'
+      ? client.query({ sql, rowsAsArray: true })
+      : client.execute({ sql, rowsAsArray: true }));
     return { answer: plainly(answer), refusal: undefined };
   } catch (error) {
     const { message, errno } = error as { message: string; errno?: number };

@@ -52,7 +52,6 @@ const ROWS: Readonly<Record<string, string>> = {
   self: '(1, NULL), (2, 1), (3, 3)',
   cascaded: '(1, 10, 1), (2, 20, 2)',
   cascading: '(1, 1, 10), (2, 2, NULL)',
-  log: '(1, 1)',
   watched: '(1, 1), (2, 2)',
   counted: '(1, 1), (2, 2)',
   'computed (id, v)': '(1, 1), (2, 2)',
@@ -72,27 +71,34 @@ const ROWS: Readonly<Record<string, string>> = {
 };
 
 const MARIADB_ROWS: Readonly<Record<string, string>> = {
+  versioned: '(1, 1)',
   identified: "('123e4567-e89b-12d3-a456-426655440000', '::1', 1), ('123e4567-e89b-12d3-a456-426655440001', NULL, 2)",
 };
 
 /** With numbers that are given out from there on. */
 const NUMBERED = ['numbered', 'log'];
 
-/** Tables of which the rows are compared. */
+const rowsOf = (isMariadb: boolean): Readonly<Record<string, string>> => ({
+  ...ROWS,
+  ...(isMariadb ? MARIADB_ROWS : {}),
+  log: '(1, 1)',
+});
+
+/** The tables of which the rows are compared. */
 export function tablesOf(isMariadb: boolean): readonly string[] {
-  const names = Object.keys(ROWS).map((into) => into.replace(/ .*/, ''));
-  return isMariadb ? [...names, ...Object.keys(MARIADB_ROWS), 'versioned'] : names;
+  return Object.keys(rowsOf(isMariadb)).map((into) => into.replace(/ .*/, ''));
 }
 
-/** Puts all rows back as they were at first, and the numbers. */
-export function resetSql(isMariadb: boolean): string {
-  const rows = isMariadb ? { ...ROWS, ...MARIADB_ROWS } : ROWS;
-  const texts = Object.entries(rows).flatMap(([into, values]) => [
+/** Puts the rows of these tables of a database back as they were at first, and the numbers that the server gives out. */
+export function resetSql(database: string, tables: readonly string[], isMariadb: boolean): string {
+  // Deletions fire triggers, which write into the last of the tables.
+  const rows = Object.entries(rowsOf(isMariadb)).filter(([into]) => tables.includes(into.replace(/ .*/, '')));
+  const texts = rows.flatMap(([into, values]) => [
     `DELETE FROM ${into.replace(/ .*/, '')}`,
     `INSERT INTO ${into} VALUES ${values}`,
   ]);
-  // What was, a versioned table keeps: it begins anew.
-  const versioned = isMariadb ? ['TRUNCATE versioned', 'INSERT INTO versioned VALUES (1, 1)'] : [];
-  const numbers = NUMBERED.map((table) => `ALTER TABLE ${table} AUTO_INCREMENT = 100`);
-  return [`SET sql_mode = '', foreign_key_checks = 0`, ...texts, ...versioned, ...numbers].join('; ');
+  const numbers = NUMBERED.filter((table) => tables.includes(table)).map(
+    (table) => `ALTER TABLE ${table} AUTO_INCREMENT = 100`,
+  );
+  return [`USE ${database}`, "SET sql_mode = '', foreign_key_checks = 0", ...texts, ...numbers].join('; ');
 }

@@ -23,7 +23,7 @@ export const TABLE_KINDS: readonly KindGroup[] = [
       kind('referred to by foreign keys that restrict: inserted, updated', 'UPDATE parent SET v = 7', 'captured'),
       kind('the same: deleted', 'DELETE FROM parent WHERE id = 3', 'captured'),
       kind('that refer: inserted, updated, deleted', 'UPDATE child SET p = 2', 'captured'),
-      kind('that refer to themselves', 'DELETE FROM self WHERE id = 3', 'captured'),
+      kind('that refer to themselves', 'DELETE FROM self WHERE id = 2', 'captured'),
       kind(
         'that `CASCADE` or `SET NULL` refers to: inserted, other columns updated',
         'UPDATE cascaded SET v = 5',
@@ -72,7 +72,7 @@ export const TABLE_KINDS: readonly KindGroup[] = [
       ),
       kind('`UUID` and `INET6`', "UPDATE identified SET address = '::2', v = 9", ['captured', '—']),
       kind('`FLOAT` or `DOUBLE` as the only key', 'UPDATE floating SET v = 5', 'escalates'),
-      kind('geometries', "UPDATE located SET place = ST_GeomFromText('POINT(3 4)')", 'escalates'),
+      kind('geometries', "UPDATE located SET place = ST_GeomFromText('POINT(3 4)')", 'captured'),
     ],
   },
 ];

@@ -3,13 +3,15 @@ import type { Connection } from 'mysql2/promise';
 import type { PreparedTransactions } from '../../../proxy/branch/xa/prepared.ts';
 import { createPreparedFinisher } from '../../../proxy/branch/xa/prepared-finisher.ts';
 import { startRecovery } from '../../../proxy/branch/xa/recovery.ts';
+import { markerKey, WRITE_MARKER } from '../../../proxy/mysql/xa/marker.ts';
 import { xidOf, type Xid } from '../../../proxy/mysql/xa/names.ts';
 import { openPreparedTransactions } from '../../../proxy/mysql/xa/prepared.ts';
 import { xaCommitOnePhase, xaEnd, xaFinish, xaPrepare, xaStart } from '../../../proxy/mysql/xa/statements.ts';
 import type { TransactionView } from '../../../src/contract/messages.ts';
 import type { Gid, GlobalStatus } from '../../../src/contract/transaction.ts';
+import type { Log } from '../../../src/platform/log.ts';
 import { newGid, newId } from '../../../src/platform/random.ts';
-import { RESOURCE, SERVERS, captured, enter, eventually, openWorld, silent, type World } from './world.ts';
+import { RESOURCE, SERVERS, captured, enter, eventually, openWorld, rowsOf, silent, type World } from './world.ts';
 
 const TABLES =
   'create table row_ (id int primary key, v int); insert into row_ values (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0), (9, 0)';
@@ -41,6 +43,7 @@ for (const [name, start] of SERVERS) {
     await connection.query(xaStart(xid));
     if ((await enter(connection, gid)) !== 'active') throw new Error('it is over');
     await connection.query(`update row_ set v = v + 1 where id = ${id}`);
+    await connection.query(WRITE_MARKER, [markerKey(xid), gid, RESOURCE]);
     await connection.query(xaEnd(xid));
     await connection.query(xaPrepare(xid));
     return { connection, xid };
@@ -113,13 +116,16 @@ for (const [name, start] of SERVERS) {
         await connection.query(xaStart(xid));
         await enter(connection, gid);
         t.is(await captured(connection, gid, 'row_', 'update row_ set v = v + 1 where id = 6'), 1);
+        await connection.query(WRITE_MARKER, [markerKey(xid), gid, RESOURCE]);
         await connection.query(xaEnd(xid));
         await connection.query(xaPrepare(xid));
         await connection.end();
         await eventually('it is over', async () => (await finisher()[verb](gid, RESOURCE)).result === 'success');
         t.is(await value(6), '1');
         t.deepEqual(
-          await world.lines('select gid from atomesh.undo_record union select gid from atomesh.row_lock'),
+          await world.lines(
+            `select gid from atomesh.undo_record where gid = '${gid}' union select gid from atomesh.row_lock where gid = '${gid}'`,
+          ),
           [],
         );
       }
@@ -202,6 +208,50 @@ for (const [name, start] of SERVERS) {
       const [rows] = await other.query('select v from row_ where id = 2');
       // Were it 2, a session could be kept: docs/decisions/0034 would have to be looked at again.
       t.deepEqual(rows as unknown, [{ v: 1 }]);
+    },
+  );
+
+  test.serial(
+    `${name}: an OK behind which nothing was ended is noticed: the branch goes on, until the server is started again`,
+    async (t) => {
+      await world.server.run('set global innodb_flush_log_at_trx_commit = 1');
+      const said: unknown[] = [];
+      const log = { ...silent, error: (fields: unknown) => said.push(fields) } as unknown as Log;
+      const own = createPreparedFinisher(world.finisher, transactions, log);
+      const reader = await world.connect();
+      const values = async (connection: Connection): Promise<readonly number[]> =>
+        (await rowsOf<{ v: number }>(connection, 'select v from row_ where id in (3, 4) order by id')).map(
+          ({ v }) => v,
+        );
+      const [first = 0, second = 0] = await values(reader);
+      const [committed, rolledBack] = [newGid(), newGid()];
+      for (const [gid, id] of [
+        [committed, 3],
+        [rolledBack, 4],
+      ] as const) {
+        const { connection } = await prepared(gid, id);
+        t.is(await listed(gid), 1);
+        // This has the same effect as a moment that is hard to meet: the server takes it for gone, and InnoDB does not.
+        await (connection as unknown as { reset(): Promise<void> }).reset();
+      }
+      for (let round = 0; round < 2; round += 1) {
+        t.like(await own.commit(committed, RESOURCE), { result: 'ongoing' });
+        t.like(await own.rollback(rolledBack, RESOURCE), { result: 'ongoing' });
+      }
+      t.is(said.length, 2);
+      await world.server.crash();
+      const after = await openPreparedTransactions({ database: RESOURCE, connection: world.login });
+      const finisherAfter = createPreparedFinisher(world.finisher, after, silent);
+      await eventually(
+        'it is committed',
+        async () => (await finisherAfter.commit(committed, RESOURCE)).result === 'success',
+      );
+      await eventually(
+        'it is rolled back',
+        async () => (await finisherAfter.rollback(rolledBack, RESOURCE)).result === 'success',
+      );
+      await after.close();
+      t.deepEqual(await values(await world.connect()), [first + 1, second]);
     },
   );
 }

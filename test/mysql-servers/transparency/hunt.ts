@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import mysql from 'mysql2/promise';
 import { startMariadb, type MariadbServer } from '../../../examples/support/mariadb-server.ts';
 import { Random } from '../../simulation/random.ts';
+import type { InsideParts } from '../../../proxy/mysql/inside/parts.ts';
 import { startSlicer } from '../../sql-passthrough/support/slicer.ts';
 import { startListening, type Listening } from '../listening.ts';
 import { startMysql } from '../mysql-server.ts';
@@ -20,6 +21,13 @@ export interface Twins extends AsyncDisposable {
   reset(): Promise<void>;
 }
 
+/** What a session needs inside a global transaction: whatever is asked of it without one is a fault, and ends the session. */
+const UNTOUCHED = new Proxy(Object.freeze({}) as InsideParts, {
+  get(_, name) {
+    throw new Error(`${String(name)} is asked for without a global transaction`);
+  },
+});
+
 /** Starts two servers, and a way through a sidecar to one of them for each size of chunks. */
 export async function startTwins(
   chunkBytes: readonly number[],
@@ -31,7 +39,9 @@ export async function startTwins(
   const sidecars: Listening[] = [];
   for (const bytes of chunkBytes) {
     const far = stack.use(await startSlicer(behind.port, bytes));
-    const sidecar = stack.use(await startListening({ to: far.port }));
+    // One in two could carry changes out.
+    const inside = through.size % 2 === 0 ? { inside: UNTOUCHED } : {};
+    const sidecar = stack.use(await startListening({ to: far.port, ...inside }));
     const near = stack.use(await startSlicer(sidecar.port, bytes));
     sidecars.push(sidecar);
     through.set(bytes, near.port);

@@ -250,7 +250,7 @@ const ENDS: readonly {
 ];
 
 const SAID = {
-  plain: { commit: 'COMMIT', prepare: '', rollback: 'ROLLBACK' },
+  plain: { commit: 'COMMIT AND NO CHAIN NO RELEASE', prepare: '', rollback: 'ROLLBACK AND NO CHAIN NO RELEASE' },
   xa: {
     commit: 'XA END @; XA COMMIT @ ONE PHASE',
     prepare: 'XA END @; XA PREPARE @',

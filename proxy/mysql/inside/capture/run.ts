@@ -6,16 +6,16 @@ import type { LockWaiter } from '../../../branch/lock-holders.ts';
 import { withErrno } from '../../session/refusals.ts';
 import {
   readFound,
+  type Again,
   type Capture,
   type Captured,
-  type Conclusion,
   type Found,
   type Outcome,
   type Step,
 } from '../../undo/capture.ts';
 import { CAPABILITY, has } from '../../wire/capabilities.ts';
 import { askAll, branchOf, failureIn, gidOf, isOpen, type Context, type Failure } from '../context.ts';
-import { beginAgain, beginNamed, giveUp, restartOf, rollBack, type Restart } from '../ending.ts';
+import { beginAgain, beginNamed, giveUp, refuseCommit, restartOf, rollBack, type Restart } from '../ending.ts';
 import { entryOf } from '../enter.ts';
 import { lastStatement, type LastStatement } from '../last-statement.ts';
 import { recordStatements } from './records.ts';
@@ -23,20 +23,32 @@ import { restless, tooLong } from '../refusals.ts';
 import { okIn, rowsIn, type Reply } from '../reply.ts';
 import type { Own } from '../seat.ts';
 import { locksOf } from '../../undo/locking-read.ts';
+import type { Refused } from '../../undo/refusal.ts';
 import { meet, obstacleOf, takeLocks, waitOutside, type Conflict } from './take-locks.ts';
 import { insertClaimsSql } from '../../locks/row-locks.ts';
 
-/** What has become of it. The local transaction of one that stands alone is open still where it is `done`, and over otherwise. */
+/** What has become of it. The local transaction of one that stands alone is over, unless it is `done` and not committed yet. */
 export type CaptureOutcome =
-  | { readonly kind: 'done'; readonly packets: readonly Buffer[]; readonly last: LastStatement }
+  | {
+      readonly kind: 'done';
+      readonly packets: readonly Buffer[];
+      readonly last: LastStatement;
+      readonly isCommitted: boolean;
+    }
   /** The table may not be what was planned for, and nothing was changed. */
   | { readonly kind: 'stale'; readonly failure: Failure }
+  /** A table is a temporary one of the session, which hides the one that was planned for; nothing was changed. */
+  | { readonly kind: 'temporary' }
+  /** Only what it did has told that it has no exact images; it was taken back. */
+  | Refused
   | Failure;
 
-type Attempt = CaptureOutcome | Conflict | { readonly kind: 'again' };
+type Attempt = CaptureOutcome | Conflict | Again;
 
 /** How often rows may change between two readings. */
 const AGAIN_MAX = 20;
+/** … where its own rows may be the reason. */
+const ALIKE_MAX = 3;
 /** Behind it a statement of ours that failed is taken back. */
 const SAVEPOINT = 'atomesh_statement';
 
@@ -78,6 +90,8 @@ async function untilDone(c: Context, capture: Capture, run: Run): Promise<Captur
     if (failure !== undefined) return failure;
     if (attempt.kind === 'again') {
       locks = true;
+      // Nobody else is the reason, as it seems: what the statement is about stays as it is.
+      if (attempt.refused !== undefined && attempts > ALIKE_MAX) return attempt.refused;
       if (attempts > AGAIN_MAX) return giveUp(c, { kind: 'refused', refusal: restless, ends: true });
     } else if (attempt.kind === 'conflict') {
       const obstacle = await waitOutside(c, attempt, run.waiter, committed);
@@ -145,73 +159,133 @@ interface Try extends Run {
 }
 
 async function tryOnce(c: Context, capture: Capture, run: Try): Promise<Attempt> {
+  const opening = await openingOf(c, run.isAlone);
+  if ('kind' in opening) return opening;
   const before = capture.before?.(run.locks);
-  const opened = await open(c, run.isAlone, before);
-  if (!Array.isArray(opened)) return opened as Failure;
-  const [reply] = opened as readonly Reply[];
-  let found: Found = capture.tables.map(() => []);
-  if (reply !== undefined) {
-    const failure = failureIn(reply);
-    if (failure?.kind === 'error' && MISUNDERSTOOD.has(failure.errno)) return { kind: 'stale', failure };
-    if (failure !== undefined) return failure;
-    const read = readFound(capture.tables, rowsIn(reply), c.parts.maxRows);
-    if (read.kind === 'refuse') return { kind: 'refused', refusal: withErrno(read.refusal) };
+  // What is asked about the table decides over the change, which is sent along only where nothing else does.
+  const goesOn = opening.asks.length === 0 && (before === undefined || capture.atOnce !== undefined);
+  const ahead = [...opening.statements, ...opening.asks, ...(before === undefined ? [] : [{ sql: before.sql }])];
+  const none: Found = capture.tables.map(() => []);
+  const changing = goesOn ? changeOf(c, capture, capture.atOnce ?? stepsOf(capture, none)) : undefined;
+  const all = [...ahead, ...(changing?.statements ?? [])];
+  const long = tooLongOf(c, all);
+  if (long !== undefined) return long;
+  const replies = await (opening.asks.length === 0 ? c.seat.script(all) : c.seat.ask(all));
+  const failure = await opening.judge(replies);
+  if (failure !== undefined) return failure;
+  const changed = replies.slice(ahead.length);
+  run.progress.hasChanged = changed[0] !== undefined && failureIn(changed[0]) === undefined;
+  let found = none;
+  if (before !== undefined) {
+    const read = readBefore(c, capture, run, replies[ahead.length - 1]);
+    if ('kind' in read) return read;
     found = read.found;
-    if (capture.looksFirst && !run.locks && found.some((rows) => rows.length > 0)) return { kind: 'again' };
   }
-  const changed = await change(c, capture, found, run.progress);
-  if (changed.kind !== 'changed') return changed;
-  const { conclusion, ...done } = changed;
-  switch (conclusion.kind) {
-    case 'again':
-      return conclusion;
-    case 'refuse':
-      return { kind: 'refused', refusal: withErrno(conclusion.refusal) };
-    case 'captured':
-      return (await write(c, conclusion, run)) ?? { ...done, kind: 'done' };
-  }
+  if (changing !== undefined) return conclude(c, capture, { found, run, replies: changed, wanted: changing });
+  const steps = changeOf(c, capture, stepsOf(capture, found));
+  const tooLate = tooLongOf(c, steps.statements);
+  if (tooLate !== undefined) return tooLate;
+  const later = await c.seat.script(steps.statements);
+  run.progress.hasChanged = later[0] !== undefined && failureIn(later[0]) === undefined;
+  return conclude(c, capture, { found, run, replies: later, wanted: steps });
 }
 
-/** Opens what is not open, and reads in the same write. The answer to the reading is there where there is one. */
-async function open(c: Context, isAlone: boolean, before: Step | undefined): Promise<readonly Reply[] | Failure> {
+interface Opening {
+  readonly statements: readonly Own[];
+  /** Questions about the tables, behind them. */
+  readonly asks: readonly Own[];
+  /** Of all replies to what begins with these. */
+  judge(replies: readonly Reply[]): Promise<Failure | { readonly kind: 'temporary' } | undefined>;
+}
+
+/** What goes ahead of the first reading: the local transaction begins, the branch is entered, and there is a place to go back to. */
+async function openingOf(c: Context, isAlone: boolean): Promise<Opening | Failure> {
   const entry = await entryOf(c);
   if ('kind' in entry) return entry;
   if (!isAlone) await beginNamed(c);
-  const ahead: Own[] = isAlone ? [{ sql: 'BEGIN', effect: 'begins' }] : [];
+  const begin: Own[] = isAlone ? [{ sql: 'BEGIN', effect: 'begins' }] : [];
   const savepoint: Own[] = isAlone ? [] : [{ sql: `SAVEPOINT ${SAVEPOINT}` }];
-  const reading: Own[] = before === undefined ? [] : [{ sql: before.sql }];
-  const replies = await c.seat.ask([...ahead, ...entry.statements, ...savepoint, ...reading]);
-  const entered = ahead.length + entry.statements.length;
-  const begun = replies.slice(0, ahead.length).map(failureIn)[0];
-  const failure =
-    begun ??
-    (await entry.judge(replies.slice(ahead.length, entered))) ??
-    replies.slice(entered, entered + savepoint.length).map(failureIn)[0];
-  return failure ?? replies.slice(entered + savepoint.length);
+  const statements = [...begin, ...entry.statements, ...savepoint];
+  const { questions } = c.tables;
+  return {
+    statements,
+    asks: questions,
+    async judge(replies) {
+      const own = replies.slice(0, statements.length);
+      const entered = own.slice(begin.length, begin.length + entry.statements.length);
+      // A text ends at its first error, so that what was not answered has not been carried out.
+      const failed = own.map(failureIn).find((failure) => failure !== undefined);
+      const refusal = entered.length < entry.statements.length ? failed : await entry.judge(entered);
+      if (refusal !== undefined || failed !== undefined) return refusal ?? failed;
+      const answers = replies.slice(statements.length, statements.length + questions.length);
+      return c.tables.answered(answers) ? { kind: 'temporary' } : undefined;
+    },
+  };
+}
+
+function readBefore(
+  c: Context,
+  capture: Capture,
+  { locks }: Try,
+  reply: Reply | undefined,
+): { readonly found: Found } | Attempt {
+  assert(reply !== undefined, 'the reading was answered');
+  const failure = failureIn(reply);
+  if (failure?.kind === 'error' && MISUNDERSTOOD.has(failure.errno)) return { kind: 'stale', failure };
+  if (failure !== undefined) return failure;
+  const read = readFound(capture.tables, rowsIn(reply), c.parts.maxRows);
+  if (read.kind === 'refuse') return { kind: 'refused', refusal: withErrno(read.refusal) };
+  if (capture.looksFirst && !locks && read.found.some((rows) => rows.length > 0)) return { kind: 'again' };
+  return { found: read.found };
+}
+
+interface Steps {
+  readonly change: Step;
+  /** `another one has to be known`: it is made of the outcome. */
+  readonly after: Step | undefined;
+  readonly isPlain?: boolean;
+}
+
+function stepsOf(capture: Capture, found: Found): Steps {
+  const change = capture.change(found);
+  const after = capture.needsOutcome ? undefined : capture.after?.(found, undefined);
+  return { change, after, isPlain: change.isPlain };
+}
+
+interface Changing extends Steps {
+  readonly statements: readonly Own[];
+  /** The warnings are asked for right behind the change, for what is read next clears them. */
+  readonly asksWarnings: boolean;
+}
+
+function changeOf(c: Context, capture: Capture, steps: Steps): Changing {
+  const { change, after } = steps;
+  // A statement that sets variables cannot be carried out once more for the sake of its warnings.
+  const asksWarnings = c.memory.expectsWarnings || capture.answersRows || change.sql.includes(':=');
+  const warnings: Own[] = asksWarnings ? [{ sql: 'SHOW WARNINGS' }] : [];
+  const reading: Own[] = after === undefined ? [] : [{ sql: after.sql }];
+  return { ...steps, statements: [{ sql: change.sql }, ...warnings, ...reading], asksWarnings };
 }
 
 interface Changed {
-  readonly kind: 'changed';
-  readonly packets: readonly Buffer[];
-  readonly last: LastStatement;
-  readonly conclusion: Conclusion;
+  readonly found: Found;
+  readonly run: Try;
+  readonly replies: readonly Reply[];
+  readonly wanted: Changing;
 }
 
-async function change(c: Context, capture: Capture, before: Found, progress: Progress): Promise<Changed | Attempt> {
-  const { sql, isPlain } = capture.change(before);
-  const tables = capture.tables.map(() => []);
-  const early = capture.needsOutcome ? undefined : capture.after?.(before, undefined);
-  const long = tooLongOf(c, [sql, early?.sql ?? '']);
-  if (long !== undefined) return long;
-  const statements: Own[] = [{ sql }, { sql: 'SHOW WARNINGS' }, ...(early === undefined ? [] : [{ sql: early.sql }])];
-  const [changed, warnings, reread] = await c.seat.ask(statements);
-  assert(changed !== undefined && warnings !== undefined, 'each statement was answered');
+async function conclude(c: Context, capture: Capture, { found, run, replies, wanted }: Changed): Promise<Attempt> {
+  const [changed, ...others] = replies;
+  assert(changed !== undefined, 'the change was answered');
   const failure = failureIn(changed);
-  if (failure?.kind === 'error' && failure.errno === DUPLICATE && isPlain) return { kind: 'again' };
-  if (failure?.kind === 'error') return { ...failure, last: lastStatement(-1n, warnings) };
-  progress.hasChanged = true;
+  if (failure?.kind === 'error') return failedChange(c, failure, { ...capture, ...wanted });
   const ok = okIn(changed);
   assert(capture.answersRows || ok !== undefined, 'a change is answered by an OK');
+  const warnings = wanted.asksWarnings ? others[0] : undefined;
+  if (!wanted.asksWarnings && (ok?.warnings ?? 0) > 0) {
+    c.memory.expectsWarnings = true;
+    return { kind: 'again' };
+  }
   const affectedRows = ok?.affectedRows ?? BigInt(rowsIn(changed).length);
   const outcome: Outcome = {
     affectedRows: Number(affectedRows),
@@ -219,47 +293,76 @@ async function change(c: Context, capture: Capture, before: Found, progress: Pro
     countsFound: has(c.seat.capabilities, CAPABILITY.foundRows),
     hasPhantoms: c.settings.hasPhantoms,
   };
-  const late = capture.needsOutcome ? capture.after?.(before, outcome) : undefined;
-  const tooLate = tooLongOf(c, [late?.sql ?? '']);
+  const late = capture.needsOutcome ? capture.after?.(found, outcome) : undefined;
+  const tooLate = late && tooLongOf(c, [late]);
   if (tooLate !== undefined) return tooLate;
-  const after = late === undefined ? reread : (await c.seat.ask([{ sql: late.sql }]))[0];
-  let found: Found = tables;
-  if (after !== undefined) {
-    const broken = failureIn(after);
+  const early = wanted.after === undefined ? undefined : (others[wanted.asksWarnings ? 1 : 0] ?? replies.at(-1));
+  const reply = late === undefined ? early : (await c.seat.ask([{ sql: late.sql }]))[0];
+  let after: Found = capture.tables.map(() => []);
+  if (reply !== undefined) {
+    const broken = failureIn(reply);
     if (broken !== undefined) return broken;
-    const read = readFound(capture.tables, rowsIn(after), Number.POSITIVE_INFINITY);
+    const read = readFound(capture.tables, rowsIn(reply), Number.POSITIVE_INFINITY);
     if (read.kind === 'refuse') return { kind: 'refused', refusal: withErrno(read.refusal) };
-    found = read.found;
+    after = read.found;
   }
+  const conclusion = capture.conclude(found, outcome, after);
+  if (conclusion.kind !== 'captured') return conclusion;
   const last = lastStatement(capture.answersRows ? -1n : affectedRows, warnings, ok?.warnings);
-  return { kind: 'changed', packets: changed.packets, last, conclusion: capture.conclude(before, outcome, found) };
+  const written = await write(c, conclusion, run);
+  if (written.kind !== 'written') return written;
+  return { kind: 'done', packets: changed.packets, last, isCommitted: written.isCommitted };
+}
+
+/** The client's statement failed by itself; what it may ask about that is asked for now. */
+async function failedChange(
+  c: Context,
+  failure: Extract<Failure, { kind: 'error' }>,
+  { isPlain, duplicates }: Steps & Pick<Capture, 'duplicates'>,
+): Promise<Attempt> {
+  if (failure.errno === DUPLICATE && isPlain === true) {
+    return { kind: 'again', ...(duplicates === undefined ? {} : { refused: duplicates }) };
+  }
+  const [warnings] = await c.seat.ask([{ sql: 'SHOW WARNINGS' }]);
+  return { ...failure, last: lastStatement(-1n, warnings) };
 }
 
 /**
  * Writes records, claims and locks; undefined when all stand. Records first: they can meet nobody, and locks can. Then it is asked
  * whether somebody holds what the rows refer to now, or has claimed what is gone.
  */
-async function write(c: Context, captured: Captured, run: Try): Promise<Failure | Conflict | undefined> {
+async function write(
+  c: Context,
+  captured: Captured,
+  run: Try,
+): Promise<{ readonly kind: 'written'; readonly isCommitted: boolean } | Failure | Conflict> {
   const { records, locks, claims, shared, freed } = captured;
   const { local, parts, settings } = c;
   const branch = branchOf(c);
   local.changed = true;
   const texts = recordStatements(records, branch, { secret: parts.sealSecret, settings });
-  const long = tooLongOf(c, texts);
+  const long = tooLongOf(
+    c,
+    texts.map((sql) => ({ sql })),
+  );
   if (long !== undefined) return long;
   for (const sql of texts.slice(0, -1)) {
     const failure = await askAll(c, [{ sql }]);
     if (failure !== undefined) return failure;
   }
-  // Claims and locks that the server carries out behind an error belong to the branch, and go with it.
   const claiming = claims.length === 0 ? [] : [insertClaimsSql(claims, branch)];
+  // One that stands alone is committed in the same text, where nobody has to be asked before.
+  const commits = run.isAlone && shared.length === 0 && freed.length === 0;
+  const refusal = commits ? await refuseCommit(c) : undefined;
+  if (refusal !== undefined) return refusal;
   const taking = { ...run, canLetGo: run.isAlone || run.restart !== undefined };
-  const obstacle = await takeLocks(c, { ahead: [...texts.slice(-1), ...claiming], locks }, taking);
-  return obstacle ?? (await meet(c, { shared, freed }, taking));
+  const obstacle = await takeLocks(c, { ahead: [...texts.slice(-1), ...claiming], locks, commits }, taking);
+  const met = obstacle ?? (await meet(c, { shared, freed }, taking));
+  return met ?? { kind: 'written', isCommitted: commits };
 }
 
-/** A statement that the server would end the connection for. */
-function tooLongOf({ settings }: Context, texts: readonly string[]): Failure | undefined {
-  const isLong = texts.some((text) => text.length >= settings.packetBytesMax);
-  return isLong ? { kind: 'refused', refusal: tooLong(settings.packetBytesMax) } : undefined;
+/** A text that the server would end the connection for. */
+function tooLongOf({ settings }: Context, statements: readonly Own[]): Failure | undefined {
+  const bytes = statements.reduce((sum, { sql }) => sum + sql.length + 2, 0);
+  return bytes >= settings.packetBytesMax ? { kind: 'refused', refusal: tooLong(settings.packetBytesMax) } : undefined;
 }

@@ -3,11 +3,14 @@ import { assert } from '../../../../src/platform/assert.ts';
 import type { Gid } from '../../../../src/contract/transaction.ts';
 import type { LockWaiter, LockWaitResult } from '../../../branch/lock-holders.ts';
 import { insertLocksSql, takeOverSql } from '../../locks/row-locks.ts';
+import { COMMIT } from '../../xa/local.ts';
 import type { RowLock } from '../../undo/capture.ts';
 import { branchOf, failureIn, gidOf, type Context, type Failure } from '../context.ts';
 import type { HeldRow } from '../parts.ts';
 import { inTheWayOf, lockedBy, restless, waitsForUs } from '../refusals.ts';
 import { errorIn, okIn } from '../reply.ts';
+import type { Own } from '../seat.ts';
+import { committedBy } from '../ending.ts';
 
 /** A row lock is held by somebody else: whoever runs the statement lets go of the local transaction before it waits. */
 export interface Conflict {
@@ -19,6 +22,8 @@ interface Taking {
   /** Statements that go ahead of the locks, in the same write. */
   readonly ahead: readonly string[];
   readonly locks: readonly RowLock[];
+  /** The local transaction is committed behind them, in the same text. */
+  readonly commits: boolean;
 }
 
 export interface Run {
@@ -38,32 +43,30 @@ const RACES_MAX = 20;
  * Undefined when all are taken. Where the local transaction has begun before the statement, it waits with everything that it has locked,
  * for InnoDB lets go of nothing before its end: a holder that commits needs none of it, and one that rolls back is given way to.
  */
-export async function takeLocks(
-  c: Context,
-  taking: Taking,
-  run: Run,
-): Promise<Failure | Conflict | undefined> {
+export async function takeLocks(c: Context, taking: Taking, run: Run): Promise<Failure | Conflict | undefined> {
   const { local, seat, parts } = c;
   const branch = branchOf(c);
   const committed = new Set(run.committed);
   let { ahead } = taking;
   let missing = local.without(taking.locks);
   for (let races = 0; races <= RACES_MAX;) {
-    const texts = [...ahead, ...(missing.length === 0 ? [] : [insertLocksSql(missing, branch)])];
-    if (texts.length === 0) return undefined;
-    const replies = await seat.ask(texts.map((sql) => ({ sql })));
+    const inserting = missing.length === 0 ? [] : [insertLocksSql(missing, branch)];
+    const commit: Own[] = taking.commits ? [{ sql: COMMIT, effect: 'ends' }] : [];
+    const statements: Own[] = [...[...ahead, ...inserting].map((sql) => ({ sql })), ...commit];
+    if (statements.length === 0) return undefined;
+    const replies = await seat.script(statements);
     const failed = replies
       .slice(0, ahead.length)
       .map(failureIn)
       .find((failure) => failure !== undefined);
     if (failed !== undefined) return failed;
-    ahead = [];
-    const taken = missing.length === 0 ? undefined : replies.at(-1);
+    const taken = missing.length === 0 ? undefined : replies[ahead.length];
     const error = taken && errorIn(taken);
     if (taken === undefined || error === undefined) {
       local.took(missing);
-      return undefined;
+      return taking.commits ? committedBy(c, replies.at(-1)) : undefined;
     }
+    ahead = [];
     if (error.errno !== DUPLICATE) return failureIn(taken);
     const held = await parts.rowLocks.holdersOf(missing);
     const own = held.filter(({ holder }) => holder === branch.gid);

@@ -82,8 +82,9 @@ public final class Talk {
   }
 
   private static String describe(SQLException error) {
-    // The MariaDB driver begins with the number of the connection.
-    return error.getErrorCode() + " " + error.getSQLState() + " " + error.getMessage().replaceAll("conn(?:ection)?=?\\d+", "");
+    // The MariaDB driver begins with the number of the connection. MariaDB numbers statements on from a connection whose memory it uses again.
+    String message = error.getMessage().replaceAll("conn(?:ection)?=?\\d+", "").replaceAll("handler \\(\\d+\\)", "handler");
+    return error.getErrorCode() + " " + error.getSQLState() + " " + message;
   }
 
   private static void talk(Connection db) throws Exception {
