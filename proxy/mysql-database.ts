@@ -62,6 +62,7 @@ async function changingEngine(parts: Parts): Promise<Engine> {
     mode: mode === 'xa' ? 'xa' : 'undo',
     escalates: mode === 'undo' && escalate === 'xa' && xa.preparation !== undefined,
     facts: tables === undefined ? allFacts : tables.guard(allFacts),
+    allFacts,
     rowLocks,
     contention: new Contention(),
     sealSecret: await sealSecretOf(login),

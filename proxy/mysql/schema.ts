@@ -25,7 +25,7 @@ const POSITION_SQL = '(UUID_SHORT() & 0x00FFFFFFFFFFFFFF)';
  * Writes an undo record: gid, resource, its JSON text, and its seal (`sealOf`). In the local transaction of the change and behind it,
  * for the number that is taken orders the changes of a row (docs/decisions/0033).
  */
-export const INSERT_RECORD = `INSERT INTO atomesh.undo_record (gid, resource, position, server, body, seal) VALUES (?, ?, ${POSITION_SQL}, @@server_id, ?, ?)`;
+export const INSERT_RECORD = `INSERT INTO atomesh.undo_record (gid, resource, position, server, \`body\`, seal) VALUES (?, ?, ${POSITION_SQL}, @@server_id, ?, ?)`;
 
 /**
  * Enters a branch, gid and resource, ahead of the first change of a local transaction: answers its state, and keeps it as it is until

@@ -20,6 +20,8 @@ const { values } = parseArgs({
   },
 });
 
+const SERVERS = ['postgres', 'mariadb', 'mysql'] as const;
+
 let wrong = 0;
 for (let round = 0; round < Number(values.rounds); round += 1) {
   const seed = Number(values.seed) + round;
@@ -39,9 +41,11 @@ for (let round = 0; round < Number(values.rounds); round += 1) {
 process.exitCode = wrong === 0 ? 0 : 1;
 
 function kindOf(text: string): ServiceKind {
-  const [server, mode, escalate] = text.split(',');
+  const [name, mode, escalate] = text.split(',');
+  const server = SERVERS.find((each) => each === name);
+  if (server === undefined) throw new Error(`there is no bank on ${name}, but on ${SERVERS.join(', ')}`);
   return {
-    server: server === 'mariadb' ? 'mariadb' : 'postgres',
+    server,
     mode: mode === 'xa' ? 'xa' : 'undo',
     escalate: escalate === 'off' ? 'off' : 'xa',
   };

@@ -1,6 +1,6 @@
-/** The bank on MariaDB, or on another server of that protocol. */
+/** The bank on MariaDB, and on MySQL. */
 import mysql from 'mysql2/promise';
-import { startMariadb, type MariadbServer } from '../../examples/support/mariadb-server.ts';
+import type { MariadbServer } from '../../examples/support/mariadb-server.ts';
 import { initialiseDatabase } from '../../proxy/mysql/setup/init.ts';
 import type { Account, Movement } from './history.ts';
 import {
@@ -32,15 +32,16 @@ const schemaOf = (service: string): string => `
   END;`;
 
 const MOVE = 'UPDATE account SET balance = balance + ?, version = version + 1 WHERE account = ?';
-const WRITE_DOWN =
-  'INSERT INTO movement (gid, account, amount, version, balance) SELECT ?, account, ?, version, balance FROM account WHERE account = ?';
+const WRITE_DOWN = 'INSERT INTO movement (gid, account, amount, version, balance) VALUES (?, ?, ?, ?, ?)';
 
 /** What is committed when it has been answered outlives the process: the default of these servers for tests loses up to a second of it. */
 const DURABLE = '--innodb-flush-log-at-trx-commit=2';
 
-/** Starts a server. Rejects with `ProgramMissing` when the operating system has none. */
-export async function startOnMariadb(): Promise<BankServer> {
-  const server = await startMariadb([DURABLE]);
+/** Starts a server, by a function that takes further options of it. */
+export async function startOnMariadb(
+  start: (options: readonly string[]) => Promise<MariadbServer>,
+): Promise<BankServer> {
+  const server = await start([DURABLE]);
   return {
     port: server.port,
     async create(service, fault) {
@@ -101,7 +102,8 @@ function sessionOf(connection: mysql.Connection, ends: Ends): Session {
     },
     async move({ gid, account, amount }) {
       await query(MOVE, amount, account);
-      await query(WRITE_DOWN, gid, amount, account);
+      const [row] = await query('SELECT version, balance FROM account WHERE account = ?', account);
+      await query(WRITE_DOWN, gid, account, amount, Number(row?.['version']), Number(row?.['balance']));
     },
     moveByRoutine: async ({ gid, account, amount }) => void (await query('CALL move(?, ?, ?)', gid, account, amount)),
     append: async (list, value) =>

@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../../examples/support/free-port.ts';
 import { call } from '../../examples/support/http.ts';
+import { startMariadb } from '../../examples/support/mariadb-server.ts';
 import { openProcesses, type ManagedProcess } from '../../examples/support/processes.ts';
 import type { CoordinatorClient } from '../../src/client/coordinator-client.ts';
 import { connectCoordinator } from '../../src/client/connect.ts';
 import { startCuttable, type Cuttable } from '../cluster/cuttable.ts';
+import { startMysql } from '../mysql-servers/mysql-server.ts';
 import { startOnMariadb } from './on-mariadb.ts';
 import { startOnPostgres } from './on-postgres.ts';
 import type { BankServer, Books, Session } from './server.ts';
@@ -32,7 +34,12 @@ export interface Stage extends AsyncDisposable {
   books(service: Service): Promise<Books>;
 }
 
-type ServerKind = 'postgres' | 'mariadb';
+const SERVERS = {
+  postgres: startOnPostgres,
+  mariadb: () => startOnMariadb(startMariadb),
+  mysql: () => startOnMariadb(startMysql),
+} as const;
+type ServerKind = keyof typeof SERVERS;
 
 /** The database of a service, and what its sidecar is told about it. */
 export interface ServiceKind {
@@ -124,7 +131,7 @@ async function startServers(
   const serverOf = async (service: Service): Promise<BankServer> => {
     const { server = 'postgres' } = options[service] ?? {};
     const known = started.get(server);
-    const own = known ?? stack.use(await (server === 'postgres' ? startOnPostgres() : startOnMariadb()));
+    const own = known ?? stack.use(await SERVERS[server]());
     started.set(server, own);
     await own.create(service, options.fault?.[server] ?? '');
     return own;

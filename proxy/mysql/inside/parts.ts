@@ -3,8 +3,7 @@ import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Enlistment } from '../../branch/enlist.ts';
 import type { LockHolders } from '../../branch/lock-holders.ts';
 import type { SessionOperations } from '../../branch/operation-rows.ts';
-import type { Refusal } from '../../sql/statement.ts';
-import type { UndoBranch } from '../../sql/work.ts';
+import type { LocalPreparation } from '../../branch/xa/preparation.ts';
 import type { TableFacts } from '../catalog.ts';
 import type { ParkedBranches } from '../xa/parked.ts';
 import type { Contention } from './capture/contention.ts';
@@ -19,13 +18,15 @@ export interface InsideParts {
   readonly escalates: boolean;
   readonly enlistment: Enlistment;
   readonly holders: LockHolders;
+  /** But of tables whose rows the second phase may not put back, which is what `learn` says of them. */
   readonly facts: FactsSource;
+  readonly allFacts: FactsSource;
   readonly rowLocks: LockReader;
   readonly contention: Contention;
   /** Of `readSealSecret`. */
   readonly sealSecret: Buffer;
   /** Undefined where no local transaction is prepared. */
-  readonly preparation: LocalPreparation | undefined;
+  readonly preparation: SessionPreparation | undefined;
   readonly operations: SessionOperations;
   readonly lockTimeoutMs: number;
   /** Most rows that one statement may change. */
@@ -55,13 +56,7 @@ export interface HeldRow extends RowLock {
 }
 
 /** What a session must know and say when it prepares. */
-export interface LocalPreparation {
-  /** Asks the coordinator whether the global transaction can still commit, when that is configured; a refusal when not. Never rejects. */
-  mayCommit(gid: Gid): Promise<Refusal | undefined>;
-  /** A local transaction of the branch has been prepared here. */
-  prepared(branch: UndoBranch): void;
-  /** True when this sidecar has prepared a local transaction of the branch that has not been ended since. */
-  hasPrepared(branch: UndoBranch): boolean;
+export interface SessionPreparation extends Pick<LocalPreparation, 'mayCommit' | 'prepared'> {
   /** Connections that have prepared, and end what they have. */
   readonly parked: Pick<ParkedBranches, 'reserve'>;
 }

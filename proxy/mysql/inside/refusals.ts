@@ -131,13 +131,35 @@ export function unreadable(message: string): Refusal {
   };
 }
 
-/** COM_STMT_BULK_EXECUTE of MariaDB. */
-export const bulk: Refusal = {
+const NO_BULK =
+  'Switch bulk statements off: useBulkStmts=false and useBulkStmtsForInserts=false in MariaDB Connector/J.';
+
+/** COM_STMT_BULK_EXECUTE of MariaDB that wants to hear of each row. */
+export const bulkUnits: Refusal = {
   errno: 1235,
   code: '0A000',
-  message: 'one statement with several rows of parameters cannot be carried out inside a global transaction',
-  hint: 'Switch bulk statements off: useBulkStmts=false and useBulkStmtsForInserts=false in MariaDB Connector/J.',
+  message: 'a bulk statement that asks for the result of each row cannot be carried out inside a global transaction',
+  hint: NO_BULK,
 };
+
+/** The same with rows that leave out values. */
+export const bulkValues: Refusal = {
+  errno: 1235,
+  code: '0A000',
+  message:
+    'a bulk statement whose rows say DEFAULT or IGNORE for a value cannot be carried out inside a global transaction',
+  hint: NO_BULK,
+};
+
+/** The same with too many rows. */
+export function bulkLimit(maxRows: number): Refusal {
+  return {
+    errno: 1235,
+    code: '0A000',
+    message: `a bulk statement with more than ${maxRows} rows cannot be carried out inside a global transaction`,
+    hint: "Send fewer rows at once, or raise maxRows of this database in the sidecar's configuration.",
+  };
+}
 
 /** The client goes on in a local transaction that is over. ER_LOCK_DEADLOCK, for that is what clients try local transactions again for. */
 export const goneBefore: Refusal = {
@@ -187,7 +209,8 @@ export const severalStatements: Refusal = {
 export const readOtherwise: Refusal = {
   errno: 1235,
   code: '0A000',
-  message: 'several statements in one text, of which one changes sql_mode or the character set that the rest is read by',
+  message:
+    'several statements in one text, of which one changes sql_mode or the character set that the rest is read by',
   hint: 'Send SET as a text of its own. The statements in front of it and itself were carried out.',
 };
 

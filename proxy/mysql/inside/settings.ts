@@ -92,7 +92,10 @@ function kindOf(charset: string): Lexical['charset'] {
 const LOOKED_AT = 300;
 const BLANKS = String.raw`(?:\s|/\*.*?\*/)`;
 /** Without a word for whom, both are about the next transaction alone. Source: MySQL documentation, "SET TRANSACTION Statement". */
-const SETS_NEXT = new RegExp(String.raw`\bset${BLANKS}+transaction\b|@@t(?:x|ransaction)_(?:isolation|read_only)\b`, 'is');
+const SETS_NEXT = new RegExp(
+  String.raw`\bset${BLANKS}+transaction\b|@@t(?:x|ransaction)_(?:isolation|read_only)\b`,
+  'is',
+);
 const [BLANK, SLASH, LETTER_S, LETTER_T] = [0x20, 0x2f, 0x73, 0x74];
 
 /**

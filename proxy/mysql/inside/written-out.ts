@@ -1,25 +1,61 @@
 /** Statements as they are planned: with the parameters of a prepared one in their text. */
 import { parse, type ParsedStatement } from '../parse.ts';
+import type { Bulk, Said } from '../session/claimants.ts';
 import type { Refusal } from '../session/refusals.ts';
+import { askedOf } from '../text/effects.ts';
 import { interpolate, prepareText } from '../text/interpolate.ts';
 import type { Context } from './context.ts';
 import type { Piece } from './piece.ts';
-import { bulk, unreadable } from './refusals.ts';
+import { notKnown, unreadable } from './refusals.ts';
+
+/** Several rows of parameters at once. */
+export function isBulk(parameters: NonNullable<Said['prepared']>['parameters']): parameters is Bulk {
+  return typeof parameters === 'object' && 'rows' in parameters;
+}
 
 /** A statement that is planned by what it says of rows. */
 export function isChange({ parsed }: Piece): boolean {
   return parsed.statement.kind !== 'other';
 }
 
-/** The statement with its parameters in its text, as our own statements need them. The client's own is what runs where it runs as it came. */
-export function writtenOut(
-  { settings }: Context,
-  piece: Piece,
-): Piece | { readonly kind: 'refused'; readonly refusal: Refusal } {
+type Refusing = { readonly kind: 'refused'; readonly refusal: Refusal };
+
+/**
+ * The statement with its parameters in its text, as our own statements need them, and with what it asks about the one before it. The
+ * client's own is what runs where it runs as it came.
+ */
+export function writtenOut(c: Context, piece: Piece): Piece | Refusing {
+  const written = withParameters(c, piece);
+  return 'kind' in written ? written : withAnswers(c, written);
+}
+
+/** What may be asked about the statement before: text/effects.ts. */
+const QUESTIONS = /row_count|found_rows|warning_count|error_count/i;
+const NOTHING_KNOWN = { affectedRows: 0n, foundRows: undefined, warningCount: 0, levels: [] };
+
+/** Statements of ours run ahead of a change, so that it would hear of these. */
+function withAnswers({ last, settings }: Context, piece: Piece): Piece | Refusing {
+  if (!QUESTIONS.test(piece.sql)) return piece;
+  const { source, span } = piece.parsed;
+  const asked = askedOf(source, span, last ?? NOTHING_KNOWN);
+  if (asked.kind === 'as-is') return piece;
+  const parsed = asked.kind === 'text' && last !== undefined ? parse(asked.text, settings.lexical) : undefined;
+  const [one] = parsed?.kind === 'parsed' ? parsed.statements : [];
+  if (one === undefined) {
+    const why =
+      asked.kind === 'refuse' ? asked.message : 'what it asks about was not changed inside the global transaction';
+    return { kind: 'refused', refusal: notKnown(why) };
+  }
+  const { hasMore, isPrepared } = piece;
+  return { ...pieceOf(one, { isWhole: false, hasMore, prepared: undefined }), isPrepared };
+}
+
+function withParameters({ settings }: Context, piece: Piece): Piece | Refusing {
   const { prepared } = piece;
   if (prepared === undefined) return piece;
   const { statement, parameters } = prepared;
-  if (parameters === 'bulk') return { kind: 'refused', refusal: bulk };
+  // What is captured of it is written out row by row; otherwise it runs as it came.
+  if (isBulk(parameters)) return piece;
   if (parameters === 'malformed') return { kind: 'refused', refusal: unreadable('parameters that cannot be read') };
   if (parameters.length === 0) return piece;
   const { lexical } = settings;

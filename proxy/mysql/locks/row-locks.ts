@@ -44,13 +44,6 @@ export interface RowLocks {
   close(): Promise<void>;
 }
 
-/** A statement that is sent among others, all in one write. */
-interface BoundedWait {
-  readonly statements: readonly string[];
-  /** Which of them has the answer that counts. All are sent, whatever the others answer. */
-  readonly answer: number;
-}
-
 type LockTable = 'row_lock' | 'parent_claim';
 
 const CONNECTIONS_MAX = 4;
@@ -126,29 +119,6 @@ export function takeOverSql(locks: readonly RowLock[], from: Gid, branch: UndoBr
     `UPDATE atomesh.row_lock FORCE INDEX (PRIMARY) SET gid = ${asciiLiteral(branch.gid)}, resource = ${asciiLiteral(branch.resource)} ` +
     `WHERE gid = ${asciiLiteral(from)} AND (${isOneOf(locks)}) ORDER BY relation, lock_key`
   );
-}
-
-/**
- * The statement with a bound on how long it waits for a row: `waitMs`, in whole seconds, which is how the server counts, and at least
- * one. The server looks once in a second, so that it may be a second more. The client's own setting is what it was afterwards.
- *
- * MariaDB has SET STATEMENT. MySQL does not let the hint SET_VAR change this variable, so that it is set, and set back by what was
- * kept in a variable of the session; the server carries that out too when the statement in the middle has failed.
- */
-export function boundedWait(sql: string, waitMs: number, isMariadb: boolean): BoundedWait {
-  const seconds = Math.max(1, Math.ceil(waitMs / 1000));
-  if (isMariadb) {
-    return { statements: [`SET STATEMENT innodb_lock_wait_timeout = ${seconds} FOR ${sql}`], answer: 0 };
-  }
-  const kept = '@atomesh_lock_wait';
-  return {
-    statements: [
-      `SET ${kept} = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = ${seconds}`,
-      sql,
-      `SET SESSION innodb_lock_wait_timeout = ${kept}, ${kept} = NULL`,
-    ],
-    answer: 1,
-  };
 }
 
 function holdersSql(table: LockTable, locks: readonly RowLock[]): string {

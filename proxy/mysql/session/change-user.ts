@@ -3,7 +3,10 @@
  * themselves on each side. Where both sides are equal they go through as they come.
  */
 import { Exchange, type ExchangeParts } from '../login/exchange.ts';
+import type { LoggedIn } from '../login/login.ts';
+import { decodeCommand } from '../wire/commands.ts';
 import { encodePackets } from '../wire/frames.ts';
+import { claimOfConnection, type Claim } from './carriers.ts';
 import type { Refusal } from './refusals.ts';
 
 export interface ChangeUserParts extends ExchangeParts {
@@ -57,4 +60,27 @@ export class ChangeUser {
     if (to === 'client') this.#parts.toClient(bytes);
     else this.#parts.toServer(bytes);
   }
+}
+
+/** What is to be done with a COM_CHANGE_USER: nothing has been said to anybody. `changing`: where the packets behind it are said anew. */
+export type BegunChange =
+  | { readonly kind: 'begun'; readonly claim: Claim | undefined; readonly changing: ChangeUser | undefined }
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  | { readonly kind: 'malformed' };
+
+/** Reads the command, whose attributes may name a global transaction. */
+export function beginChange(
+  payload: Buffer,
+  { capabilities, sides, handshake, keys }: LoggedIn,
+  io: Pick<ChangeUserParts, 'toClient' | 'toServer' | 'refused'>,
+): BegunChange {
+  const command = decodeCommand(payload, capabilities);
+  if (command.kind !== 'change-user') return { kind: 'malformed' };
+  const claim = claimOfConnection(command.attributes);
+  if (claim?.kind === 'refused') return claim;
+  if (sides.client === sides.server) return { kind: 'begun', claim, changing: undefined };
+  const plugin = command.plugin?.toString('latin1') ?? '';
+  const changing = new ChangeUser({ sides, keys, plugin, challenge: handshake.challenge, ...io });
+  const { obstacle } = changing;
+  return obstacle === undefined ? { kind: 'begun', claim, changing } : { kind: 'refused', refusal: obstacle };
 }

@@ -2,7 +2,7 @@
 import { ClueSearch, hasClue } from '../../binding/gid-clues.ts';
 import type { Capabilities } from '../wire/capabilities.ts';
 import { COMMAND } from '../wire/commands.ts';
-import { decodeExecute, statementOf } from '../wire/execute.ts';
+import { decodeBulkExecute, decodeExecute, statementOf, type BulkExecute } from '../wire/execute.ts';
 import type { FrameReader } from '../wire/frames.ts';
 import { STATUS } from '../wire/outcome.ts';
 import { decodeQuery, type Parameter } from '../wire/query.ts';
@@ -22,12 +22,22 @@ export type Read =
 export interface Said {
   /** In the character set of the session. */
   readonly text: Buffer;
-  /** The prepared statement that it runs; `bulk`: with several rows of parameters at once. */
+  /** The prepared statement that it runs. */
   readonly prepared?: {
     readonly statement: Statement;
-    readonly parameters: readonly Parameter[] | 'bulk' | 'malformed';
+    readonly parameters: readonly Parameter[] | Bulk | 'malformed';
   };
 }
+
+/** Several rows of parameters at once: COM_STMT_BULK_EXECUTE. */
+export interface Bulk extends Pick<BulkExecute, 'types' | 'rows'> {
+  readonly text: Buffer;
+  /** The client wants the result of each row. */
+  readonly wantsEach: boolean;
+}
+
+/** MariaDB documentation, "COM_STMT_BULK_EXECUTE": STMT_BULK_FLAG_SEND_UNIT_RESULTS. */
+const UNIT_RESULTS = 64;
 
 /** What must be known of the session. */
 export interface ReadContext {
@@ -47,6 +57,24 @@ export function runs(code: number): boolean {
 /** True for commands that run a prepared statement. */
 export function isExecute(code: number): boolean {
   return code === COMMAND.stmtExecute || code === COMMAND.bulkExecute;
+}
+
+/** True for commands that have to be looked at as a whole in a session that belongs to nobody. */
+export function mayConcern(code: number, { mayHaveAttributes, statements }: ReadContext): boolean {
+  switch (code) {
+    case COMMAND.query:
+    case COMMAND.stmtPrepare:
+    case COMMAND.stmtClose:
+    case COMMAND.changeUser:
+    case COMMAND.setOption:
+      return true;
+    case COMMAND.stmtExecute:
+    case COMMAND.bulkExecute:
+    case COMMAND.stmtSendLongData:
+      return statements.mayConcern || mayHaveAttributes;
+    default:
+      return false;
+  }
 }
 
 /** True when a whole command may name a gid. Cheap: most do not. */
@@ -92,7 +120,11 @@ export function readClaimant(code: number, payload: Buffer, context: ReadContext
   }
   const { text } = statement;
   if (code === COMMAND.bulkExecute) {
-    const said: Said = { text, prepared: { statement, parameters: 'bulk' } };
+    const bulk = decodeBulkExecute(payload, contextOf(statement));
+    if (bulk.kind === 'stmt-bulk-execute') context.statements.typed(statement, bulk.types);
+    const wantsEach = bulk.kind === 'stmt-bulk-execute' && (bulk.flags & UNIT_RESULTS) !== 0;
+    const parameters = bulk.kind === 'fault' ? 'malformed' : { text, types: bulk.types, rows: bulk.rows, wantsEach };
+    const said: Said = { text, prepared: { statement, parameters } };
     return { kind: 'claimant', claimant: claimantOf(text, [], [], hasPlainBackslash), said };
   }
   const execute = decodeExecute(payload, context.capabilities, contextOf(statement));
@@ -104,11 +136,23 @@ export function readClaimant(code: number, payload: Buffer, context: ReadContext
     return { kind: 'claimant', claimant: claimantOf(text, [], [], hasPlainBackslash), said };
   }
   const { parameters = [], sendsTypes } = execute;
-  if (sendsTypes) statement.types = parameters.slice(0, statement.parameterCount).map(({ type }) => type);
-  const own = parameters.slice(0, statement.parameterCount);
+  if (sendsTypes)
+    context.statements.typed(
+      statement,
+      parameters.slice(0, statement.parameterCount).map(({ type }) => type),
+    );
+  const own = parameters
+    .slice(0, statement.parameterCount)
+    .map((parameter, index) => (parameter.value === undefined ? sentAhead(parameter, statement, index) : parameter));
   const attributes = parameters.slice(statement.parameterCount);
   const claimant = claimantOf(text, attributes, own, hasPlainBackslash);
   return { kind: 'claimant', claimant, said: { text, prepared: { statement, parameters: own } } };
+}
+
+/** A parameter whose value was sent ahead, with that value where it was kept. */
+function sentAhead(parameter: Parameter, statement: Statement, index: number): Parameter {
+  const kept = statement.long.get(index);
+  return kept === undefined || kept === 'too much' ? parameter : { ...parameter, value: Buffer.concat(kept) };
 }
 
 /** The statement that a command on one names, if it is known. */

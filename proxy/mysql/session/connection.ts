@@ -6,7 +6,7 @@
 import { Passage } from '../../relay/passage.ts';
 import { Sockets } from '../../relay/sockets.ts';
 import type { LoggedIn } from '../login/login.ts';
-import { COMMAND, decodeCommand, encodeCommand } from '../wire/commands.ts';
+import { COMMAND, encodeCommand } from '../wire/commands.ts';
 import { statementOf } from '../wire/execute.ts';
 import { createFrameReader, encodePackets, NO_TYPE, type FrameReader } from '../wire/frames.ts';
 import { decodeOk, STATUS } from '../wire/outcome.ts';
@@ -14,11 +14,11 @@ import { AnswerReader } from './answer-reader.ts';
 import { OWN, UNSEEN, type Asked } from './asked.ts';
 import { Binding } from './binding.ts';
 import { claimOfConnection, type Claim } from './carriers.ts';
-import { ChangeUser } from './change-user.ts';
-import { isExecute, LargeCommand, mayName, runs } from './claimants.ts';
+import { beginChange } from './change-user.ts';
+import { isExecute, LargeCommand, mayConcern, mayName, runs } from './claimants.ts';
 import { contextFor, decide, type DecisionContext } from './decide.ts';
 import type { OpenSession, SessionParts } from './open-session.ts';
-import { cannotFollow, errorPacket, messageTooLarge, protocolBroken, sidecarFailed, type Refusal } from './refusals.ts';
+import { brokenBy, cannotFollow, errorPacket, messageTooLarge, protocolBroken, type Refusal } from './refusals.ts';
 import { Serving } from './serving.ts';
 import { Statements } from './statements.ts';
 import type { Work } from '../../sql/work.ts';
@@ -47,6 +47,8 @@ class Relay implements OpenSession {
   /** The client is not read until something has been answered. `command`: the reader is at one that waits for that, `served`: at one that is served. */
   #isStopped: false | 'full' | 'command' | 'served' = false;
   readonly #serving: Serving;
+  /** The prepared statement that the command which is served runs. */
+  #servedStatement: number | undefined;
   /** What came before the pause took effect. */
   #backlog: Buffer[] = [];
   /** The frame that the reader is at has to be looked at as a whole. */
@@ -180,19 +182,7 @@ class Relay implements OpenSession {
   #holds(type: number): boolean {
     if (this.#answers.turn !== 'command') return this.#answers.changing !== undefined;
     if (!this.#binding.isFree || this.#serving.isDoomed) return true;
-    switch (type) {
-      case COMMAND.query:
-      case COMMAND.stmtPrepare:
-      case COMMAND.stmtClose:
-      case COMMAND.changeUser:
-        return true;
-      case COMMAND.stmtExecute:
-      case COMMAND.bulkExecute:
-      case COMMAND.stmtSendLongData:
-        return this.#statements.mayConcern || this.#context.mayHaveAttributes;
-      default:
-        return false;
-    }
+    return mayConcern(type, this.#context);
   }
 
   #piece(reader: FrameReader): void {
@@ -208,6 +198,7 @@ class Relay implements OpenSession {
     this.#passage.add(reader.bytes, reader.start, reader.end);
     if (!reader.isFirst) return;
     if (runs(reader.type)) this.#ran('none');
+    if (isExecute(reader.type)) this.#statements.ranUnseen(() => reader.bytes.subarray(reader.start + 4, reader.end));
     const isText = reader.type === COMMAND.query && reader.isLast;
     this.#serving.inside?.unseen(isText ? reader.payload().subarray(1) : undefined);
     this.#sent(UNSEEN);
@@ -250,9 +241,11 @@ class Relay implements OpenSession {
         this.#serving.inside?.prepares(prepared);
       }
       this.#statements.preparing(prepared ?? NOTHING);
-    } else if (isWhole && this.#isHeld) this.#statements.passed(code, reader.payload());
+    } else if (isWhole && this.#isHeld) {
+      this.#statements.passed(code, reader.payload(), this.#binding.isFree ? 0 : this.#parts.statementBytesMax);
+    }
     if (code === COMMAND.initDb) this.#serving.inside?.databaseSelected();
-    if (code === COMMAND.setOption) this.#serving.optionSet(reader.payload());
+    if (code === COMMAND.setOption && isWhole) this.#serving.optionSet(reader.payload());
     this.#answers.expect(code, asked);
     if (this.#answers.unanswered >= UNANSWERED_MAX) this.#stop('full');
   }
@@ -296,7 +289,10 @@ class Relay implements OpenSession {
     const isConcerned = decision.kind === 'refuse' || this.#binding.mark !== undefined;
     if (this.#answers.isLost && isConcerned) return this.terminate(cannotFollow);
     if (decision.kind === 'refuse') return this.#refuse(decision.refusal);
-    if (decision.kind === 'inside') return this.#serving.start((inside) => inside.serve(decision.said));
+    if (decision.kind === 'inside') {
+      this.#servedStatement = decision.said.prepared?.statement.id;
+      return this.#serving.start((inside) => inside.serve(decision.said));
+    }
     const refusal = decision.isInside ? undefined : decision.said && this.#serving.inside?.admit(decision.said);
     if (refusal !== undefined) return this.#refuse(refusal);
     if (decision.isInside) this.#parts.count('passed');
@@ -316,6 +312,7 @@ class Relay implements OpenSession {
     const reader = this.#fromClient;
     const statement = isExecute(reader.type) ? statementOf(reader.payload()) : undefined;
     if (typeof statement !== 'number') return;
+    this.#statements.dropValues(statement);
     this.#say(encodePackets(encodeCommand({ kind: 'stmt-reset', statement }, 0n), 0));
     this.#answers.expect(COMMAND.stmtReset, OWN);
   }
@@ -323,6 +320,10 @@ class Relay implements OpenSession {
   /** What was served is done. */
   #served(endsSession: boolean): void {
     if (this.#isOver) return;
+    // What the client has run has not run as it came, so that the server has the values still.
+    const id = this.#servedStatement;
+    this.#servedStatement = undefined;
+    if (id !== undefined && (this.#statements.get(id)?.long.size ?? 0) > 0) this.#dropValues();
     if (endsSession) {
       this.#isOver = true;
       return this.#sockets.hangUp();
@@ -340,25 +341,15 @@ class Relay implements OpenSession {
 
   /** Another user, and a session like new; its attributes may name a global transaction. */
   #changeUser(payload: Buffer): void {
-    const { capabilities, sides, handshake, keys } = this.#login;
-    const command = decodeCommand(payload, capabilities);
-    if (command.kind !== 'change-user') return this.#protocolFault('COM_CHANGE_USER is malformed');
-    const claim = claimOfConnection(command.attributes);
-    if (claim?.kind === 'refused') return this.terminate(claim.refusal);
-    this.#connectionClaim = claim;
-    if (sides.client !== sides.server) {
-      const changing = new ChangeUser({
-        sides,
-        keys,
-        plugin: command.plugin?.toString('latin1') ?? '',
-        challenge: handshake.challenge,
-        toClient: (bytes) => this.#sockets.toClient(bytes),
-        toServer: (bytes) => this.#say(bytes),
-        refused: (refusal) => this.terminate(refusal),
-      });
-      if (changing.obstacle !== undefined) return this.terminate(changing.obstacle);
-      this.#answers.changing = changing;
-    }
+    const begun = beginChange(payload, this.#login, {
+      toClient: (bytes) => this.#sockets.toClient(bytes),
+      toServer: (bytes) => this.#say(bytes),
+      refused: (refusal) => this.terminate(refusal),
+    });
+    if (begun.kind === 'malformed') return this.#protocolFault('COM_CHANGE_USER is malformed');
+    if (begun.kind === 'refused') return this.terminate(begun.refusal);
+    this.#connectionClaim = begun.claim;
+    if (begun.changing !== undefined) this.#answers.changing = begun.changing;
     return this.#pass({ by: 'client', effect: 'ends' });
   }
 
@@ -399,7 +390,7 @@ class Relay implements OpenSession {
 
   #failed(error: unknown): void {
     this.#parts.log.error({ err: error }, 'a database session failed: it is closed');
-    this.terminate(sidecarFailed);
+    this.terminate(brokenBy(error));
   }
 }
 

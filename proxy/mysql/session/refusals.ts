@@ -1,4 +1,5 @@
 /** What the sidecar itself says to a client of MySQL, as the error packets of the protocol. */
+import { CodedError } from '../../../src/contract/errors.ts';
 import type { Refusal as SqlRefusal } from '../../sql/statement.ts';
 import { encodePackets } from '../wire/frames.ts';
 import { encodeError } from '../wire/outcome.ts';
@@ -66,6 +67,16 @@ export const shuttingDown: Refusal = {
   message: 'the sidecar is shutting down',
   hint: 'Connect again when it is back.',
 };
+
+/**
+ * Why a session ends in which something was thrown: what could not be asked over a connection of the sidecar's own, in its words, or a
+ * defect of ours.
+ */
+export function brokenBy(error: unknown): Refusal {
+  if (!(error instanceof CodedError)) return sidecarFailed;
+  const hint = `The local transaction is rolled back: try it again. ${error.hint ?? ''}`.trimEnd();
+  return withErrno({ code: '08006', message: error.message, hint });
+}
 
 /** ER_UNKNOWN_ERROR: a defect of ours. */
 export const sidecarFailed: Refusal = {

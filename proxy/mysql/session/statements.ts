@@ -15,8 +15,8 @@ export interface Statement {
   readonly hasClue: boolean;
   /** As sent with its last run, if that was looked at. */
   types: readonly ParameterType[] | undefined;
-  /** Parameters whose values were sent ahead since its last run. */
-  readonly long: Set<number>;
+  /** Parameters whose values were sent ahead since its last run, piece by piece; they are kept where it may be captured. */
+  readonly long: Map<number, Buffer[] | 'too much'>;
 }
 
 /** Commands that name a statement and change what it is, or which values were sent ahead for it. */
@@ -40,12 +40,16 @@ const OVERHEAD_BYTES = 300;
 export class Statements {
   readonly #byId = new Map<number, Statement>();
   #bytes = 0;
+  /** Of values that were sent ahead. */
+  #longBytes = 0;
   #withClue = 0;
   #hasLostClues = false;
   #hasLostSome = false;
   /** The one that was prepared last, which clients of MariaDB may run before they know its number. Undefined until it is answered. */
   #last: number | undefined;
   #isLastSuspect = false;
+  /** Some statement has types that were seen. */
+  #hasTypes = false;
 
   /** True while the number of a statement alone may tell that it concerns a gid. */
   get mayConcern(): boolean {
@@ -69,7 +73,7 @@ export class Statements {
       databases,
       hasClue: hasClue(bytes),
       types: undefined,
-      long: new Set(),
+      long: new Map(),
     };
     this.#last = id;
     this.#isLastSuspect = false;
@@ -109,29 +113,69 @@ export class Statements {
   forget(id: number): void {
     const statement = this.#byId.get(id);
     if (statement === undefined) return;
+    this.dropValues(id);
     this.#byId.delete(id);
     this.#bytes -= statement.text.length + OVERHEAD_BYTES;
     if (statement.hasClue) this.#withClue -= 1;
   }
 
-  /** A whole command on a statement goes on to the server. */
-  passed(code: number, payload: Buffer): void {
+  /** A run that was looked at has sent types: later runs need not send them again. */
+  typed(statement: Statement, types: readonly ParameterType[]): void {
+    statement.types = types;
+    this.#hasTypes = true;
+  }
+
+  /** A run goes on to the server that is not looked at. `payload`: the beginning of it. Types that it sends are those of later runs too. */
+  ranUnseen(payload: () => Buffer): void {
+    if (!this.#hasTypes) return;
+    const beginning = payload();
+    const statement = beginning.length < TYPES_AT ? undefined : this.get(beginning.readUInt32LE(1));
+    if (statement !== undefined && maySendTypes(beginning, statement)) statement.types = undefined;
+  }
+
+  /** A whole command on a statement goes on to the server. `keptBytesMax`: of values that are sent ahead; 0 where none can be captured. */
+  passed(code: number, payload: Buffer, keptBytesMax = 0): void {
     if (!ON_STATEMENTS.includes(code)) return;
     const id = statementOf(payload);
     const statement = typeof id === 'number' ? this.get(id) : undefined;
     if (statement === undefined) return;
     if (code === COMMAND.stmtClose) this.forget(statement.id);
-    else if (code !== COMMAND.stmtSendLongData) statement.long.clear();
-    else if (payload.length >= LONG_DATA_BYTES) statement.long.add(payload.readUInt16LE(LONG_PARAMETER_AT));
+    else if (code !== COMMAND.stmtSendLongData) this.dropValues(statement.id);
+    else if (payload.length >= LONG_DATA_BYTES) {
+      const most = statement.hasClue ? Math.max(keptBytesMax, BYTES_MAX) : keptBytesMax;
+      this.#keep(statement, payload.readUInt16LE(LONG_PARAMETER_AT), payload.subarray(LONG_DATA_BYTES), most);
+    }
+  }
+
+  /** Values that were sent ahead for the statement are gone. */
+  dropValues(id: number): void {
+    const long = this.get(id)?.long;
+    for (const kept of long?.values() ?? []) this.#longBytes -= bytesIn(kept);
+    long?.clear();
+  }
+
+  #keep({ long }: Statement, parameter: number, data: Buffer, bytesMax: number): void {
+    const kept = long.get(parameter) ?? [];
+    if (kept === 'too much') return;
+    if (this.#longBytes + data.length > bytesMax) {
+      this.#longBytes -= bytesIn(kept);
+      long.set(parameter, 'too much');
+      return;
+    }
+    this.#longBytes += data.length;
+    kept.push(Buffer.from(data));
+    long.set(parameter, kept);
   }
 
   /** The server has dropped all of them. */
   forgetAll(): void {
     this.#byId.clear();
     this.#bytes = 0;
+    this.#longBytes = 0;
     this.#withClue = 0;
     this.#hasLostClues = false;
     this.#hasLostSome = false;
+    this.#hasTypes = false;
     this.#last = undefined;
     this.#isLastSuspect = false;
   }
@@ -146,6 +190,22 @@ export class Statements {
     this.lose(oldest.hasClue);
     this.forget(oldest.id);
   }
+}
+
+function bytesIn(kept: Buffer[] | 'too much'): number {
+  return kept === 'too much' ? 0 : kept.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** Of COM_STMT_EXECUTE: behind the number of the statement stand flags and a count of runs. */
+const TYPES_AT = 10;
+const COUNTS_PARAMETERS = 0x08;
+
+/** False where a run certainly sends no types. Source: MySQL documentation, "COM_STMT_EXECUTE". */
+function maySendTypes(payload: Buffer, { parameterCount }: Statement): boolean {
+  const isBulk = payload[0] === COMMAND.bulkExecute;
+  // With a count of its own, of attributes too, it is not worth reading on.
+  if (isBulk || ((payload[5] ?? 0) & COUNTS_PARAMETERS) !== 0) return true;
+  return payload[TYPES_AT + Math.ceil(parameterCount / 8)] !== 0;
 }
 
 /** What its bytes mean. */

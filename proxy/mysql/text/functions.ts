@@ -139,7 +139,10 @@ const MARIADB_SINCE: readonly (readonly [version: number, names: ReadonlySet<str
   [100801, words('crc32c')],
   [100901, words('json_overlaps')],
   [101001, words('random_bytes')],
-  [110300, words('json_array_intersect json_key_value json_object_filter_keys json_object_to_array json_schema_valid kdf')],
+  [
+    110300,
+    words('json_array_intersect json_key_value json_object_filter_keys json_object_to_array json_schema_valid kdf'),
+  ],
   [110700, words('uuid_v4 uuid_v7')],
 ];
 

@@ -40,11 +40,16 @@ export function givenValue(
     if (first.kind === 'word' && first.text === 'null') return { kind: 'null' };
     if (first.kind === 'word' && first.text === 'default') return { kind: 'default' };
   }
-  const isSteady = [first, ...others].every((token) => {
-    if (token.kind === 'word') return token.text.startsWith('_') || STEADY.has(token.text);
-    if (token.kind === 'operator') return ['(', ')', ',', '-', '+'].includes(token.text);
-    return token.kind === 'string' || token.kind === 'number' || token.kind === 'parameter';
-  });
+  // A TIME that becomes a DATETIME is one of the current day.
+  const isOfToday =
+    others.length > 1 && [first, ...others].some(({ kind, text: word }) => kind === 'word' && word === 'time');
+  const isSteady =
+    !isOfToday &&
+    [first, ...others].every((token) => {
+      if (token.kind === 'word') return token.text.startsWith('_') || STEADY.has(token.text);
+      if (token.kind === 'operator') return ['(', ')', ',', '-', '+'].includes(token.text);
+      return token.kind === 'string' || token.kind === 'number' || token.kind === 'parameter';
+    });
   if (!isSteady) return { kind: 'unknown' };
   const isOne = others.length === 0 || (others.length === 1 && first.text === '-');
   return { kind: 'constant', text: isOne ? text.slice(first.start, tokens[to - 1]?.end) : undefined };

@@ -248,6 +248,9 @@ function oddDate(
 
 function equalSql(column: ImageColumn, name: string, value: string | undefined): string {
   const odd = oddDate(column, value);
-  const equal = odd === undefined ? `${name} = ${literalSql(column, value)}` : `${name}${odd.isComputed ? ' + 0' : ''} = ${odd.digits}`;
+  const equal =
+    odd === undefined
+      ? `${name} = ${literalSql(column, value)}`
+      : `${name}${odd.isComputed ? ' + 0' : ''} = ${odd.digits}`;
   return column.form === 'timestamp' ? `${equal} AND UNIX_TIMESTAMP(${name}) = ${value ?? 'NULL'}` : equal;
 }

@@ -49,7 +49,7 @@ export type Begun =
 
 /**
  * - `committed`: and the session is free for the next one.
- * - `prepared`: the connection has to be closed (docs/decisions/0034): until it is, nobody can end the branch.
+ * - `prepared`: nothing else can be said on the connection but how the branch ends; and as long as it is open, nobody else can end it (docs/decisions/0034).
  * - `rolled-back`: nothing of it is left, or will be once the connection is closed where it `closes`. `failure`: unless that was asked for.
  * - `unknown`: the server does not say which. The branch is known to the coordinator, so its second phase copes with either. The
  *   connection has to be closed.

@@ -12,9 +12,9 @@ export function xaEnd(xid: Xid): string {
 }
 
 /**
- * Behind XA END. The connection has to be closed then, and never reset: until it is, no other one can end the branch; and one that was
- * left to COM_RESET_CONNECTION or COM_CHANGE_USER is lost, for the server answers OK to its XA COMMIT and commits nothing, keeping its
- * rows locked (seen with MariaDB 10.11 and MySQL 8.0.15).
+ * Behind XA END. The connection ends the branch then, or is closed, and never reset: until it is closed, no other one can end the branch; and one that
+ * was left to COM_RESET_CONNECTION or COM_CHANGE_USER is lost until the server is started again, for it answers OK to its XA COMMIT and
+ * commits nothing, keeping its rows locked (seen with MariaDB 10.11 and MySQL 8.0.15).
  */
 export function xaPrepare(xid: Xid): string {
   return `XA PREPARE ${xidSql(xid)}`;

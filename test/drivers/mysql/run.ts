@@ -1,12 +1,14 @@
 /**
  * The suites of drivers for MySQL, first against the servers themselves, then through a sidecar in front of them: whatever passes directly
- * has to pass through it, since without a gid it is invisible. `node test/drivers/mysql/run.ts [suite…]`, all of them without an argument.
+ * has to pass through it, since without a gid it is invisible. Then talks of drivers and mappers inside a global transaction. `node test/drivers/mysql/run.ts [suite…]`, all of them without an argument.
  * README.md says what they are and what they need. The last line counts the tests; the exit code is 1 when one has failed.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { monotonicSeconds } from '../../../src/platform/clock.ts';
 import { hasMysql } from '../../mysql-servers/mysql-server.ts';
+import { runInside } from './inside/inside.ts';
+import { TALKS } from './inside/talks.ts';
 import { LIST, SUITES, type Suite } from './suites.ts';
 import { startWorld, type Address, type World } from './world.ts';
 
@@ -19,9 +21,9 @@ interface Counts {
 }
 
 const names = process.argv.slice(2);
-const unknown = names.find((name) => !SUITES.some((suite) => suite.name === name));
-if (unknown !== undefined)
-  throw new Error(`there is no suite ${unknown}: ${SUITES.map(({ name }) => name).join(', ')}`);
+const known = [...SUITES, ...TALKS].map(({ name }) => name);
+const unknown = names.find((name) => !known.includes(name));
+if (unknown !== undefined) throw new Error(`there is no suite ${unknown}: ${known.join(', ')}`);
 
 await using world = await startWorld();
 const lines = Array.from({ length: LIST_LINES }, (_, index) => `${index},line ${index}\n`);
@@ -38,6 +40,14 @@ for (const suite of SUITES.filter(({ name }) => names.length === 0 || names.incl
   const counts = await runSuite(suite, world, address);
   passed += counts.passed;
   failed += counts.failed;
+}
+for await (const { name, same, refused, faults } of runInside(world.folder, names)) {
+  const refusals = [...refused.values()].reduce((sum, times) => sum + times, 0);
+  say(`${name}: ${same} answers inside a global transaction as without one, ${refusals} refused`);
+  for (const [reason, times] of refused) say(`${name}: refused ${times} times: ${reason}`);
+  for (const fault of faults) say(`${name}: ${fault}`);
+  passed += same + refusals;
+  failed += faults.length;
 }
 if (!hasMysql) say('MySQL 8 runs on x86-64 with the test artifact that test/mysql-servers/run.sh fetches');
 say(`${passed} passed, ${failed} failed`);

@@ -27,7 +27,7 @@ const HERE = fileURLToPath(new URL('.', import.meta.url));
 const PREPARE_MS = 600_000;
 const RUN_MS = 300_000;
 /** The release whose own tests are run, and whose code in turn. */
-const SQLALCHEMY = '2.0.36';
+export const SQLALCHEMY = '2.0.36';
 /** Connects to an address outside: what it finds there is no matter of ours. */
 const GO_OUTSIDE = 'TestConnectorReturnsTimeout';
 
@@ -177,7 +177,7 @@ export const SUITES: readonly Suite[] = [
 ];
 
 /** The compiled class and everything that it uses. */
-async function classPath(scratch: string): Promise<string> {
+export async function classPath(scratch: string): Promise<string> {
   const libraries = await readFile(join(scratch, 'classpath'), 'utf8');
   return [join(scratch, 'java'), libraries.trim()].join(delimiter);
 }

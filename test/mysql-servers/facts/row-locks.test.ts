@@ -1,20 +1,14 @@
 /** What docs and comments say of InnoDB's locks on rows of atomesh.row_lock, and of the statements that take them. */
 import test from 'ava';
 import type mysql from 'mysql2/promise';
-import {
-  boundedWait,
-  createRowLocks,
-  insertClaimsSql,
-  insertLocksSql,
-  takeOverSql,
-} from '../../../proxy/mysql/locks/row-locks.ts';
+import { createRowLocks, insertClaimsSql, insertLocksSql, takeOverSql } from '../../../proxy/mysql/locks/row-locks.ts';
 import type { RowLock } from '../../../proxy/mysql/undo/capture.ts';
 import { lockPage } from '../../../proxy/branch/lock-view.ts';
 import { createLockList } from '../../../proxy/mysql/locks/list.ts';
 import { CodedError } from '../../../src/contract/errors.ts';
 import type { LockPage } from '../../../src/contract/locks.ts';
 import type { Gid, Instant } from '../../../src/contract/transaction.ts';
-import { RESOURCE, SERVERS, eventually, openWorld, rowsOf, silent, type World } from '../second-phase/world.ts';
+import { RESOURCE, SERVERS, eventually, openWorld, silent, type World } from '../second-phase/world.ts';
 
 const [A, B, C] = ['gid-a' as Gid, 'gid-b' as Gid, 'gid-c' as Gid];
 const branch = (gid: Gid): { gid: Gid; resource: string } => ({ gid, resource: RESOURCE });
@@ -112,34 +106,6 @@ for (const [name, start] of SERVERS) {
         await clean();
       }
     }
-  });
-
-  test.serial(`${name}: a wait for a row is bounded without a trace in the client's settings`, async (t) => {
-    const isMariadb = name === 'MariaDB';
-    const [one, two] = [await world.connect(), await world.connect()];
-    await one.query('begin');
-    await one.query(insertLocksSql([lock('1')], branch(A)));
-    await two.query('set innodb_lock_wait_timeout = 600; begin');
-    const { statements, answer } = boundedWait(insertLocksSql([lock('1')], branch(B)), 1, isMariadb);
-    const began = performance.now();
-    const errors = await Promise.all(statements.map((sql) => errorOf(two.query(sql))));
-    t.deepEqual(
-      errors,
-      statements.map((_, index) => (index === answer ? 1205 : undefined)),
-    );
-    t.true(performance.now() - began < 60_000);
-    t.deepEqual(await rowsOf(two, 'select @@session.innodb_lock_wait_timeout as s, @atomesh_lock_wait as kept'), [
-      { s: 600, kept: null },
-    ]);
-    await one.query('rollback');
-    for (const sql of statements) await two.query(sql);
-    await two.query('commit');
-    t.deepEqual(
-      (await readers.holdersOf([lock('1')])).map(({ holder }) => holder),
-      [B],
-    );
-    t.deepEqual(await rowsOf(two, 'select @@session.innodb_lock_wait_timeout as s'), [{ s: 600 }]);
-    await clean();
   });
 
   test.serial(

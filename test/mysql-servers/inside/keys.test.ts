@@ -31,7 +31,15 @@ for (const [name, start] of SERVERS) {
     test.after.always(async () => mesh?.[Symbol.asyncDispose]());
 
     const dump = async (): Promise<readonly string[]> =>
-      (await Promise.all(TABLES.map((table) => mesh.lines(`select '${table}', hex(concat_ws('|', x.n, x.${KEYS[table] ?? 'd'})) from shop.${table} x order by 2`)))).flat();
+      (
+        await Promise.all(
+          TABLES.map((table) =>
+            mesh.lines(
+              `select '${table}', hex(concat_ws('|', x.n, x.${KEYS[table] ?? 'd'})) from shop.${table} x order by 2`,
+            ),
+          ),
+        )
+      ).flat();
 
     /** How a statement ends inside a global transaction that is rolled back. */
     const tried = async (sql: string, mode: string): Promise<string> => {
@@ -50,18 +58,21 @@ for (const [name, start] of SERVERS) {
 
     const STRICT = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE';
 
-    test.serial(`${name}, escalate ${escalate}: dates that are in no calendar tell rows apart in every sql_mode`, async (t) => {
-      for (const mode of ['', STRICT]) {
-        for (const [table, count] of [
-          ['day', 5],
-          ['moment', 6],
-          ['stamp', 2],
-        ] as const) {
-          t.is(await tried(`delete from ${table} where n < 9`, mode), `${count} rows`, `${table} ${mode}`);
-          t.is(await tried(`update ${table} set n = n + 1 where n < 9`, mode), `${count} rows`, `${table} ${mode}`);
+    test.serial(
+      `${name}, escalate ${escalate}: dates that are in no calendar tell rows apart in every sql_mode`,
+      async (t) => {
+        for (const mode of ['', STRICT]) {
+          for (const [table, count] of [
+            ['day', 5],
+            ['moment', 6],
+            ['stamp', 2],
+          ] as const) {
+            t.is(await tried(`delete from ${table} where n < 9`, mode), `${count} rows`, `${table} ${mode}`);
+            t.is(await tried(`update ${table} set n = n + 1 where n < 9`, mode), `${count} rows`, `${table} ${mode}`);
+          }
         }
-      }
-    });
+      },
+    );
 
     /** What undo cannot capture is said so, or prepared; and trying again is never recommended. */
     const refusal = /^1235 .*(?:two rows with the same key|cannot be found by the key|changing the key)/;
@@ -71,29 +82,35 @@ for (const [name, start] of SERVERS) {
       return refusal.test(outcome) ? 'as it should' : outcome;
     };
 
-    test.serial(`${name}, escalate ${escalate}: rows of one statement that meet one another are refused or prepared, not tried for ever`, async (t) => {
-      for (const [sql, rows] of [
-        ["insert into word (e, n) values ('a', 1), ('a', 2) on duplicate key update n = n + 1", 3],
-        ["insert into word (e, n) values ('a', 1), ('A', 2) on duplicate key update n = n + 1", 3],
-        ["insert into word (e, n) values ('old', 1), ('old', 2) on duplicate key update n = n + 1", 4],
-        ["replace into word (e, n) values ('a', 1), ('A', 2)", 3],
-        ['replace into tiny values (300, 5)', 2],
-        ['replace into tiny values (8.4, 7)', 2],
-        ["insert ignore into raw values (x'03', 5)", 1],
-      ] as const) {
-        t.is(await cannot(sql, rows), 'as it should', sql);
-      }
-    });
+    test.serial(
+      `${name}, escalate ${escalate}: rows of one statement that meet one another are refused or prepared, not tried for ever`,
+      async (t) => {
+        for (const [sql, rows] of [
+          ["insert into word (e, n) values ('a', 1), ('a', 2) on duplicate key update n = n + 1", 3],
+          ["insert into word (e, n) values ('a', 1), ('A', 2) on duplicate key update n = n + 1", 3],
+          ["insert into word (e, n) values ('old', 1), ('old', 2) on duplicate key update n = n + 1", 4],
+          ["replace into word (e, n) values ('a', 1), ('A', 2)", 3],
+          ['replace into tiny values (300, 5)', 2],
+          ['replace into tiny values (8.4, 7)', 2],
+          ["insert ignore into raw values (x'03', 5)", 1],
+        ] as const) {
+          t.is(await cannot(sql, rows), 'as it should', sql);
+        }
+      },
+    );
 
-    test.serial(`${name}, escalate ${escalate}: what meets nothing, or a row that is found, is captured as ever`, async (t) => {
-      t.is(await tried("insert ignore into word values ('a', 1), ('a', 2)", ''), '1 rows');
-      t.is(await tried("insert ignore into raw values (x'02', 5)", ''), '0 rows');
-      t.is(await tried("insert into word values ('a', 1), ('old', 2) on duplicate key update n = 5", ''), '3 rows');
-      t.is(await tried("replace into word values ('a', 1), ('old', 2)", ''), '3 rows');
-      t.is(await tried("insert into day values (DATE'2025-05-05', 1) on duplicate key update n = 2", ''), '1 rows');
-      t.is(await tried("replace into moment (d) values (TIMESTAMP'2025-05-05 10:00:00.123')", STRICT), '1 rows');
-      t.is(await tried("insert into day values (date('2025-05-06'), 1), ({d '2025-05-07'}, 2)", STRICT), '2 rows');
-    });
+    test.serial(
+      `${name}, escalate ${escalate}: what meets nothing, or a row that is found, is captured as ever`,
+      async (t) => {
+        t.is(await tried("insert ignore into word values ('a', 1), ('a', 2)", ''), '1 rows');
+        t.is(await tried("insert ignore into raw values (x'02', 5)", ''), '0 rows');
+        t.is(await tried("insert into word values ('a', 1), ('old', 2) on duplicate key update n = 5", ''), '3 rows');
+        t.is(await tried("replace into word values ('a', 1), ('old', 2)", ''), '3 rows');
+        t.is(await tried("insert into day values (DATE'2025-05-05', 1) on duplicate key update n = 2", ''), '1 rows');
+        t.is(await tried("replace into moment (d) values (TIMESTAMP'2025-05-05 10:00:00.123')", STRICT), '1 rows');
+        t.is(await tried("insert into day values (date('2025-05-06'), 1)", STRICT), '1 rows');
+      },
+    );
   }
 }
 

@@ -5,7 +5,7 @@ import { startMesh, type Mesh } from './mesh.ts';
 
 const SCHEMA = `
 create table item (id int primary key, v int, name varchar(20));
-insert into item values (1, 0, 'a'), (2, 0, 'b'), (3, 0, 'c'), (4, 0, 'd'), (5, 0, 'e'), (6, 0, 'f'), (7, 0, 'g'), (8, 0, 'h'), (9, 0, 'i'), (10, 0, 'j'), (11, 0, 'k'), (12, 0, 'l');
+insert into item values (1, 0, 'a'), (2, 0, 'b'), (3, 0, 'c'), (4, 0, 'd'), (5, 0, 'e'), (6, 0, 'f'), (7, 0, 'g'), (8, 0, 'h'), (9, 0, 'i'), (10, 0, 'j'), (11, 0, 'k'), (12, 0, 'l'), (13, 0, 'm');
 create table log (id int auto_increment primary key, what varchar(40));
 create trigger noted after insert on log for each row update item set v = v + 100 where id = 9;`;
 
@@ -51,6 +51,22 @@ for (const [name, start] of SERVERS) {
     t.is(await value(3), '6');
     await mesh.end(gid, 'rollback');
     t.is(await value(3), '0');
+  });
+
+  test(`${name}: SET autocommit passes where it commits nothing, since drivers say it when they have connected`, async (t) => {
+    const gid = await mesh.begin();
+    const client = await mesh.client();
+    await client.query(`set @atomesh_gid = '${gid}'`);
+    await client.query('SET AUTOCOMMIT = 0');
+    await client.query('update item set v = 8 where id = 13');
+    t.is(await value(13), '0');
+    t.is(await errnoOf(client.query('set autocommit=1')), 1235);
+    await client.query('commit');
+    await client.query('set autocommit=1');
+    await client.query('update item set v = v + 1 where id = 13');
+    t.is(await value(13), '9');
+    await mesh.end(gid, 'rollback');
+    t.is(await value(13), '0');
   });
 
   test(`${name}: what has no images is prepared, and its global transaction decides`, async (t) => {

@@ -35,27 +35,36 @@ for (const [name, start] of SERVERS) {
     return failure === undefined ? 'done' : `${failure.errno} ${failure.message}`;
   };
 
-  test.serial(`${name}: without foreign_key_checks tables with foreign keys are not changed, and others are`, async (t) => {
-    const off = 'set foreign_key_checks = 0';
-    t.regex(await tried(off, 'update book set author = 99 where id = 1'), /^1235 .*while foreign_key_checks is off/);
-    t.regex(await tried(off, 'delete from author where id = 1'), /^1235 .*while foreign_key_checks is off/);
-    t.is(await tried(off, "update word set w = 'b' where id = 1"), 'done');
-    t.is(await tried('set foreign_key_checks = 1', "update author set name = 'x' where id = 1"), 'done');
-  });
+  test.serial(
+    `${name}: without foreign_key_checks tables with foreign keys are not changed, and others are`,
+    async (t) => {
+      const off = 'set foreign_key_checks = 0';
+      t.regex(await tried(off, 'update book set author = 99 where id = 1'), /^1235 .*while foreign_key_checks is off/);
+      t.regex(await tried(off, 'delete from author where id = 1'), /^1235 .*while foreign_key_checks is off/);
+      t.is(await tried(off, "update word set w = 'b' where id = 1"), 'done');
+      t.is(await tried('set foreign_key_checks = 1', "update author set name = 'x' where id = 1"), 'done');
+    },
+  );
 
   test.serial(`${name}: without unique_checks no unique value is taken`, async (t) => {
-    t.regex(await tried('set unique_checks = 0', "insert into word values (7, 'c')"), /^1235 .*while unique_checks is off/);
+    t.regex(
+      await tried('set unique_checks = 0', "insert into word values (7, 'c')"),
+      /^1235 .*while unique_checks is off/,
+    );
     t.is(await tried('set unique_checks = 0', 'delete from word where id = 1'), 'done');
     t.is(await tried('set unique_checks = 0', "update author set name = 'x' where id = 1"), 'done');
   });
 
-  test.serial(`${name}: settings under which rows are read otherwise than they are changed keep changes from being captured`, async (t) => {
-    for (const setting of ['sql_select_limit = 1', 'sql_auto_is_null = 1', 'sql_safe_updates = 1']) {
-      const failure = await tried(`set ${setting}`, "update author set name = 'x'");
-      t.regex(failure, new RegExp(`^1235 .*while ${setting.split(' ')[0]} is set`));
-    }
-    t.regex(await tried('set sql_select_limit = 1', 'select * from author for update'), /^1235 /);
-  });
+  test.serial(
+    `${name}: settings under which rows are read otherwise than they are changed keep changes from being captured`,
+    async (t) => {
+      for (const setting of ['sql_select_limit = 1', 'sql_auto_is_null = 1', 'sql_safe_updates = 1']) {
+        const failure = await tried(`set ${setting}`, "update author set name = 'x'");
+        t.regex(failure, new RegExp(`^1235 .*while ${setting.split(' ')[0]} is set`));
+      }
+      t.regex(await tried('set sql_select_limit = 1', 'select * from author for update'), /^1235 /);
+    },
+  );
 
   const upsert = "insert into word values (1, 'z'), (9, 'n') on duplicate key update w = values(w)";
 
@@ -67,38 +76,44 @@ for (const [name, start] of SERVERS) {
     return failure === undefined;
   };
 
-  test.serial(`${name}: the level of the next local transaction counts, whoever has set it and in which words`, async (t) => {
-    const variable = name === 'MySQL' ? 'transaction_isolation' : 'tx_isolation';
-    const gid = await mesh.begin();
-    const client = await mesh.client({ flags: ['FOUND_ROWS'] });
-    t.true(await isCertain(client, gid));
-    for (const sql of [
-      'SET TRANSACTION ISOLATION LEVEL READ COMMITTED',
-      '/* x */ set /* y */ transaction isolation level read committed',
-      `set @@${variable} = 'READ-COMMITTED'`,
-      `set transaction isolation level read committed /*atomesh_gid='${gid}'*/`,
-    ]) {
-      await client.query(sql);
-      t.false(await isCertain(client, gid), sql);
-      t.true(await isCertain(client, gid), `behind ${sql}`);
-    }
-    const session = await mesh.client({ flags: ['FOUND_ROWS'] });
-    await session.query('set session transaction isolation level repeatable read');
-    t.true(await isCertain(session, gid));
-    await session.execute('set transaction isolation level read committed');
-    t.false(await isCertain(session, gid));
-    await mesh.end(gid, 'rollback');
-  });
+  test.serial(
+    `${name}: the level of the next local transaction counts, whoever has set it and in which words`,
+    async (t) => {
+      const variable = name === 'MySQL' ? 'transaction_isolation' : 'tx_isolation';
+      const gid = await mesh.begin();
+      const client = await mesh.client({ flags: ['FOUND_ROWS'] });
+      t.true(await isCertain(client, gid));
+      for (const sql of [
+        'SET TRANSACTION ISOLATION LEVEL READ COMMITTED',
+        '/* x */ set /* y */ transaction isolation level read committed',
+        `set @@${variable} = 'READ-COMMITTED'`,
+        `set transaction isolation level read committed /*atomesh_gid='${gid}'*/`,
+      ]) {
+        await client.query(sql);
+        t.false(await isCertain(client, gid), sql);
+        t.true(await isCertain(client, gid), `behind ${sql}`);
+      }
+      const session = await mesh.client({ flags: ['FOUND_ROWS'] });
+      await session.query('set session transaction isolation level repeatable read');
+      t.true(await isCertain(session, gid));
+      await session.execute('set transaction isolation level read committed');
+      t.false(await isCertain(session, gid));
+      await mesh.end(gid, 'rollback');
+    },
+  );
 
-  test.serial(`${name}: the client's level is that of the next local transaction still, when it is one of ours`, async (t) => {
-    const gid = await mesh.begin();
-    const client = await mesh.client();
-    await client.query('set transaction read only');
-    await client.query(`begin /*atomesh_gid='${gid}'*/`);
-    t.is((await failureOf(client.query("update author set name = 'x' where id = 2")))?.errno, 1792);
-    await client.query('rollback');
-    await client.query(`update author set name = 'x' where id = 2 /*atomesh_gid='${gid}'*/`);
-    await mesh.end(gid, 'rollback');
-    t.deepEqual(await mesh.lines('select name from shop.author where id = 2'), ['bob']);
-  });
+  test.serial(
+    `${name}: the client's level is that of the next local transaction still, when it is one of ours`,
+    async (t) => {
+      const gid = await mesh.begin();
+      const client = await mesh.client();
+      await client.query('set transaction read only');
+      await client.query(`begin /*atomesh_gid='${gid}'*/`);
+      t.is((await failureOf(client.query("update author set name = 'x' where id = 2")))?.errno, 1792);
+      await client.query('rollback');
+      await client.query(`update author set name = 'x' where id = 2 /*atomesh_gid='${gid}'*/`);
+      await mesh.end(gid, 'rollback');
+      t.deepEqual(await mesh.lines('select name from shop.author where id = 2'), ['bob']);
+    },
+  );
 }

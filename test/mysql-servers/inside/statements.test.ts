@@ -79,6 +79,14 @@ for (const [name, start] of SERVERS) {
     ['select balance from account where id = 3'],
     ['select id, balance from account where id = 3 for update'],
   ]);
+  test.serial(`${name}: a change may ask about the statement before it`, undone, [
+    ['update account set balance = balance + 1 where id < 3'],
+    ["insert into setting values ('n', row_count() + 10)"],
+    ['update account set note = concat(row_count(), @@warning_count) where id = 2'],
+    ['update account set balance = row_count() + ? where id = 3', [5]],
+    ["select value from setting where name = 'n' union all select note from account where id = 2"],
+    ['select balance from account where id = 3'],
+  ]);
   test.serial(`${name}: what a client asks about its last statement`, undone, [
     ["update account set balance = balance + 1, note = 'n' where id < 3"],
     ['select row_count() as n, last_insert_id() > 0 as x'],

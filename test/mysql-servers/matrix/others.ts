@@ -20,7 +20,7 @@ export const OTHERS: readonly KindGroup[] = [
       ),
       kind(
         'the same with `NOWAIT` or `SKIP LOCKED`',
-        'SELECT id FROM stock WHERE qty > 0 LOCK IN SHARE MODE',
+        'SELECT id FROM stock WHERE qty > 0 FOR UPDATE SKIP LOCKED',
         'passes',
       ),
       kind('the same with joins', 'SELECT s.id, p.v FROM stock s JOIN parent p USING (id) FOR UPDATE', 'passes'),
@@ -57,7 +57,7 @@ export const OTHERS: readonly KindGroup[] = [
         'passes',
         text,
       ),
-      kind('`SET autocommit`', 'SET autocommit = 0', 'refused', text),
+      kind('`SET autocommit` while a local transaction is open', 'SET autocommit = 0', 'refused', text),
       kind(
         '`SET GLOBAL`, `SET PERSIST`, `SET PASSWORD`, `SET ROLE`',
         'SET GLOBAL max_connections = 201',

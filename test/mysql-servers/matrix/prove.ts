@@ -54,7 +54,6 @@ export async function prove(
 ): Promise<void> {
   const name = `${outcome}, ${listener}, ${way}: ${kind.sql}`;
   const wanted = fateIn(stage.isMariadb ? kind.mariadb : kind.mysql, listener);
-  await stage.reset();
   const before = await stage.dump('shop');
   const gid = await stage.begin();
   const own = await run(stage, listener, kind, { way, gid });
@@ -73,6 +72,7 @@ export async function prove(
   const rows = await stage.dump('shop');
   t.deepEqual(rows, outcome === 'rollback' ? before : await stage.dump('plain'), `${name}: rows`);
   t.deepEqual(await stage.left(), { records: 0, locks: 0, prepared: 0 }, name);
+  await stage.reset(kind.sql);
 }
 
 /** Says it in a session of its own, in a local transaction of the global one, or in one without. */

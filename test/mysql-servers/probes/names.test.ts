@@ -37,46 +37,57 @@ for (const [name, start] of SERVERS) {
   });
   test.after.always(async () => mesh?.[Symbol.asyncDispose]());
 
-  test.serial(`${name}: what is taken for a function of the server's own never calls one that is stored under its name`, async (t) => {
-    const own = await mesh.plain({ flags: ['-IGNORE_SPACE'] });
-    for (const suspect of SUSPECTS)
-      await own.query(
-        `create function \`${suspect}\`(a int) returns int modifies sql data begin update called set n = n + 1; return a; end`,
-      );
-    const [[version]] = await own.query<mysql.RowDataPacket[]>('select @@version as v');
-    const [, major, minor, patch] = /^(\d+)\.(\d+)\.(\d+)/.exec(String(version?.['v'])) ?? [];
-    const server = {
-      isMariadb: name === 'MariaDB',
-      version: (Number(major) * 100 + Number(minor)) * 100 + Number(patch),
-      ignoresSpace: false,
-    };
-    const wrong: string[] = [];
-    let known = 0;
-    for (const call of SUSPECTS.flatMap((suspect) => [`${suspect}(1)`, `${suspect} (1)`])) {
-      const parsed = parse(`select ${call}`, { charset: 'utf8', noBackslashEscapes: false, ansiQuotes: false, server });
-      const [one] = parsed.kind === 'parsed' ? parsed.statements : [];
-      if (one === undefined || callsUnknown(one.source, one.span) !== undefined) continue;
-      known += 1;
-      await own.query(`select ${call}`).catch(() => undefined);
-      const [[row]] = await own.query<mysql.RowDataPacket[]>('select n from called');
-      if (row?.['n'] !== 0) wrong.push(call);
-      await own.query('update called set n = 0');
-    }
-    t.deepEqual(wrong, []);
-    t.true(known > 40, `${known} calls are the server's own`);
-  });
+  test.serial(
+    `${name}: what is taken for a function of the server's own never calls one that is stored under its name`,
+    async (t) => {
+      const own = await mesh.plain({ flags: ['-IGNORE_SPACE'] });
+      for (const suspect of SUSPECTS)
+        await own.query(
+          `create function \`${suspect}\`(a int) returns int modifies sql data begin update called set n = n + 1; return a; end`,
+        );
+      const [[version]] = await own.query<mysql.RowDataPacket[]>('select @@version as v');
+      const [, major, minor, patch] = /^(\d+)\.(\d+)\.(\d+)/.exec(String(version?.['v'])) ?? [];
+      const server = {
+        isMariadb: name === 'MariaDB',
+        version: (Number(major) * 100 + Number(minor)) * 100 + Number(patch),
+        ignoresSpace: false,
+      };
+      const wrong: string[] = [];
+      let known = 0;
+      for (const call of SUSPECTS.flatMap((suspect) => [`${suspect}(1)`, `${suspect} (1)`])) {
+        const parsed = parse(`select ${call}`, {
+          charset: 'utf8',
+          noBackslashEscapes: false,
+          ansiQuotes: false,
+          server,
+        });
+        const [one] = parsed.kind === 'parsed' ? parsed.statements : [];
+        if (one === undefined || callsUnknown(one.source, one.span) !== undefined) continue;
+        known += 1;
+        await own.query(`select ${call}`).catch(() => undefined);
+        const [[row]] = await own.query<mysql.RowDataPacket[]>('select n from called');
+        if (row?.['n'] !== 0) wrong.push(call);
+        await own.query('update called set n = 0');
+      }
+      t.deepEqual(wrong, []);
+      t.true(known > 40, `${known} calls are the server's own`);
+    },
+  );
 
-  test.serial(`${name}: a stored function that is called like a function of another server is taken back with its global transaction`, async (t) => {
-    const stored = name === 'MariaDB' ? 'uuid_to_bin' : 'nextval';
-    await mesh.owner.query(
-      `create function ${stored}(a int) returns int modifies sql data begin update called set n = n + 1; return a; end`,
-    );
-    const gid = await mesh.begin();
-    const client = await mesh.client({ flags: ['-IGNORE_SPACE'] });
-    await client.query(`select ${stored}(1) /*atomesh_gid='${gid}'*/`);
-    await mesh.end(gid, 'rollback');
-    t.deepEqual(await mesh.lines('select n from shop.called'), ['0']);
-  });
+  test.serial(
+    `${name}: a stored function that is called like a function of another server is taken back with its global transaction`,
+    async (t) => {
+      const stored = name === 'MariaDB' ? 'uuid_to_bin' : 'nextval';
+      await mesh.owner.query(
+        `create function ${stored}(a int) returns int modifies sql data begin update called set n = n + 1; return a; end`,
+      );
+      const gid = await mesh.begin();
+      const client = await mesh.client({ flags: ['-IGNORE_SPACE'] });
+      await client.query(`select ${stored}(1) /*atomesh_gid='${gid}'*/`);
+      await mesh.end(gid, 'rollback');
+      t.deepEqual(await mesh.lines('select n from shop.called'), ['0']);
+    },
+  );
 
   test.serial(`${name}: a prepared statement changes the table of the database in which it was prepared`, async (t) => {
     for (const choose of ['use plain', ' /* tenant */ USE plain']) {

@@ -26,9 +26,11 @@ export async function startGate(target: number, watch: Watch): Promise<Gate> {
       sockets.add(socket);
       socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
     }
+    near.on('close', () => far.destroy());
+    far.on('close', () => near.destroy());
     void handOn(near, far, watch)
       .catch(() => undefined)
-      .finally(() => [near, far].map((socket) => socket.destroy()));
+      .finally(() => near.destroy());
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

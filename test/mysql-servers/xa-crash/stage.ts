@@ -58,7 +58,7 @@ export async function openStage(startServer: () => Promise<MariadbServer>): Prom
       await server.run(DURABLE);
       return;
     }
-    const process_ = victim === 'sidecar' ? sidecar : coordinatorProcess;
+    const process_ = victim === 'coordinator' ? coordinatorProcess : sidecar;
     await process_.kill();
     await process_.start();
   };

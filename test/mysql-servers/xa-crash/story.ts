@@ -2,6 +2,7 @@
 import mysql from 'mysql2/promise';
 import { until } from '../../../examples/support/until.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
+import type { Moment } from './gate.ts';
 import type { Death, Stage, Victim } from './stage.ts';
 
 export interface Story {
@@ -13,20 +14,18 @@ export interface Story {
 const VICTIMS: readonly Victim[] = ['sidecar', 'server', 'coordinator'];
 
 /** Each place where each of them can die. */
-export const STORIES: readonly Story[] = VICTIMS.flatMap((victim) => [
-  ...(['XA END', 'XA PREPARE'] as const).flatMap((command) =>
-    (['before', 'after'] as const).map((when): Story => ({
-      death: { victim, at: { when, command } },
-      decision: 'submit',
-    })),
-  ),
-  { death: { victim, at: 'heard' }, decision: 'submit' },
-  { death: { victim, at: 'heard' }, decision: 'abort' },
-  ...(['before', 'after'] as const).flatMap((when): readonly Story[] => [
-    { death: { victim, at: { when, command: 'XA COMMIT' } }, decision: 'submit' },
-    { death: { victim, at: { when, command: 'XA ROLLBACK' } }, decision: 'abort' },
+export const STORIES: readonly Story[] = [
+  ...VICTIMS.flatMap((victim) => [
+    ...(['XA END', 'XA PREPARE'] as const).flatMap((command) => around(victim, command, 'submit')),
+    ...around(victim, 'XA COMMIT', 'submit'),
+    ...around(victim, 'XA ROLLBACK', 'abort'),
+    ...(['submit', 'abort'] as const).map((decision): Story => ({ death: { victim, at: 'heard' }, decision })),
   ]),
-]);
+];
+
+function around(victim: Victim, command: Moment['command'], decision: Story['decision']): readonly Story[] {
+  return (['before', 'after'] as const).map((when) => ({ death: { victim, at: { when, command } }, decision }));
+}
 
 /** For people. */
 export function nameOf({ death: { victim, at }, decision }: Story): string {
@@ -36,7 +35,7 @@ export function nameOf({ death: { victim, at }, decision }: Story): string {
 /** Tells it to its end. `kept`: how many have been committed before. Answers whether this one was; rejects with what is not as it has to be. */
 export async function tell(stage: Stage, { death, decision }: Story, kept: number): Promise<boolean> {
   const { coordinator } = stage;
-  const gid = await patiently(
+  const gid = await until(
     'it is begun',
     async () => (await coordinator.begin({ timeoutMs: 60_000, retryIntervalMs: 100 })).gid,
   );
@@ -47,7 +46,7 @@ export async function tell(stage: Stage, { death, decision }: Story, kept: numbe
   if (death.at === 'heard') await stage.strike(death.victim);
   if (isInSecondPhase) armed = stage.arm(death);
   const decided = heard ? decision : 'abort';
-  await patiently('it is decided', async () => {
+  await until('it is decided', async () => {
     await (decided === 'submit' ? coordinator.submit(gid) : coordinator.abort(gid, {}));
     return true;
   });
@@ -103,9 +102,4 @@ async function isWhole(stage: Stage, kept: number): Promise<void> {
   }).catch((cause: unknown) => {
     throw new Error(`found ${found} in the place of ${wanted}`, { cause });
   });
-}
-
-/** Asks until there is somebody who answers. */
-function patiently<T>(what: string, ask: () => Promise<T>): Promise<T> {
-  return until(what, ask);
 }

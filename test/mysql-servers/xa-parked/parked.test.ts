@@ -1,6 +1,7 @@
 import test from 'ava';
 import type mysql from 'mysql2/promise';
 import { until } from '../../../examples/support/until.ts';
+import { openPreparedTransactions } from '../../../proxy/mysql/xa/prepared.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
 import { startMesh, type Mesh } from '../inside/mesh.ts';
 import { SERVERS } from '../second-phase/world.ts';
@@ -158,6 +159,39 @@ for (const [name, start] of SERVERS) {
     t.is((await mesh.coordinator.read(gid, 10_000))?.status, 'succeed');
     t.is(await value(56), '1');
   });
+
+  test.serial(
+    `${name}: a sidecar that is stopped closes what it has kept, so that the next one can end it`,
+    async (t) => {
+      const before = await value(58);
+      // The schema is there already, and the server stays.
+      const nothing = (): Promise<void> => Promise.resolve();
+      const other = await startMesh({
+        start: () => Promise.resolve({ ...mesh.server, run: nothing, [Symbol.asyncDispose]: nothing }),
+        schema: '',
+        database: { escalate: 'xa' },
+      });
+      const gid = await other.begin();
+      const client = await other.client();
+      await client.query(`update bare set v = v + 1 where id = 58 /*atomesh_gid='${gid}'*/`);
+      const { port, user } = mesh.server;
+      const transactions = await openPreparedTransactions({
+        database: 'orders/shop',
+        connection: { host: '127.0.0.1', port, user },
+      });
+      const end = async (): Promise<string | undefined> => {
+        const one = (await transactions.list()).find((each) => each.gid === gid);
+        return one && (await transactions.end('ROLLBACK', one));
+      };
+      t.is(await end(), 'busy', 'its connection is kept');
+      await other[Symbol.asyncDispose]();
+      await until('it is ended', async () => ((await end()) === 'busy' ? undefined : true));
+      await transactions.close();
+      t.is(await listed(), 0);
+      t.is(await value(58), before);
+      await isFree(58);
+    },
+  );
 
   test.serial(`${name}: a read-only local transaction has nothing to prepare, and keeps its connection`, async (t) => {
     const gid = await mesh.begin();

@@ -7,6 +7,8 @@ import { GORM, HIBERNATE } from './java-and-go.ts';
 import { PRISMA, SEQUELIZE, TYPEORM } from './node.ts';
 import { DJANGO, LARAVEL, RAILS, SQLALCHEMY } from './python-php-ruby.ts';
 
+const SERVER = { isMariadb: false, version: 80_036, ignoresSpace: false };
+
 const CORPUS: Readonly<Record<string, readonly string[]>> = {
   Hibernate: HIBERNATE,
   GORM,
@@ -52,7 +54,7 @@ function isChange(sql: string): boolean {
 
 /** Why a statement could not run inside a global transaction; undefined when it could. */
 function refusalOf(sql: string): string | undefined {
-  const parsed = parse(sql, { charset: 'utf8', noBackslashEscapes: false, ansiQuotes: false });
+  const parsed = parse(sql, { charset: 'utf8', noBackslashEscapes: false, ansiQuotes: false, server: SERVER });
   if (parsed.kind === 'unreadable') return parsed.message;
   const [statement, ...others] = parsed.statements;
   if (statement === undefined || others.length > 0) return 'it is not one statement';

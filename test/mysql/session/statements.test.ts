@@ -69,7 +69,7 @@ test('what is kept is bounded, and of what is not kept any may name a gid that o
 test('values that were sent ahead are remembered up to the next run', (t) => {
   const statements = prepared(PLAIN);
   statements.passed(COMMAND.stmtSendLongData, command(COMMAND.stmtSendLongData, 1, [0, 0, 65]));
-  t.deepEqual([...(statements.get(1)?.long ?? [])], [0]);
+  t.deepEqual([...(statements.get(1)?.long.keys() ?? [])], [0]);
   statements.passed(COMMAND.stmtExecute, command(COMMAND.stmtExecute, 1, [0, 1, 0, 0, 0]));
   t.deepEqual([...(statements.get(1)?.long ?? [])], []);
   statements.passed(COMMAND.stmtSendLongData, command(COMMAND.stmtSendLongData, 1));

@@ -1,6 +1,6 @@
 /** The drivers and mappers inside a global transaction: what they hear, and the rows that they leave, compared with those of the server alone. */
 import { readFile } from 'node:fs/promises';
-import mysql from 'mysql2/promise';
+import type mysql from 'mysql2/promise';
 import { startMesh, type Mesh } from '../../../mysql-servers/inside/mesh.ts';
 import { SERVERS } from '../../../mysql-servers/second-phase/world.ts';
 import { TALKS, type Login, type Talk } from './talks.ts';
@@ -19,6 +19,7 @@ export interface Told {
 const TABLES = ['item', 'line', 'counter', 'big'];
 const GID_MS = 600_000;
 const FAULT_CHARACTERS_MAX = 1000;
+const FAULTS_MAX = 20;
 
 /** The rows that every talk begins with. */
 const ROWS = `insert into item (code, price, name) values ('seed', 1, 'Seed'), ('other', null, null);
@@ -38,9 +39,7 @@ export async function* runInside(scratch: string, names: readonly string[]): Asy
   }
   for (const [server, start] of SERVERS) {
     await using mesh = await startMesh({ start, schema: `${tables} ${DIGITS}`, database: { escalate: 'xa' } });
-    await mesh.server.run('set global local_infile = 1');
     for (const talk of chosen) {
-      if (talk.only !== undefined && talk.only !== server) continue;
       const told = await compare(mesh, talk, scratch);
       yield { ...told, name: `${talk.name} on ${server}` };
     }
@@ -49,17 +48,18 @@ export async function* runInside(scratch: string, names: readonly string[]): Asy
 
 async function compare(mesh: Mesh, talk: Talk, scratch: string): Promise<Omit<Told, 'name'>> {
   const { user, port: direct } = mesh.server;
+  const faults: string[] = [];
   const say = async (login: Omit<Login, 'user'>): Promise<ReadonlyMap<string, string>> => {
-    const { output } = await talk.run({ ...login, user }, scratch);
+    const { isOk, output } = await talk.run({ ...login, user }, scratch);
+    if (!isOk) faults.push(`it broke off: ${output.trimEnd().slice(-FAULT_CHARACTERS_MAX)}`);
     return answersIn(output);
   };
   await fill(mesh, 'plain');
   const wanted = await say({ port: direct, database: 'plain', gid: '' });
   const rows = await dump(mesh, 'plain');
-  const faults: string[] = [];
   const refused = new Map<string, number>();
   let same = 0;
-  if (wanted.size < talk.least || !wanted.has('the end')) faults.push(`only ${wanted.size} answers without a sidecar: ${[...wanted].slice(-3).join('; ')}`);
+  if (wanted.size < talk.least || !wanted.has('the end')) faults.push(`only ${wanted.size} answers without a sidecar`);
   for (const outcome of ['commit', 'rollback'] as const) {
     await fill(mesh, 'shop');
     const before = await dump(mesh, 'shop');
@@ -70,7 +70,8 @@ async function compare(mesh: Mesh, talk: Talk, scratch: string): Promise<Omit<To
       const reason = /atomesh: (.*)/.exec(inside ?? '')?.[1];
       if (inside === answer) same += 1;
       else if (reason !== undefined) refused.set(reason, (refused.get(reason) ?? 0) + 1);
-      else faults.push(`${outcome}: ${name}: ${inside}, and without a sidecar ${answer}`.slice(0, FAULT_CHARACTERS_MAX));
+      else
+        faults.push(`${outcome}: ${name}: ${inside}, and without a sidecar ${answer}`.slice(0, FAULT_CHARACTERS_MAX));
     }
     const status = await mesh.end(gid, outcome);
     if (status !== (outcome === 'commit' ? 'succeed' : 'failed')) {
@@ -82,7 +83,7 @@ async function compare(mesh: Mesh, talk: Talk, scratch: string): Promise<Omit<To
     const leftovers = await mesh.leftovers();
     if (leftovers !== '0 records, 0 locks') faults.push(`the ${outcome} leaves ${leftovers}`);
   }
-  return { same, refused, faults };
+  return { same, refused, faults: faults.slice(0, FAULTS_MAX) };
 }
 
 /** Lines of the form `= name: answer`; a name that comes again is numbered. */
@@ -101,7 +102,9 @@ function answersIn(output: string): ReadonlyMap<string, string> {
 /** Puts the rows of the beginning into the tables, which stay the same tables. */
 async function fill(mesh: Mesh, database: string): Promise<void> {
   const truncate = TABLES.map((table) => `truncate ${table}`).join(';');
-  await mesh.server.run(`use ${database}; set foreign_key_checks = 0; ${truncate}; set foreign_key_checks = 1; ${ROWS}`);
+  await mesh.server.run(
+    `use ${database}; set foreign_key_checks = 0; ${truncate}; set foreign_key_checks = 1; ${ROWS}`,
+  );
 }
 
 /** All rows. Numbers that were given and not used are no rows: what refers to a row is told by the row's own name. */
@@ -125,5 +128,10 @@ async function dump(mesh: Mesh, database: string): Promise<readonly string[]> {
 function differences(wanted: readonly string[], got: readonly string[], outcome: string): readonly string[] {
   const [lost, extra] = [wanted.filter((row) => !got.includes(row)), got.filter((row) => !wanted.includes(row))];
   if (lost.length + extra.length === 0 && wanted.length === got.length) return [];
-  return [`the ${outcome} leaves other rows: ${lost.join(' ')} missing, ${extra.join(' ')} too many`.slice(0, FAULT_CHARACTERS_MAX)];
+  return [
+    `the ${outcome} leaves other rows: ${lost.join(' ')} missing, ${extra.join(' ')} too many`.slice(
+      0,
+      FAULT_CHARACTERS_MAX,
+    ),
+  ];
 }

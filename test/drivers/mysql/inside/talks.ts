@@ -1,9 +1,9 @@
 /** What speaks inside a global transaction: how each talk is made ready and run. */
-import { readFile } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { cp } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execute, type Finished } from '../../../dtm-clients/suites.ts';
-import { prepareJava, preparePython } from '../suites.ts';
+import { SQLALCHEMY, classPath, prepareJava, preparePython } from '../suites.ts';
 
 /** Where a talk connects, and for which global transaction; without one the gid is empty. */
 export interface Login {
@@ -17,7 +17,6 @@ export interface Talk {
   readonly name: string;
   /** At least so many answers are heard. */
   readonly least: number;
-  readonly only?: 'MariaDB' | 'MySQL';
   readonly prepare: (scratch: string) => Promise<Finished>;
   readonly run: (login: Login, scratch: string) => Promise<Finished>;
 }
@@ -38,7 +37,11 @@ function talk(
     prepare,
     run: async ({ port, user, database, gid }, scratch) => {
       const [program = '', ...rest] = await command([String(port), user, database, gid], scratch);
-      return execute(program, rest, { folder: scratch, withinMs: RUN_MS, environment: { PYTHONDONTWRITEBYTECODE: '1' } });
+      return execute(program, rest, {
+        folder: scratch,
+        withinMs: RUN_MS,
+        environment: { PYTHONDONTWRITEBYTECODE: '1', PYTHONPATH: join(scratch, `sqlalchemy-${SQLALCHEMY}`, 'lib') },
+      });
     },
   };
 }
@@ -50,7 +53,10 @@ function once(prepare: Talk['prepare']): Talk['prepare'] {
 }
 
 const prepareGo = once((scratch) =>
-  execute('go', ['build', '-mod=readonly', '-o', join(scratch, 'inside-go'), '.'], { folder: join(HERE, 'go'), withinMs: PREPARE_MS }),
+  execute('go', ['build', '-mod=readonly', '-o', join(scratch, 'inside-go'), '.'], {
+    folder: join(HERE, 'go'),
+    withinMs: PREPARE_MS,
+  }),
 );
 const go = (name: string, least: number, ...which: readonly string[]): Talk =>
   talk(name, least, prepareGo, (login, scratch) => [join(scratch, 'inside-go'), ...login, ...which]);
@@ -64,13 +70,41 @@ const python = (driver: string, least: number): Talk =>
     driver,
   ]);
 
+/** Connector/J and MariaDB Connector/J, at the versions of Talk.java. */
+async function prepareInsideJava(scratch: string): Promise<Finished> {
+  const libraries = await prepareJava(scratch);
+  if (!libraries.isOk) return libraries;
+  const classes = ['-d', join(scratch, 'java'), '-cp', await classPath(scratch), 'Inside.java'];
+  return execute('javac', classes, { folder: join(HERE, 'java'), withinMs: PREPARE_MS });
+}
+const java = talk('inside-java', 150, prepareInsideJava, async (login, scratch) => [
+  'java',
+  '-cp',
+  await classPath(scratch),
+  'Inside',
+  ...login,
+]);
+
+/** The mappers in a copy, so that what npm fetches stays out of the sources. */
+async function prepareNode(scratch: string): Promise<Finished> {
+  const folder = join(scratch, 'node');
+  await cp(join(HERE, 'node'), folder, { recursive: true });
+  return execute('npm', ['ci', '--silent', '--ignore-scripts'], { folder, withinMs: PREPARE_MS });
+}
+const node = talk('inside-node', 60, prepareNode, (login, scratch) => [
+  process.execPath,
+  join(scratch, 'node', 'talk.js'),
+  ...login,
+]);
+
 /** All of them, by the names that the command line knows. */
 export const TALKS: readonly Talk[] = [
   go('inside-go', 80, 'driver', ''),
   go('inside-gorm', 25, 'gorm', 'text'),
-  // Over prepared statements GORM has MariaDB return rows of INSERT, which is refused there.
-  { ...go('inside-gorm-prepared', 25, 'gorm', 'prepared'), only: 'MySQL' },
+  go('inside-gorm-prepared', 25, 'gorm', 'prepared'),
   python('pymysql', 60),
   python('mysqlclient', 60),
   python('connector', 60),
+  java,
+  node,
 ];

@@ -86,7 +86,7 @@ func changes(db runner, mark string) {
 	say(mark+" replace", told(db.Exec("replace into counter (name, n) values (?, ?)", "bob", 7)))
 	say(mark+" too long", told(db.Exec("update item set code = ? where code = ?", strings.Repeat("n", 100), mark+"2")))
 	say(mark+" delete", told(db.Exec("delete from item where code = ?", mark+"3")))
-	say(mark+" referring", told(db.Exec("insert into line (item, n) select id, 3 from item where code = ?", "seed")))
+	say(mark+" referring", told(db.Exec("insert into line (item, n) values (?, 3)", 1)))
 	say(mark+" refers to nothing", told(db.Exec("insert into line (item, n) values (?, 3)", 999)))
 	say(mark+" no statement", told(db.Exec("selec")))
 	say(mark+" rows", rowsOf(db.Query("select code, price, name, at, hex(raw), flag + 0, big, note from item where code like ? order by code", mark+"%")))
@@ -181,7 +181,8 @@ func (Line) TableName() string    { return "line" }
 func (Item) TableName() string    { return "item" }
 
 func mapper(pool *sql.DB, prepares bool) {
-	db, err := gorm.Open(gormmysql.New(gormmysql.Config{Conn: pool}),
+	// With RETURNING, which GORM adds for MariaDB, a prepared INSERT is refused, and one of associations is prepared by XA.
+	db, err := gorm.Open(gormmysql.New(gormmysql.Config{Conn: pool, DisableWithReturning: true}),
 		&gorm.Config{Logger: logger.Discard, PrepareStmt: prepares})
 	check(err)
 	outcome := func(db *gorm.DB) string { return fmt.Sprint(db.RowsAffected, " rows ", db.Error) }
@@ -244,9 +245,8 @@ func main() {
 			check(db.Close())
 		}
 	case "gorm":
-		prepares := os.Args[6] == "prepared"
-		db := open(fmt.Sprintf("&parseTime=true&interpolateParams=%t", !prepares))
-		mapper(db, prepares)
+		db := open("&parseTime=true")
+		mapper(db, os.Args[6] == "prepared")
 		check(db.Close())
 	}
 	fmt.Println("= the end")
