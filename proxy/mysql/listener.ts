@@ -16,7 +16,7 @@ import { loadGrammar } from './text/tree.ts';
 import { createClientTls } from './login/client-tls.ts';
 import { createKeys } from './login/keys.ts';
 import { logIn, type LoggedIn } from './login/login.ts';
-import { claimOfConnection } from './session/carriers.ts';
+import { claimOfConnection } from './session/naming/carriers.ts';
 import { relay } from './session/connection.ts';
 import type { OpenSession } from './session/open-session.ts';
 import {
@@ -154,7 +154,8 @@ export async function startMysqlListener(options: MysqlListenerOptions): Promise
     get sessions() {
       return connections.size;
     },
-    isOpen: (work) => [...connections].some(({ openWork }) => openWork !== undefined && workKey(openWork) === workKey(work)),
+    isOpen: (work) =>
+      [...connections].some(({ openWork }) => openWork !== undefined && workKey(openWork) === workKey(work)),
     abandon(work) {
       for (const connection of connections) connection.abandon(work);
     },

@@ -2,8 +2,7 @@
 import { assert } from '../../../src/platform/assert.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
 import { workOf, type UndoBranch, type Work } from '../../sql/work.ts';
-import type { Refusal as SqlRefusal } from '../../sql/statement.ts';
-import { withErrno, type Refusal } from '../session/refusals.ts';
+import type { Refusal } from '../session/refusals.ts';
 import { CAPABILITY, has, type Capabilities } from '../wire/capabilities.ts';
 import { decodeEof, decodeOk, encodeEof, encodeOk, STATUS } from '../wire/outcome.ts';
 import type { Contention } from './capture/contention.ts';
@@ -39,11 +38,6 @@ export type Failure =
   | { readonly kind: 'error'; readonly packet: Buffer; readonly errno: number; readonly last?: LastStatement }
   /** `ends`: the local transaction has to be rolled back as a whole. */
   | { readonly kind: 'refused'; readonly refusal: Refusal; readonly ends?: true };
-
-/** A refusal of the machine of all databases. */
-export function refused(refusal: SqlRefusal): Failure {
-  return { kind: 'refused', refusal: withErrno(refusal) };
-}
 
 /** The error that a reply ended with, as the client's. */
 export function failureIn(reply: Reply): Failure | undefined {

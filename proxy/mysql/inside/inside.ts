@@ -2,7 +2,7 @@
 import { assert } from '../../../src/platform/assert.ts';
 import { workKey, type Work } from '../../sql/work.ts';
 import { askedOf, type Asked } from '../text/effects.ts';
-import type { Said } from '../session/claimants.ts';
+import type { Said } from '../session/naming/claimants.ts';
 import { withErrno, type Refusal } from '../session/refusals.ts';
 import type { SqlEvent } from '../../sql/event.ts';
 import { parse } from '../parse.ts';

@@ -3,7 +3,7 @@ import type { Heard } from '../session/transaction.ts';
 import type { Effect } from '../session/transaction.ts';
 import { assert } from '../../../src/platform/assert.ts';
 import { isOpen, restated, type Context, type Failure } from './context.ts';
-import type { Said } from '../session/claimants.ts';
+import type { Said } from '../session/naming/claimants.ts';
 import type { ParsedStatement } from '../parse.ts';
 import type { Reply } from './reply.ts';
 

@@ -1,6 +1,6 @@
 /** Statements as they are planned: with the parameters of a prepared one in their text. */
 import { parse, type ParsedStatement } from '../parse.ts';
-import type { Bulk, Said } from '../session/claimants.ts';
+import type { Bulk, Said } from '../session/naming/claimants.ts';
 import type { Refusal } from '../session/refusals.ts';
 import { askedOf } from '../text/effects.ts';
 import { interpolate, prepareText } from '../text/interpolate.ts';

@@ -1,7 +1,7 @@
 /** To which global transaction a session belongs, and whether a local transaction of its is open: what its commands and their answers say. */
 import { markOf, bind, isFree, newSession, ready, type SessionState } from '../../sql/session.ts';
 import type { Mark } from '../../../src/contract/transaction.ts';
-import type { Claim } from './carriers.ts';
+import type { Claim } from './naming/carriers.ts';
 import { withErrno, type Refusal } from './refusals.ts';
 import { heard, loggedIn, type Effect, type Heard, type TransactionState } from './transaction.ts';
 

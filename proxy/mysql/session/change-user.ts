@@ -6,7 +6,7 @@ import { Exchange, type ExchangeParts } from '../login/exchange.ts';
 import type { LoggedIn } from '../login/login.ts';
 import { decodeCommand } from '../wire/commands.ts';
 import { encodePackets } from '../wire/frames.ts';
-import { claimOfConnection, type Claim } from './carriers.ts';
+import { claimOfConnection, type Claim } from './naming/carriers.ts';
 import type { Refusal } from './refusals.ts';
 
 export interface ChangeUserParts extends ExchangeParts {

@@ -5,7 +5,7 @@
  */
 import type { Effect, TransactionState } from './transaction.ts';
 import type { Refusal } from './refusals.ts';
-import { bareText } from './text.ts';
+import { bareText } from './naming/text.ts';
 
 export type Verdict =
   | { readonly kind: 'pass'; readonly effect: Effect }

@@ -13,9 +13,9 @@ import { decodeOk, STATUS } from '../wire/outcome.ts';
 import { AnswerReader } from './answer-reader.ts';
 import { OWN, UNSEEN, type Asked } from './asked.ts';
 import { Binding } from './binding.ts';
-import { claimOfConnection, type Claim } from './carriers.ts';
+import { claimOfConnection, type Claim } from './naming/carriers.ts';
 import { beginChange } from './change-user.ts';
-import { isExecute, LargeCommand, mayConcern, mayName, runs } from './claimants.ts';
+import { isExecute, LargeCommand, mayConcern, mayName, runs, withTypes } from './naming/claimants.ts';
 import { contextFor, decide, type DecisionContext } from './decide.ts';
 import type { OpenSession, SessionParts } from './open-session.ts';
 import { brokenBy, cannotFollow, errorPacket, messageTooLarge, protocolBroken, type Refusal } from './refusals.ts';
@@ -223,7 +223,9 @@ class Relay implements OpenSession {
   /** The command that the reader is at goes on to the server. */
   #pass(asked: Asked): void {
     const reader = this.#fromClient;
-    this.#passage.add(reader.bytes, reader.start, reader.end);
+    const told = withTypes(reader.type, reader.payload(), this.#context);
+    if (told === undefined) this.#passage.add(reader.bytes, reader.start, reader.end);
+    else this.#say(told);
     this.#sent(asked);
   }
 

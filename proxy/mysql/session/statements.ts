@@ -15,6 +15,8 @@ export interface Statement {
   readonly hasClue: boolean;
   /** As sent with its last run, if that was looked at. */
   types: readonly ParameterType[] | undefined;
+  /** The run that sent the types did not go to the server, so that it does not know them. */
+  isUntold: boolean;
   /** Parameters whose values were sent ahead since its last run, piece by piece; they are kept where it may be captured. */
   readonly long: Map<number, Buffer[] | 'too much'>;
 }
@@ -48,12 +50,14 @@ export class Statements {
   /** The one that was prepared last, which clients of MariaDB may run before they know its number. Undefined until it is answered. */
   #last: number | undefined;
   #isLastSuspect = false;
+  /** Statements with types that the server does not know. */
+  #untold = 0;
   /** Some statement has types that were seen. */
   #hasTypes = false;
 
-  /** True while the number of a statement alone may tell that it concerns a gid. */
+  /** True while the number of a statement alone may tell that its run has to be looked at. */
   get mayConcern(): boolean {
-    return this.#withClue > 0 || this.#hasLostClues || this.#isLastSuspect;
+    return this.#withClue > 0 || this.#untold > 0 || this.#hasLostClues || this.#isLastSuspect;
   }
 
   /** A text is sent to be prepared. */
@@ -73,6 +77,7 @@ export class Statements {
       databases,
       hasClue: hasClue(bytes),
       types: undefined,
+      isUntold: false,
       long: new Map(),
     };
     this.#last = id;
@@ -104,16 +109,18 @@ export class Statements {
     return this.#byId.get(this.#known(id));
   }
 
-  /** True when the statement of that number may name a gid. */
+  /** True when the statement of that number may name a gid, or the server has to be told its types. */
   concerns(id: number): boolean {
     const statement = this.get(id);
-    return statement === undefined ? this.#hasLostClues || this.#isLastSuspect : statement.hasClue;
+    if (statement === undefined) return this.#hasLostClues || this.#isLastSuspect;
+    return statement.hasClue || statement.isUntold;
   }
 
   forget(id: number): void {
     const statement = this.#byId.get(id);
     if (statement === undefined) return;
     this.dropValues(id);
+    this.#tell(statement, true);
     this.#byId.delete(id);
     this.#bytes -= statement.text.length + OVERHEAD_BYTES;
     if (statement.hasClue) this.#withClue -= 1;
@@ -123,6 +130,7 @@ export class Statements {
   typed(statement: Statement, types: readonly ParameterType[]): void {
     statement.types = types;
     this.#hasTypes = true;
+    this.#tell(statement, false);
   }
 
   /** A run goes on to the server that is not looked at. `payload`: the beginning of it. Types that it sends are those of later runs too. */
@@ -133,12 +141,24 @@ export class Statements {
     if (statement !== undefined && maySendTypes(beginning, statement)) statement.types = undefined;
   }
 
+  /** The statement that a command runs, where the server has to be told its types with this run, which does not send them. */
+  untold(payload: Buffer): Statement | undefined {
+    const statement = this.#untold === 0 || payload.length < TYPES_AT ? undefined : this.get(payload.readUInt32LE(1));
+    return statement?.isUntold === true && !maySendTypes(payload, statement) ? statement : undefined;
+  }
+
+  #tell(statement: Statement, isTold: boolean): void {
+    if (statement.isUntold === isTold) this.#untold += isTold ? -1 : 1;
+    statement.isUntold = !isTold;
+  }
+
   /** A whole command on a statement goes on to the server. `keptBytesMax`: of values that are sent ahead; 0 where none can be captured. */
   passed(code: number, payload: Buffer, keptBytesMax = 0): void {
     if (!ON_STATEMENTS.includes(code)) return;
     const id = statementOf(payload);
     const statement = typeof id === 'number' ? this.get(id) : undefined;
     if (statement === undefined) return;
+    if (code === COMMAND.stmtExecute) this.#tell(statement, true);
     if (code === COMMAND.stmtClose) this.forget(statement.id);
     else if (code !== COMMAND.stmtSendLongData) this.dropValues(statement.id);
     else if (payload.length >= LONG_DATA_BYTES) {
@@ -176,6 +196,7 @@ export class Statements {
     this.#hasLostClues = false;
     this.#hasLostSome = false;
     this.#hasTypes = false;
+    this.#untold = 0;
     this.#last = undefined;
     this.#isLastSuspect = false;
   }

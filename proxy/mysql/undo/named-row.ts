@@ -67,5 +67,5 @@ function quoted(name: string | undefined): string {
 /** A whole number for a column of whole numbers; for one of text a text in ASCII, which every character set and collation has the same. */
 function isAlike({ form, type }: ImageColumn, value: string): boolean {
   if (form === 'number') return /int\b/.test(type) && /^-?\d{1,20}$/.test(value);
-  return (form === 'text' || form === 'padded') && !type.startsWith('set(') && /^'[ -&(-\[\]-~]*'$/.test(value);
+  return (form === 'text' || form === 'padded') && !type.startsWith('set(') && /^'[ -&(-[\]-~]*'$/.test(value);
 }

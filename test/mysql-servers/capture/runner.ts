@@ -83,11 +83,15 @@ export async function createRunner(
     parameters,
   });
 
+  const [{ version } = { version: '' }] = await rowsOf<{ version: string }>(world.admin, 'SELECT VERSION() AS version');
+  const isMariadb = /mariadb/i.test(version);
+  const server = { isMariadb, version: isMariadb ? 101_100 : 80_015, ignoresSpace: false };
   const planned = async (sql: string, values: readonly Value[]): Promise<Capture | string> => {
     const parsed = parse(ours(sql), {
       charset: 'utf8',
       noBackslashEscapes: options.noBackslashEscapes ?? false,
       ansiQuotes: options.ansiQuotes ?? false,
+      server,
     });
     if (parsed.kind === 'unreadable') return parsed.message;
     const [statement] = parsed.statements;

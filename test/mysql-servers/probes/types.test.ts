@@ -49,4 +49,37 @@ for (const [name, start] of SERVERS) {
     t.deepEqual(await ask(run(TYPE.double, seven, true)), [true], 'it works when they are sent again');
     client.close();
   });
+
+  test(`${name}: the server is told the types that only a run inside a global transaction has sent`, async (t) => {
+    await using mesh = await startMesh({
+      start,
+      schema: 'create table item (id int primary key, v bigint); insert into item values (1, 0);',
+    });
+    const client = await rawClient(mesh.port, mesh.server.user, CAPABILITY.deprecateEof, 'shop');
+    const text = 'update item set v = ? where id = 1';
+    const [prepared] = await client.ask({ kind: 'stmt-prepare', text: Buffer.from(text) });
+    const run = (value: number, sendsTypes: boolean): Command => {
+      const bytes = Buffer.alloc(8);
+      bytes.writeBigInt64LE(BigInt(value));
+      return {
+        kind: 'stmt-execute',
+        statement: prepared?.readUInt32LE(1) ?? 0,
+        flags: 0,
+        iterations: 1,
+        parameters: [{ name: Buffer.alloc(0), type: { code: TYPE.longlong, flags: 0 }, value: bytes }],
+        sendsTypes,
+      };
+    };
+    const gid = await mesh.begin();
+    const [first] = await client.ask(query(`set @atomesh_gid = '${gid}'`), run(5, true));
+    t.is(first?.[0], 0);
+    await mesh.end(gid, 'commit');
+    const packets = await client.ask(query('set @atomesh_gid = null'), run(6, false), run(7, false));
+    t.deepEqual(
+      packets.map((packet) => packet[0]),
+      [0, 0, 0],
+    );
+    t.deepEqual(await mesh.lines('select v from shop.item'), ['7']);
+    client.close();
+  });
 }

@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import type { Mark } from '../../../src/contract/transaction.ts';
 import { parseMark } from '../../../src/contract/transaction.ts';
-import { claimOf, claimOfConnection, type Claim, type Claimant } from '../../../proxy/mysql/session/carriers.ts';
+import { claimOf, claimOfConnection, type Claim, type Claimant } from '../../../proxy/mysql/session/naming/carriers.ts';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const PARENT = `00-${TRACE}-b7ad6b7169203331-01`;

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { judge } from '../../../proxy/mysql/session/classify.ts';
-import { bareText } from '../../../proxy/mysql/session/text.ts';
+import { bareText } from '../../../proxy/mysql/session/naming/text.ts';
 import type { TransactionState } from '../../../proxy/mysql/session/transaction.ts';
 
 const IDLE: TransactionState = { block: 'idle', hasAutocommit: true };

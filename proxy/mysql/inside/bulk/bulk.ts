@@ -4,7 +4,7 @@
  * a later one fails. Source: MariaDB documentation, "COM_STMT_BULK_EXECUTE"; MariaDB source: sql/sql_prepare.cc, execute_bulk_loop.
  */
 import { parse } from '../../parse.ts';
-import type { Bulk } from '../../session/claimants.ts';
+import type { Bulk } from '../../session/naming/claimants.ts';
 import { interpolate, prepareText, type PreparedText } from '../../text/interpolate.ts';
 import { decodeOk, encodeOk, type Ok } from '../../wire/outcome.ts';
 import type { Parameter } from '../../wire/query.ts';

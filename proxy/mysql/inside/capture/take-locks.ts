@@ -109,7 +109,7 @@ export async function meet(
 }
 
 /** Waits until none of what `ask` finds is another's that may still roll back. */
-export async function untilFree(
+async function untilFree(
   c: Context,
   run: Run,
   ask: () => Promise<readonly HeldRow[]>,

@@ -1,15 +1,15 @@
 /** Reads from commands what can name a gid: texts, attributes, parameters. Only commands with a clue come here. */
-import { ClueSearch, hasClue } from '../../binding/gid-clues.ts';
-import type { Capabilities } from '../wire/capabilities.ts';
-import { COMMAND } from '../wire/commands.ts';
-import { decodeBulkExecute, decodeExecute, statementOf, type BulkExecute } from '../wire/execute.ts';
-import type { FrameReader } from '../wire/frames.ts';
-import { STATUS } from '../wire/outcome.ts';
-import { decodeQuery, type Parameter } from '../wire/query.ts';
-import { interpretBinary } from '../wire/values.ts';
+import { ClueSearch, hasClue } from '../../../binding/gid-clues.ts';
+import type { Capabilities } from '../../wire/capabilities.ts';
+import { COMMAND } from '../../wire/commands.ts';
+import { decodeBulkExecute, decodeExecute, encodeExecute, statementOf, type BulkExecute } from '../../wire/execute.ts';
+import { encodePackets, type FrameReader } from '../../wire/frames.ts';
+import { STATUS } from '../../wire/outcome.ts';
+import { decodeQuery, type Parameter } from '../../wire/query.ts';
+import { interpretBinary } from '../../wire/values.ts';
 import type { Claimant } from './carriers.ts';
-import { protocolBroken, type Refusal } from './refusals.ts';
-import { contextOf, type Statement, type Statements } from './statements.ts';
+import { protocolBroken, type Refusal } from '../refusals.ts';
+import { contextOf, type Statement, type Statements } from '../statements.ts';
 
 const NO_TEXT: Buffer = Buffer.alloc(0);
 
@@ -196,3 +196,19 @@ const unknownStatement: Refusal = {
   message: 'a prepared statement that is not remembered may belong to a global transaction',
   hint: 'Prepare it again; keep fewer and smaller statements prepared in one connection.',
 };
+
+/**
+ * The packets of a COM_STMT_EXECUTE whose client has sent the types of the parameters with an earlier run, which did not go to the
+ * server as it came; undefined where the server knows them, or hears them with this run.
+ */
+export function withTypes(
+  code: number,
+  payload: Buffer,
+  { statements, capabilities }: ReadContext,
+): Buffer | undefined {
+  const statement = code === COMMAND.stmtExecute ? statements.untold(payload) : undefined;
+  if (statement === undefined) return undefined;
+  const execute = decodeExecute(payload, capabilities, contextOf(statement));
+  if (execute.kind === 'fault') return undefined;
+  return encodePackets(encodeExecute({ ...execute, sendsTypes: true }, capabilities), 0);
+}

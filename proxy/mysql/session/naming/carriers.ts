@@ -2,12 +2,12 @@
  * Which global transaction a command names, and how. The first that is there counts: a query attribute, `SET @atomesh_gid`, a comment
  * (by name, by tracestate, by the traceparent of a request that is being served). Pure. Commands without a clue do not come here.
  */
-import { markFromTracestate } from '../../../src/contract/propagation.ts';
-import { parseMark, type Mark } from '../../../src/contract/transaction.ts';
-import { markFromSqlComment, markFromTraceparent, type ServedTraces } from '../../binding/from-sql-comment.ts';
-import { badMark } from '../../sql/session.ts';
-import type { ConnectionAttribute } from '../wire/handshake.ts';
-import { withErrno, type Refusal } from './refusals.ts';
+import { markFromTracestate } from '../../../../src/contract/propagation.ts';
+import { parseMark, type Mark } from '../../../../src/contract/transaction.ts';
+import { markFromSqlComment, markFromTraceparent, type ServedTraces } from '../../../binding/from-sql-comment.ts';
+import { badMark } from '../../../sql/session.ts';
+import type { ConnectionAttribute } from '../../wire/handshake.ts';
+import { withErrno, type Refusal } from '../refusals.ts';
 import { bareText } from './text.ts';
 
 /** `local`: until the local transaction ends, or for one statement; `session`: until changed. `mark` undefined: none from now on. */
