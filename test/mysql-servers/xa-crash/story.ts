@@ -14,14 +14,12 @@ export interface Story {
 const VICTIMS: readonly Victim[] = ['sidecar', 'server', 'coordinator'];
 
 /** Each place where each of them can die. */
-export const STORIES: readonly Story[] = [
-  ...VICTIMS.flatMap((victim) => [
-    ...(['XA END', 'XA PREPARE'] as const).flatMap((command) => around(victim, command, 'submit')),
-    ...around(victim, 'XA COMMIT', 'submit'),
-    ...around(victim, 'XA ROLLBACK', 'abort'),
-    ...(['submit', 'abort'] as const).map((decision): Story => ({ death: { victim, at: 'heard' }, decision })),
-  ]),
-];
+export const STORIES: readonly Story[] = VICTIMS.flatMap((victim) => [
+  ...(['XA END', 'XA PREPARE'] as const).flatMap((command) => around(victim, command, 'submit')),
+  ...around(victim, 'XA COMMIT', 'submit'),
+  ...around(victim, 'XA ROLLBACK', 'abort'),
+  ...(['submit', 'abort'] as const).map((decision): Story => ({ death: { victim, at: 'heard' }, decision })),
+]);
 
 function around(victim: Victim, command: Moment['command'], decision: Story['decision']): readonly Story[] {
   return (['before', 'after'] as const).map((when) => ({ death: { victim, at: { when, command } }, decision }));
