@@ -1,6 +1,7 @@
 /** What the sidecar costs a client of MariaDB without a gid: against a bare relay. The server comes from the operating system's packages. */
 import { startMariadb } from '../../examples/support/mariadb-server.ts';
 import { ProgramMissing } from '../../examples/support/programs.ts';
+import { initialiseDatabase } from '../../proxy/mysql/setup/init.ts';
 import {
   alternate,
   askLoad,
@@ -40,8 +41,9 @@ async function measure(): Promise<readonly Result[]> {
     name: 'bench',
     listen: '127.0.0.1:0',
     upstream: `mysql://127.0.0.1:${server.port}/bench`,
-    mode: 'none',
+    credentials: { user: server.user },
   };
+  await initialiseDatabase({ host: '127.0.0.1', port: server.port, user: server.user });
   await using sidecar = await startSidecarChild({ coordinator: NO_COORDINATOR, databases: [database] });
   await using load = await startChild('mysql/load-process.ts');
   const ask = (port: number, options: Partial<Load>): Promise<LoadAnswer> =>

@@ -1,6 +1,7 @@
 /** Carries a batch out on real sessions, statement by statement, and tells it as SQL. */
 import pg from 'pg';
 import type { Batch, Local, Sql, Step } from './grammar.ts';
+import { merged } from './merged.ts';
 
 /** What a statement has come to. */
 export type Outcome =
@@ -32,18 +33,11 @@ function actionsOf(session: 0 | 1, { isBlock, end, steps }: Local): readonly Act
 
 /** The actions of both sessions in one line. */
 function lineUp({ sessions, order }: Batch): readonly Action[] {
-  const first = sessions[0].flatMap((local) => actionsOf(0, local));
-  const second = sessions[1].flatMap((local) => actionsOf(1, local));
-  const line: Action[] = [];
-  let [i, j] = [0, 0];
-  for (const isSecond of order) {
-    const next = isSecond ? second[j] : first[i];
-    if (next === undefined) break;
-    if (isSecond) j += 1;
-    else i += 1;
-    line.push(next);
-  }
-  return [...line, ...first.slice(i), ...second.slice(j)];
+  return merged(
+    order,
+    sessions[0].flatMap((local) => actionsOf(0, local)),
+    sessions[1].flatMap((local) => actionsOf(1, local)),
+  );
 }
 
 /** A statement with its values as literals, or as parameters. NULL is always written out. */

@@ -5,8 +5,8 @@ import { startPostgres } from '../../examples/support/postgres-server.ts';
 import { until } from '../../examples/support/until.ts';
 import { initialiseDatabase } from '../../proxy/postgres/schema.ts';
 import { encodeFrontend, type FrontendMessage } from '../../proxy/postgres/wire/messages.ts';
-import { mutate, NASTY_INT16, NASTY_INT32 } from '../postgres/wire/arbitraries.ts';
 import { Random } from '../simulation/random.ts';
+import { damaged } from './damaged.ts';
 import { startListening } from '../sql-passthrough/support/listening.ts';
 import {
   bind,
@@ -54,30 +54,6 @@ const SAID: readonly FrontendMessage[] = [
   query('commit'),
 ];
 
-function damaged(random: Random): Buffer {
-  let bytes: Buffer = Buffer.concat(SAID.map(encodeFrontend));
-  for (let left = random.between(1, 3); left > 0; left -= 1) {
-    const place = random.between(0, bytes.length);
-    switch (random.between(0, 4)) {
-      case 0:
-        bytes = mutate(bytes, { kind: 'flip', place, bit: random.between(0, 7) });
-        break;
-      case 1:
-        bytes = mutate(bytes, { kind: 'leave-out', place, length: random.between(1, 40) });
-        break;
-      case 2:
-        bytes = mutate(bytes, { kind: 'int16', place, value: random.pick(NASTY_INT16) });
-        break;
-      case 3:
-        bytes = mutate(bytes, { kind: 'int32', place, value: random.pick(NASTY_INT32) });
-        break;
-      default:
-        bytes = mutate(bytes, { kind: 'cut-off', place });
-    }
-  }
-  return bytes;
-}
-
 /** Says it all, ends its side when nothing more is answered for `quietMs`, and gives up when the connection is still there 10 s later. */
 async function visit(port: number, bytes: Buffer, quietMs: number): Promise<void> {
   const socket = connect({ host: '127.0.0.1', port, noDelay: true });
@@ -104,7 +80,7 @@ test('damaged messages inside a global transaction end their own session at the 
   const worker = async (): Promise<void> => {
     for (let index = next; index < CASES; index = next) {
       next += 1;
-      const bytes = damaged(new Random(seed * 1_000_003 + index));
+      const bytes = damaged(new Random(seed * 1_000_003 + index), Buffer.concat(SAID.map(encodeFrontend)));
       await visit(sidecar.port, bytes, QUIET_MS).catch((cause: unknown) => {
         throw new Error(`seed ${seed}, case ${index}: still open after ${bytes.toString('base64')}`, { cause });
       });

@@ -5,7 +5,6 @@ import { workOf, type UndoBranch, type Work } from '../../sql/work.ts';
 import type { Refusal } from '../session/refusals.ts';
 import { CAPABILITY, has, type Capabilities } from '../wire/capabilities.ts';
 import { decodeEof, decodeOk, encodeEof, encodeOk, STATUS } from '../wire/outcome.ts';
-import type { Contention } from './capture/contention.ts';
 import type { LastStatement, SessionMemory } from './last-statement.ts';
 import type { Local } from './local.ts';
 import type { InsideParts } from './parts.ts';
@@ -23,7 +22,6 @@ export interface Context {
   readonly memory: SessionMemory;
   /** Of the local transaction that is open, or is about to be. */
   readonly local: Local;
-  readonly contention: Contention;
   /** For what the statement that is served is carried out. */
   readonly work: Work;
   /** What the client may ask about its last statement. */

@@ -68,10 +68,10 @@ export class Inside {
     this.#mayHaveLevel = false;
   }
 
-  /** A command goes on to the server that is not looked at any further. `text`: of a COM_QUERY. */
-  unseen(text: Buffer | undefined): void {
+  /** A text goes on to the server, which `bytes` has from `start` to `end`. No view of it is made: this is on the path of every statement. */
+  unseenText(bytes: Buffer, start: number, end: number): void {
     this.forget();
-    if (text !== undefined) this.#runs(text);
+    this.#runs(bytes, start, end);
   }
 
   /** Another database may be the selected one from now on. */
@@ -90,9 +90,9 @@ export class Inside {
     if (setsNextLevel(text)) this.#mayHaveLevel = true;
   }
 
-  #runs(text: Buffer): void {
-    if (selectsDatabase(text)) this.databaseSelected();
-    if (setsNextLevel(text)) this.#levelSetAt = this.#seat.binding.ended;
+  #runs(text: Buffer, start = 0, end = text.length): void {
+    if (selectsDatabase(text, start, end)) this.databaseSelected();
+    if (setsNextLevel(text, start, end)) this.#levelSetAt = this.#seat.binding.ended;
   }
 
   /** Something was carried out that was not looked at: the session may have other settings. */
@@ -218,7 +218,6 @@ export class Inside {
     return {
       seat: this.#seat,
       parts: this.#parts,
-      contention: this.#parts.contention,
       settings,
       tables: this.#tables,
       memory: this.#memory,
@@ -239,7 +238,7 @@ export class Inside {
   async #learnSettings(): Promise<Settings> {
     if (this.#settings !== undefined) return this.#settings;
     const [reply] = await this.#seat.ask([{ sql: settingsSql(this.#seat.isMariadb) }]);
-    if (reply === undefined) throw new Error('a statement was not answered');
+    assert(reply !== undefined, 'a statement was answered');
     this.#settings = readSettings(reply);
     return this.#settings;
   }

@@ -100,25 +100,27 @@ const [BLANK, SLASH, LETTER_S, LETTER_T] = [0x20, 0x2f, 0x73, 0x74];
 
 /**
  * True of a text that sets the isolation level of the next local transaction, which no variable shows. Of most other texts it looks at
- * two bytes. Query attributes may stand in front.
+ * two bytes. Query attributes may stand in front. The text is what `text` has from `start` to `end`.
  */
-export function setsNextLevel(text: Buffer): boolean {
+export function setsNextLevel(text: Buffer, start = 0, end = text.length): boolean {
   // Mostly there are none of them, which is said by two bytes.
-  const at = text[0] === 0 ? 2 : 0;
+  const at = start + (text[start] === 0 ? 2 : 0);
   // Capital letters become small ones, and blanks stay below the rest.
   const first = (text[at] ?? 0) | BLANK;
   const isSet = first === LETTER_S && ((text[at + 2] ?? 0) | BLANK) === LETTER_T;
-  return (isSet || first <= SLASH) && SETS_NEXT.test(text.toString('latin1', at, at + LOOKED_AT));
+  return (isSet || first <= SLASH) && SETS_NEXT.test(text.toString('latin1', at, Math.min(at + LOOKED_AT, end)));
 }
 
 const USES = new RegExp(String.raw`^${BLANKS}*use\b`, 'is');
 const LETTER_U = 0x75;
 
 /** True of a text that selects a database. Of most other texts it looks at two bytes. Query attributes may stand in front. */
-export function selectsDatabase(text: Buffer): boolean {
-  const at = text[0] === 0 ? 2 : 0;
+export function selectsDatabase(text: Buffer, start = 0, end = text.length): boolean {
+  const at = start + (text[start] === 0 ? 2 : 0);
   const first = (text[at] ?? 0) | BLANK;
-  return (first === LETTER_U || first <= SLASH) && USES.test(text.toString('latin1', at, at + LOOKED_AT));
+  return (
+    (first === LETTER_U || first <= SLASH) && USES.test(text.toString('latin1', at, Math.min(at + LOOKED_AT, end)))
+  );
 }
 
 /** True when texts mean the same under both. */

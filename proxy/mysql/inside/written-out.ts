@@ -3,10 +3,12 @@ import { parse, type ParsedStatement } from '../parse.ts';
 import type { Bulk, Said } from '../session/naming/claimants.ts';
 import type { Refusal } from '../session/refusals.ts';
 import { askedOf } from '../text/effects.ts';
-import { interpolate, prepareText } from '../text/interpolate.ts';
+import { interpolate, prepareText, type PreparedText } from '../text/interpolate.ts';
+import type { Parameter } from '../wire/query.ts';
 import type { Context } from './context.ts';
 import type { Piece } from './piece.ts';
 import { notKnown, unreadable } from './refusals.ts';
+import type { Settings } from './settings.ts';
 
 /** Several rows of parameters at once. */
 export function isBulk(parameters: NonNullable<Said['prepared']>['parameters']): parameters is Bulk {
@@ -58,15 +60,21 @@ function withParameters({ settings }: Context, piece: Piece): Piece | Refusing {
   if (isBulk(parameters)) return piece;
   if (parameters === 'malformed') return { kind: 'refused', refusal: unreadable('parameters that cannot be read') };
   if (parameters.length === 0) return piece;
-  const { lexical } = settings;
-  const text = prepareText(statement.text.toString('latin1'), lexical);
+  const written = withValues(prepareText(statement.text.toString('latin1'), settings.lexical), parameters, settings);
+  return 'kind' in written ? written : { ...pieceOf(written, piece), prepared: undefined, isPrepared: true };
+}
+
+/** A prepared statement with these values written into its text. */
+export function withValues(
+  text: PreparedText,
+  parameters: readonly Parameter[],
+  { lexical }: Settings,
+): ParsedStatement | Refusing {
   const written = interpolate(text, parameters, { lexical });
   if (written.kind === 'refuse') return { kind: 'refused', refusal: unreadable(written.message) };
   const parsed = parse(written.text, lexical);
   const [one] = parsed.kind === 'parsed' ? parsed.statements : [];
-  if (one === undefined)
-    return { kind: 'refused', refusal: unreadable('parameters that cannot be written as constants') };
-  return { ...pieceOf(one, piece), prepared: undefined, isPrepared: true };
+  return one ?? { kind: 'refused', refusal: unreadable('parameters that cannot be written as constants') };
 }
 
 /** A statement of a command. */

@@ -20,7 +20,7 @@ export interface SeatOptions {
   readonly toServer: (bytes: Buffer) => void;
   /** A command of our own is answered next. */
   readonly expect: (code: number, asked: Asked) => void;
-  /** The client's command goes on. `isWanted`: the answer is collected. */
+  /** The client's command goes on, and its answer to whom `asked` says. */
   readonly pass: (asked: Asked) => void;
   readonly sockets: () => Pick<Sockets, 'toClient' | 'keepUpstream' | 'takeUpstream'>;
   /** Values that were sent ahead of the client's command are dropped. */

@@ -8,7 +8,7 @@ import { Sockets } from '../../relay/sockets.ts';
 import type { LoggedIn } from '../login/login.ts';
 import { COMMAND, encodeCommand } from '../wire/commands.ts';
 import { statementOf } from '../wire/execute.ts';
-import { createFrameReader, encodePackets, NO_TYPE, type FrameReader } from '../wire/frames.ts';
+import { createFrameReader, encodePackets, HEADER_BYTES, NO_TYPE, type FrameReader } from '../wire/frames.ts';
 import { decodeOk, STATUS } from '../wire/outcome.ts';
 import { AnswerReader } from './answer-reader.ts';
 import { OWN, UNSEEN, type Asked } from './asked.ts';
@@ -198,9 +198,10 @@ class Relay implements OpenSession {
     this.#passage.add(reader.bytes, reader.start, reader.end);
     if (!reader.isFirst) return;
     if (runs(reader.type)) this.#ran('none');
-    if (isExecute(reader.type)) this.#statements.ranUnseen(() => reader.bytes.subarray(reader.start + 4, reader.end));
-    const isText = reader.type === COMMAND.query && reader.isLast;
-    this.#serving.inside?.unseen(isText ? reader.payload().subarray(1) : undefined);
+    if (isExecute(reader.type)) this.#statements.ranUnseen(reader.bytes, reader.start + HEADER_BYTES, reader.end);
+    const { inside } = this.#serving;
+    if (reader.type !== COMMAND.query || !reader.isLast) inside?.forget();
+    else inside?.unseenText(reader.bytes, reader.start + HEADER_BYTES + 1, reader.end);
     this.#sent(UNSEEN);
   }
 

@@ -133,10 +133,13 @@ export class Statements {
     this.#tell(statement, false);
   }
 
-  /** A run goes on to the server that is not looked at. `payload`: the beginning of it. Types that it sends are those of later runs too. */
-  ranUnseen(payload: () => Buffer): void {
+  /**
+   * A run goes on to the server that is not looked at: `bytes` has the beginning of its payload from `start` to `end`. Types that it sends
+   * are those of later runs too.
+   */
+  ranUnseen(bytes: Buffer, start: number, end: number): void {
     if (!this.#hasTypes) return;
-    const beginning = payload();
+    const beginning = bytes.subarray(start, end);
     const statement = beginning.length < TYPES_AT ? undefined : this.get(beginning.readUInt32LE(1));
     if (statement !== undefined && maySendTypes(beginning, statement)) statement.types = undefined;
   }

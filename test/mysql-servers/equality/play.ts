@@ -1,4 +1,5 @@
 /** Carries a batch out, statement by statement, and tells it as SQL. */
+import { merged } from '../../rollback-equality/merged.ts';
 import type { Client, Heard, Value } from './client.ts';
 import type { Batch, Local, Step } from './grammar.ts';
 import { inDatabases } from './tables.ts';
@@ -26,18 +27,11 @@ function actionsOf(session: 0 | 1, { isBlock, end, steps }: Local): readonly Act
 
 /** The actions of both sessions in one line. */
 export function lineUp({ sessions, order }: Batch): readonly Action[] {
-  const first = sessions[0].flatMap((local) => actionsOf(0, local));
-  const second = sessions[1].flatMap((local) => actionsOf(1, local));
-  const line: Action[] = [];
-  let [i, j] = [0, 0];
-  for (const isSecond of order) {
-    const next = isSecond ? second[j] : first[i];
-    if (next === undefined) break;
-    if (isSecond) j += 1;
-    else i += 1;
-    line.push(next);
-  }
-  return [...line, ...first.slice(i), ...second.slice(j)];
+  return merged(
+    order,
+    sessions[0].flatMap((local) => actionsOf(0, local)),
+    sessions[1].flatMap((local) => actionsOf(1, local)),
+  );
 }
 
 /** A statement with its values as literals, or as parameters. */

@@ -7,7 +7,7 @@ import { encodeCommand, type Command } from '../../../proxy/mysql/wire/commands.
 import { encodePackets } from '../../../proxy/mysql/wire/frames.ts';
 import { decodeHandshake, encodeClientHello } from '../../../proxy/mysql/wire/handshake.ts';
 import { TYPE } from '../../../proxy/mysql/wire/values.ts';
-import { mutate, NASTY_INT16, NASTY_INT32 } from '../../postgres/wire/arbitraries.ts';
+import { damaged } from '../../wire-fuzz/damaged.ts';
 import { Random } from '../../simulation/random.ts';
 import { startMesh, type Mesh } from '../inside/mesh.ts';
 import { SERVERS } from '../second-phase/world.ts';
@@ -60,30 +60,6 @@ function said(row: number): readonly Command[] {
     { kind: 'init-db', schema: Buffer.from('plain') },
     query(`replace into account values (${row}, 8)`),
   ];
-}
-
-function damaged(random: Random, whole: Buffer): Buffer {
-  let bytes = whole;
-  for (let left = random.between(1, 3); left > 0; left -= 1) {
-    const place = random.between(0, bytes.length);
-    switch (random.between(0, 4)) {
-      case 0:
-        bytes = mutate(bytes, { kind: 'flip', place, bit: random.between(0, 7) });
-        break;
-      case 1:
-        bytes = mutate(bytes, { kind: 'leave-out', place, length: random.between(1, 40) });
-        break;
-      case 2:
-        bytes = mutate(bytes, { kind: 'int16', place, value: random.pick(NASTY_INT16) });
-        break;
-      case 3:
-        bytes = mutate(bytes, { kind: 'int32', place, value: random.pick(NASTY_INT32) });
-        break;
-      default:
-        bytes = mutate(bytes, { kind: 'cut-off', place });
-    }
-  }
-  return bytes;
 }
 
 /** Logs in with the gid as an attribute of the connection: whatever it says is said inside. */

@@ -3,16 +3,15 @@
  * local transaction, and the client hears of them once. Unlike with the server's own, of an UPDATE or a DELETE no row stays either when
  * a later one fails. Source: MariaDB documentation, "COM_STMT_BULK_EXECUTE"; MariaDB source: sql/sql_prepare.cc, execute_bulk_loop.
  */
-import { parse } from '../../parse.ts';
 import type { Bulk } from '../../session/naming/claimants.ts';
-import { interpolate, prepareText, type PreparedText } from '../../text/interpolate.ts';
+import { prepareText, type PreparedText } from '../../text/interpolate.ts';
 import { decodeOk, encodeOk, type Ok } from '../../wire/outcome.ts';
 import type { Parameter } from '../../wire/query.ts';
 import { askAll, isAlone, isOpen, type Context, type Failure } from '../context.ts';
 import { beginLocal, commitLocal, isNamed, rollBack } from '../ending.ts';
 import { answer, tell, type Piece } from '../piece.ts';
 import { bulkLimit, bulkValues, bulkUnits, unreadable } from '../refusals.ts';
-import { pieceOf } from '../written-out.ts';
+import { pieceOf, withValues } from '../written-out.ts';
 import { GatheringSeat, seated } from './gathering-seat.ts';
 
 /** Behind it all rows of a command that failed are taken back. */
@@ -100,14 +99,9 @@ const NO_NAME: Buffer = Buffer.alloc(0);
 const NO_TYPE: Parameter['type'] = { code: 6, flags: 0 };
 
 function writtenRow({ settings }: Context, text: PreparedText, parameters: readonly Parameter[]): Piece | Failure {
-  const { lexical } = settings;
-  const written = interpolate(text, parameters, { lexical });
-  if (written.kind === 'refuse') return { kind: 'refused', refusal: unreadable(written.message) };
-  const parsed = parse(written.text, lexical);
-  const [one] = parsed.kind === 'parsed' ? parsed.statements : [];
-  if (one === undefined)
-    return { kind: 'refused', refusal: unreadable('parameters that cannot be written as constants') };
-  return { ...pieceOf(one, { isWhole: false, hasMore: false, prepared: undefined }), isPrepared: true };
+  const written = withValues(text, parameters, settings);
+  if ('kind' in written) return written;
+  return { ...pieceOf(written, { isWhole: false, hasMore: false, prepared: undefined }), isPrepared: true };
 }
 
 async function takeBack(c: Context, alone: boolean): Promise<Failure | undefined> {

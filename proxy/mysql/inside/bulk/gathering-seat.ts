@@ -76,14 +76,13 @@ export class GatheringSeat implements Seat {
 
 /** The same session, in another seat. */
 export function seated(c: Context, seat: Seat): Context {
-  const { parts, settings, tables, memory, contention, work } = c;
+  const { parts, settings, tables, memory, work } = c;
   return {
     seat,
     parts,
     settings,
     tables,
     memory,
-    contention,
     work,
     get local() {
       return c.local;

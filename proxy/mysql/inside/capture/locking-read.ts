@@ -2,6 +2,7 @@
 import { assert } from '../../../../src/platform/assert.ts';
 import type { Gid } from '../../../../src/contract/transaction.ts';
 import { now } from '../../../../src/platform/clock.ts';
+import type { LockWaiter } from '../../../branch/lock-holders.ts';
 import { withErrno } from '../../session/refusals.ts';
 import { readFound, type Found } from '../../undo/capture.ts';
 import { heldAmong, locksOf, type LockingRead } from '../../undo/locking-read.ts';
@@ -10,7 +11,7 @@ import { giveUp } from '../ending.ts';
 import { answer, collect, tell, type Piece } from '../piece.ts';
 import { notNow, restless } from '../refusals.ts';
 import { rowsIn, type Reply } from '../reply.ts';
-import { obstacleOf } from './take-locks.ts';
+import { waitFor } from './take-locks.ts';
 
 /** How often rows may come to match between two readings. */
 const AGAIN_MAX = 20;
@@ -20,12 +21,7 @@ export async function serveLockingRead(c: Context, plan: LockingRead, piece: Pie
   const waiter = c.parts.holders.waiter(gidOf(c), now() + c.parts.lockTimeoutMs);
   let isDone = false;
   try {
-    const outcome = await untilFree(c, {
-      plan,
-      piece,
-      keepsLocks: !isAlone(c),
-      wait: (conflict) => waiter.wait(conflict),
-    });
+    const outcome = await untilFree(c, { plan, piece, keepsLocks: !isAlone(c), waiter });
     if (!('packets' in outcome)) {
       return tell(c, outcome.kind === 'refused' && outcome.ends === true ? await giveUp(c, outcome) : outcome);
     }
@@ -43,10 +39,10 @@ interface Reading {
   readonly plan: LockingRead;
   readonly piece: Piece;
   readonly keepsLocks: boolean;
-  readonly wait: ReturnType<Context['parts']['holders']['waiter']>['wait'];
+  readonly waiter: LockWaiter;
 }
 
-async function untilFree(c: Context, { plan, piece, keepsLocks, wait }: Reading): Promise<Reply | Failure> {
+async function untilFree(c: Context, { plan, piece, keepsLocks, waiter }: Reading): Promise<Reply | Failure> {
   const committed = new Set<Gid>();
   let leftOut: Found = plan.tables.map(() => []);
   for (let again = 0; again <= AGAIN_MAX;) {
@@ -64,10 +60,8 @@ async function untilFree(c: Context, { plan, piece, keepsLocks, wait }: Reading)
         continue;
       }
       if (!plan.waits) return { kind: 'refused', refusal: notNow(row.holder) };
-      const waited = await wait({ holder: row.holder, row, keepsLocks, holdsLocks: keepsLocks });
-      const obstacle = obstacleOf(c, waited, row.holder);
+      const obstacle = await waitFor(c, waiter, { row, keepsLocks, committed });
       if (obstacle !== undefined) return obstacle;
-      if (waited === 'committed') committed.add(row.holder);
       continue;
     }
     const reply = await run(c, { plan, piece, found: found as Found, leftOut });

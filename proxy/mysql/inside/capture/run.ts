@@ -24,7 +24,7 @@ import { okIn, rowsIn, type Reply } from '../reply.ts';
 import type { Own } from '../seat.ts';
 import { locksOf } from '../../undo/locking-read.ts';
 import type { Refused } from '../../undo/refusal.ts';
-import { meet, obstacleOf, takeLocks, waitOutside, type Conflict } from './take-locks.ts';
+import { meet, takeLocks, waitFor, type Conflict } from './take-locks.ts';
 import { insertClaimsSql } from '../../locks/row-locks.ts';
 
 /** What has become of it. The local transaction of one that stands alone is over, unless it is `done` and not committed yet. */
@@ -94,7 +94,7 @@ async function untilDone(c: Context, capture: Capture, run: Run): Promise<Captur
       if (attempt.refused !== undefined && attempts > ALIKE_MAX) return attempt.refused;
       if (attempts > AGAIN_MAX) return giveUp(c, { kind: 'refused', refusal: restless, ends: true });
     } else if (attempt.kind === 'conflict') {
-      const obstacle = await waitOutside(c, attempt, run.waiter, committed);
+      const obstacle = await waitFor(c, run.waiter, { row: attempt.row, keepsLocks: false, committed });
       const broken = run.restart && (await beginAgain(c, run.restart));
       if (broken !== undefined || obstacle !== undefined) return (broken ?? obstacle) as Failure;
     } else return attempt;
@@ -125,7 +125,7 @@ async function giveBack(
 async function look(c: Context, capture: Capture, run: Run, committed: Set<Gid>): Promise<Failure | undefined> {
   const { tables } = capture;
   const relations = tables.flatMap(({ locks }) => locks.map(({ relation }) => relation));
-  const isNeeded = !run.isAlone && run.restart === undefined && c.contention.isLikely(relations);
+  const isNeeded = !run.isAlone && run.restart === undefined && c.parts.contention.isLikely(relations);
   const step = isNeeded ? capture.before?.(false) : undefined;
   if (step === undefined) return undefined;
   for (;;) {
@@ -137,12 +137,9 @@ async function look(c: Context, capture: Capture, run: Run, committed: Set<Gid>)
     const held = await c.parts.rowLocks.holdersOf(locksOf(tables, read.found));
     const row = held.find(({ holder }) => holder !== gidOf(c) && !committed.has(holder));
     if (row === undefined) return undefined;
-    const { holdsLocks } = c.local;
-    const waited = await run.waiter.wait({ holder: row.holder, row, keepsLocks: holdsLocks, holdsLocks });
-    const obstacle = obstacleOf(c, waited, row.holder);
+    const obstacle = await waitFor(c, run.waiter, { row, keepsLocks: c.local.holdsLocks, committed });
     if (obstacle !== undefined)
       return obstacle.kind === 'refused' && obstacle.ends === true ? giveUp(c, obstacle) : obstacle;
-    if (waited === 'committed') committed.add(row.holder);
   }
 }
 
@@ -241,7 +238,7 @@ function readBefore(
 
 interface Steps {
   readonly change: Step;
-  /** `another one has to be known`: it is made of the outcome. */
+  /** Undefined where nothing is read, and where what to read is known from the outcome only. */
   readonly after: Step | undefined;
   readonly isPlain?: boolean;
 }
@@ -296,6 +293,7 @@ async function conclude(c: Context, capture: Capture, { found, run, replies, wan
   const late = capture.needsOutcome ? capture.after?.(found, outcome) : undefined;
   const tooLate = late && tooLongOf(c, [late]);
   if (tooLate !== undefined) return tooLate;
+  // Where the text has ended at an error before it, the last reply has that.
   const early = wanted.after === undefined ? undefined : (others[wanted.asksWarnings ? 1 : 0] ?? replies.at(-1));
   const reply = late === undefined ? early : (await c.seat.ask([{ sql: late.sql }]))[0];
   let after: Found = capture.tables.map(() => []);
@@ -328,7 +326,7 @@ async function failedChange(
 }
 
 /**
- * Writes records, claims and locks; undefined when all stand. Records first: they can meet nobody, and locks can. Then it is asked
+ * Writes records, claims and locks, and commits where nobody has to be asked before. Records first: they can meet nobody, and locks can. Then it is asked
  * whether somebody holds what the rows refer to now, or has claimed what is gone.
  */
 async function write(

@@ -81,12 +81,10 @@ export async function takeLocks(c: Context, taking: Taking, run: Run): Promise<F
       if (own.length === 0 && over.length === 0) races += 1;
       continue;
     }
-    c.contention.met(row.relation);
+    parts.contention.met(row.relation);
     if (run.canLetGo) return { kind: 'conflict', row };
-    const waited = await run.waiter.wait({ holder: row.holder, row, keepsLocks: true, holdsLocks: true });
-    const obstacle = obstacleOf(c, waited, row.holder);
+    const obstacle = await waitFor(c, run.waiter, { row, keepsLocks: true, committed });
     if (obstacle !== undefined) return obstacle;
-    if (waited === 'committed') committed.add(row.holder);
   }
   return { kind: 'refused', refusal: restless, ends: true };
 }
@@ -119,12 +117,10 @@ async function untilFree(
     const held = await ask();
     const row = held.find(({ holder }) => holder !== gidOf(c) && !committed.has(holder));
     if (row === undefined) return undefined;
-    c.contention.met(row.relation);
+    c.parts.contention.met(row.relation);
     if (run.canLetGo) return { kind: 'conflict', row };
-    const waited = await run.waiter.wait({ holder: row.holder, row, keepsLocks: true, holdsLocks: true });
-    const obstacle = obstacleOf(c, waited, row.holder);
+    const obstacle = await waitFor(c, run.waiter, { row, keepsLocks: true, committed });
     if (obstacle !== undefined) return obstacle;
-    if (waited === 'committed') committed.add(row.holder);
   }
 }
 
@@ -143,20 +139,28 @@ async function takeOver(c: Context, rows: readonly HeldRow[]): Promise<readonly 
   return taken;
 }
 
-/** Waits without any local lock. Undefined when the statement is to be run again. */
-export async function waitOutside(
+/** A row that is waited for. */
+export interface Waiting {
+  readonly row: HeldRow;
+  /** The local transaction keeps what it has locked meanwhile. */
+  readonly keepsLocks: boolean;
+  /** Holders that are known to be decided to commit: this one joins them when it is. */
+  readonly committed: Set<Gid>;
+}
+
+/** Waits a while. Undefined when one may look again; why not, when one may not. */
+export async function waitFor(
   c: Context,
-  { row }: Conflict,
   waiter: LockWaiter,
-  committed: Set<Gid>,
+  { row, keepsLocks, committed }: Waiting,
 ): Promise<Failure | undefined> {
-  const waited = await waiter.wait({ holder: row.holder, row, keepsLocks: false, holdsLocks: false });
+  const waited = await waiter.wait({ holder: row.holder, row, keepsLocks, holdsLocks: keepsLocks });
   if (waited === 'committed') committed.add(row.holder);
   return obstacleOf(c, waited, row.holder);
 }
 
 /** Why a statement cannot go on behind a wait. */
-export function obstacleOf(c: Context, waited: LockWaitResult, holder: Gid): Failure | undefined {
+function obstacleOf(c: Context, waited: LockWaitResult, holder: Gid): Failure | undefined {
   switch (waited) {
     case 'timeout':
       return { kind: 'refused', refusal: lockedBy(holder, c.parts.lockTimeoutMs) };
