@@ -69,6 +69,8 @@ export interface Engine {
   readonly barrier: (Barrier & { close(): Promise<void> }) | undefined;
   /** Undefined where no local transaction is prepared. */
   readonly preparation: Pick<LocalPreparation, 'forget'> | undefined;
+  /** How many connections are kept until what was prepared over them has ended; absent where none ever are. */
+  readonly parked?: () => number;
   /** The list of row locks, for people. */
   readonly locks: LockedDatabase['locks'];
   /** Starts the listener. Rejects when its address cannot be bound. */
@@ -110,7 +112,11 @@ export async function startOn(engine: Engine, parts: DatabaseParts<AnyDatabaseOp
   const count = (event: SqlEvent): void => metrics.count(options.name, event);
   const listener = await engine.listen({ resource, enlistment, holders, operations, count });
   const recovery = engine.recover();
-  metrics.watch(options.name, { sessions: () => listener.sessions, inDoubt: () => recovery?.inDoubt ?? 0 });
+  metrics.watch(options.name, {
+    sessions: () => listener.sessions,
+    inDoubt: () => recovery?.inDoubt ?? 0,
+    ...(engine.parked === undefined ? {} : { parked: engine.parked }),
+  });
   return {
     name: options.name,
     resource,

@@ -8,6 +8,8 @@ export interface DatabaseNumbers {
   sessions(): number;
   /** Prepared transactions of this service that are not ended, as of the last look. */
   inDoubt(): number;
+  /** Connections to the server that are kept until what was prepared over them has ended; absent where none ever are. */
+  parked?(): number;
 }
 
 /** The metrics of all database listeners of one sidecar. */
@@ -49,6 +51,17 @@ export function openSqlMetrics(registry: Registry): SqlMetrics {
     registers: [registry],
     collect() {
       for (const [database, numbers] of watched) inDoubt.set({ database }, numbers.inDoubt());
+    },
+  });
+  const parked: Gauge<'database'> = new Gauge({
+    name: 'atomesh_sql_parked',
+    help: 'Connections to a MySQL or MariaDB server that are kept without a client until what was prepared over them has ended',
+    labelNames: ['database'],
+    registers: [registry],
+    collect() {
+      for (const [database, numbers] of watched) {
+        if (numbers.parked !== undefined) parked.set({ database }, numbers.parked());
+      }
     },
   });
   const children = new Map<string, { inc(): void }>();

@@ -1,11 +1,20 @@
 /** One MySQL or MariaDB database of a sidecar: its listener, its branches, and their second phase. */
-import { resourceName, startOn, type Database, type DatabaseParts, type Engine } from './database.ts';
+import type { KeyObject } from 'node:crypto';
+import {
+  resourceName,
+  startOn,
+  type Database,
+  type DatabaseParts,
+  type Engine,
+  type SessionSeams,
+} from './database.ts';
 import type { Finisher, FinishResult } from './branch/finish.ts';
 import { createBarrier } from './mysql/barrier.ts';
 import { createTableFacts } from './mysql/facts/table-facts.ts';
+import { createViewFacts } from './mysql/facts/view-facts.ts';
 import { createFinisher } from './mysql/finish.ts';
 import { Contention } from './mysql/inside/capture/contention.ts';
-import type { InsideParts } from './mysql/inside/parts.ts';
+import type { InsideParts, SessionPreparation } from './mysql/inside/parts.ts';
 import { startMysqlListener } from './mysql/listener.ts';
 import { createLockList } from './mysql/locks/list.ts';
 import { createRowLocks } from './mysql/locks/row-locks.ts';
@@ -15,7 +24,7 @@ import { readSealSecret } from './mysql/seal.ts';
 import { checkSchema } from './mysql/setup/init.ts';
 import { openRestorableTables } from './mysql/setup/restorable.ts';
 import { upstreamAddress } from './mysql/upstream.ts';
-import { checkXa, openXa } from './mysql/xa/open.ts';
+import { checkXa, openXa, type Xa } from './mysql/xa/open.ts';
 import type { MysqlDatabaseOptions } from './options.ts';
 
 type Parts = DatabaseParts<MysqlDatabaseOptions>;
@@ -51,22 +60,23 @@ async function changingEngine(parts: Parts): Promise<Engine> {
   const { mode, escalate } = options;
   const xa = await openXa({ options, resource: resourceName(parts), coordinator, log });
   const finisher = xa.wrap(createFinisher({ connection: login, log }));
-  const [allFacts, rowLocks, locks] = [
+  const [allFacts, views, rowLocks, locks] = [
     createTableFacts(login, log),
+    createViewFacts(login, log),
     createRowLocks(login, log),
     createLockList(login, log),
   ];
   // What is prepared is ended and not put back: then the second phase needs no rights to the tables.
   const tables = mode === 'xa' ? undefined : await openRestorableTables(login);
-  const shared: Omit<InsideParts, 'resource' | 'enlistment' | 'holders' | 'operations'> = {
+  const shared: Omit<InsideParts, 'resource' | 'enlistment' | 'holders' | 'operations' | 'preparation'> = {
     mode: mode === 'xa' ? 'xa' : 'undo',
     escalates: mode === 'undo' && escalate === 'xa' && xa.preparation !== undefined,
     facts: tables === undefined ? allFacts : tables.guard(allFacts),
     allFacts,
+    views,
     rowLocks,
     contention: new Contention(),
     sealSecret: await sealSecretOf(login),
-    preparation: xa.preparation,
     lockTimeoutMs: options.lockTimeout,
     maxRows: options.maxRows,
   };
@@ -74,18 +84,32 @@ async function changingEngine(parts: Parts): Promise<Engine> {
     finisher,
     barrier: parts.barrier === 'here' ? createBarrier({ connection: login, coordinator }) : undefined,
     preparation: xa.preparation,
+    parked: () => xa.preparation?.parked.size ?? 0,
     locks: (query) => locks.read(query),
     listen: ({ resource, enlistment, holders, operations, count }) =>
       startMysqlListener({
         ...listening(parts),
-        inside: { ...shared, resource, enlistment, holders, operations },
+        inside: { ...shared, resource, enlistment, holders, operations, preparation: counted(xa.preparation, count) },
         count,
       }),
     recover: () => xa.recover(finisher),
     async close() {
-      await Promise.all([allFacts.close(), rowLocks.close(), locks.close(), tables?.close()]);
+      await Promise.all([allFacts.close(), views.close(), rowLocks.close(), locks.close(), tables?.close()]);
     },
   };
+}
+
+/** What is prepared is counted. */
+function counted(preparation: Xa['preparation'], count: SessionSeams['count']): SessionPreparation | undefined {
+  return (
+    preparation && {
+      ...preparation,
+      prepared(branch) {
+        preparation.prepared(branch);
+        count('prepared');
+      },
+    }
+  );
 }
 
 const NOTHING: Promise<FinishResult> = Promise.resolve({ result: 'success' });
@@ -124,7 +148,7 @@ function listening({ options, limits, traces, barrier, log }: Parts) {
   };
 }
 
-async function sealSecretOf(connection: OwnLogin): Promise<Buffer> {
+async function sealSecretOf(connection: OwnLogin): Promise<KeyObject> {
   const pool = openOwnPool({ connection, purpose: 'start', max: 1, statementTimeoutMs: 10_000, lockTimeoutS: 1 });
   return await readSealSecret(pool).finally(() => pool.end());
 }

@@ -10,6 +10,8 @@ export interface Load {
   readonly kind: 'text' | 'prepared';
   /** The statement, with one `?` for the row; without it one that reads a row. */
   readonly sql?: string;
+  /** In place of the statement: texts, each list of them in one write, when those before are answered. `?` is the row. */
+  readonly texts?: readonly (readonly string[])[];
   /** What each client says once, at its start: its own, by its number. */
   readonly first?: readonly string[];
 }
@@ -20,10 +22,18 @@ export interface LoadAnswer {
   readonly medianMs: number;
 }
 
-const ROWS = 10_000;
+const ROWS = 200_000;
 const SELECT = 'select balance from account where id = ?';
 
-async function run({ port, clients: count, seconds, kind, sql = SELECT, first = [] }: Load): Promise<LoadAnswer> {
+async function run({
+  port,
+  clients: count,
+  seconds,
+  kind,
+  sql = SELECT,
+  texts,
+  first = [],
+}: Load): Promise<LoadAnswer> {
   const clients = await Promise.all(Array.from({ length: count }, () => LoadClient.open(port)));
   const times: number[] = [];
   let row = 0;
@@ -38,8 +48,11 @@ async function run({ port, clients: count, seconds, kind, sql = SELECT, first = 
       row += 1;
       const own = ((row * count + place) % ROWS) + 1;
       const start = performance.now();
-      if (kind === 'prepared') await clients[place]?.execute(own);
-      else await clients[place]?.say(sql.replace('?', String(own)));
+      for (const together of texts ?? []) {
+        await clients[place]?.say(...together.map((text) => text.replaceAll('?', String(own))));
+      }
+      if (texts === undefined && kind === 'prepared') await clients[place]?.execute(own);
+      else if (texts === undefined) await clients[place]?.say(sql.replace('?', String(own)));
       times.push(performance.now() - start);
     });
     return { perSecond: done.count / done.seconds, medianMs: medianOf(times) };

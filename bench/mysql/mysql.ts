@@ -20,7 +20,7 @@ const TARGET = 0.9;
 
 const SCHEMA = `create database bench; use bench;
   create table account (id int primary key, balance bigint not null, note text);
-  insert into account select seq, 0, md5(seq) from seq_1_to_10000;`;
+  insert into account select seq, 0, md5(seq) from seq_1_to_200000;`;
 
 async function run(): Promise<readonly Result[]> {
   try {

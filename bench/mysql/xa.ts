@@ -9,7 +9,7 @@ const ROUNDS = 5;
 
 const SCHEMA = `create database bench; use bench; set global innodb_flush_log_at_trx_commit = 1;
   create table account (id int primary key, balance bigint not null, note text);
-  insert into account select seq, 0, md5(seq) from seq_1_to_10000;`;
+  insert into account select seq, 0, md5(seq) from seq_1_to_200000;`;
 
 async function run(): Promise<readonly Result[]> {
   try {

@@ -31,7 +31,14 @@ const COMMENT_CHARACTERS_MAX = 4_096;
 
 /** The mark that the comments of `sql` name, if any. A gid by name goes before a tracestate, and that before a traceparent. */
 export function markFromSqlComment(sql: string, traces: ServedTraces): CommentMark | undefined {
-  const comments = [trailingComment(sql), leadingComment(sql)].filter((comment) => comment !== undefined);
+  return markFromSqlComments([sql], traces);
+}
+
+/** The same of several statements, which have to agree. */
+export function markFromSqlComments(statements: readonly string[], traces: ServedTraces): CommentMark | undefined {
+  const comments = statements
+    .flatMap((sql) => [trailingComment(sql), leadingComment(sql)])
+    .filter((comment) => comment !== undefined);
   const cutOff = comments.find(({ rest }) => CARRIER.test(rest));
   if (cutOff !== undefined) return { kind: 'malformed', text: cutOff.read };
   const pairs = comments.map(({ read }) => readPairs(read));

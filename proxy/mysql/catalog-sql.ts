@@ -99,6 +99,20 @@ function ownRows(name: AskedTable, number: number): readonly string[] {
   ];
 }
 
+/**
+ * The views of each of these databases, or of all where a name is empty: the number of the database among them, database, name, and
+ * `lower_case_table_names`. With a constant for its name, the servers look at no other database.
+ */
+export function viewsOfSql(databases: readonly string[]): string {
+  const columns = ['table_schema', 'table_name', '@@lower_case_table_names'].map(inUnicode).join(', ');
+  return databases
+    .map((database, number) => {
+      const within = database === '' ? '' : ` AND table_schema = ${nameLiteral(database)}`;
+      return `SELECT ${number}, ${columns} FROM information_schema.tables WHERE table_type = 'VIEW'${within}`;
+    })
+    .join(' UNION ALL ');
+}
+
 /** In this order: MySQL then makes the list of all columns of all keys only where there is a foreign key. */
 const FOREIGN_KEYS =
   'information_schema.referential_constraints AS r STRAIGHT_JOIN information_schema.key_column_usage AS k ' +
@@ -118,9 +132,13 @@ function row(
 ): string {
   const [kind, ...names] = fields;
   const texts = [`'${kind}'`, ...names, ...Array<string>(CATALOG_COLUMNS - fields.length).fill('NULL')];
-  // The columns of information_schema have several collations, which a union would not mix.
-  const columns = texts.map((text) => `CONVERT(${text} USING utf8mb4) COLLATE utf8mb4_bin`);
+  const columns = texts.map(inUnicode);
   return `SELECT ${columns.join(', ')}, ${number ?? 'NULL'}, ${place} FROM ${from}`;
+}
+
+/** The columns of information_schema have several collations, which a union would not mix. */
+function inUnicode(text: string): string {
+  return `CONVERT(${text} USING utf8mb4) COLLATE utf8mb4_bin`;
 }
 
 /** A name as a constant that no setting of the session reads otherwise. Names have no characters outside of UTF-8 with three bytes. */

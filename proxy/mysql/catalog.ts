@@ -12,6 +12,8 @@ export interface ColumnFacts {
   readonly isAutoIncrement: boolean;
   /** INVISIBLE: a statement that lists no columns gives it no value. */
   readonly isInvisible?: boolean;
+  /** False where no row has NULL in it. */
+  readonly isNullable?: boolean;
   /** Characters, or bytes, that a value has at most; undefined where that means nothing. */
   readonly lengthMax: number | undefined;
 }
@@ -168,7 +170,7 @@ const FORMS: Readonly<Record<string, ImageForm>> = {
 };
 
 function readColumn(row: Row): ColumnFacts {
-  const [, name, dataType, type, charset, collation, length, extra] = row;
+  const [, name, dataType, type, charset, collation, length, extra, nullable] = row;
   const form = FORMS[(dataType ?? '').toLowerCase()];
   const image =
     form === undefined
@@ -187,6 +189,7 @@ function readColumn(row: Row): ColumnFacts {
     isGenerated: /\b(?:VIRTUAL|STORED|PERSISTENT)\b/i.test(extra ?? ''),
     isAutoIncrement: /\bauto_increment\b/i.test(extra ?? ''),
     isInvisible: /\bINVISIBLE\b/i.test(extra ?? ''),
+    isNullable: nullable !== 'NO',
     lengthMax: length === null || length === undefined ? undefined : Number(length),
   };
 }

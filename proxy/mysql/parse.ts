@@ -1,6 +1,7 @@
 /** The statements of a client's text to MySQL or MariaDB: what each is, and where its clauses stand. */
 import { readChange } from './text/change.ts';
 import { readInsert } from './text/insert.ts';
+import { statementOf } from './text/shape.ts';
 import { isEmpty, isOperator, isWord, type Source, type Span } from './text/span.ts';
 import { scan, type Lexical } from './text/tokens.ts';
 import type { Statement } from './text/statement.ts';
@@ -33,8 +34,8 @@ export function parse(text: string, lexical: Lexical): Parsed {
 
 function readStatement(source: Source, span: Span): Statement {
   const verb = source.tokens[span.from];
-  if (isWord(source, span.from, 'update', 'delete')) return readChange(source, span);
-  if (isWord(source, span.from, 'insert', 'replace')) return readInsert(source, span);
+  if (isWord(source, span.from, 'update', 'delete')) return statementOf(source, span, () => readChange(source, span));
+  if (isWord(source, span.from, 'insert', 'replace')) return statementOf(source, span, () => readInsert(source, span));
   return { kind: 'other', verb: verb?.kind === 'word' || verb?.text === '(' ? verb.text : '' };
 }
 

@@ -1,13 +1,16 @@
 /** Turns statements of MySQL and MariaDB into what is done with them inside a global transaction. Pure. */
 import { columnOf, type TableFacts } from './catalog.ts';
+import { askingChange, askingInsertion, keysOnly } from './locks/asking.ts';
 import type { ParsedStatement } from './parse.ts';
 import { callsUnknown } from './text/functions.ts';
 import { readLocking } from './text/locking.ts';
+import type { Source } from './text/span.ts';
 import type { ChangeStatement, InsertStatement, TableName, TableReference } from './text/statement.ts';
 import { planOther, type OtherPlan } from './text/verbs.ts';
 import type { Capture, CapturedTable } from './undo/capture.ts';
 import { refuseUnchecked, refuseUnfit, USUAL_CHECKS, type SessionChecks } from './undo/checks.ts';
 import type { ParameterValue } from './undo/given.ts';
+import { keptTables } from './facts/kept-tables.ts';
 import { captureInsert, type Insertion } from './undo/insert.ts';
 import { assignsVariables, capturePinned } from './undo/pinned.ts';
 import type { ParentKey } from './undo/lock-key.ts';
@@ -39,6 +42,8 @@ export interface PlanContext {
   readonly checks?: SessionChecks;
   /** The client's parameters; empty for a text that is run as it is. */
   readonly parameters: readonly ParameterValue[];
+  /** The change is prepared: its rows need no images, and it is to be known whether others hold them (locks/asking.ts). */
+  readonly asks?: boolean;
 }
 
 /** The plan for one statement. */
@@ -51,13 +56,31 @@ export function plan(parsed: ParsedStatement, context: PlanContext): Planned {
     const other = planOther(source, span);
     return other.kind === 'locks' ? planLocking(parsed, context) : other;
   }
-  const called = callsUnknown(source, span);
-  if (called !== undefined) return refuse(`a call of ${called}(), which may change rows,`);
+  const asks = context.asks === true;
+  const called = asks ? calledAgain(parsed, statement) : callsUnknown(source, span);
+  const hidden = called === undefined ? undefined : refuse(`a call of ${called}(), which may change rows,`);
+  if (hidden !== undefined && !asks) return hidden;
   const temporary = planTemporary(parsed, context);
   if (temporary !== undefined) return temporary;
-  const unfit = refuseUnfit(context.checks ?? USUAL_CHECKS, statement.kind.toUpperCase());
-  if (unfit !== undefined) return unfit;
-  return 'rows' in statement ? planInsert(statement, parsed, context) : planChange(statement, parsed, context);
+  const unfit = hidden ?? refuseUnfit(context.checks ?? USUAL_CHECKS, statement.kind.toUpperCase());
+  if (unfit !== undefined && !asks) return unfit;
+  const planned = 'rows' in statement ? planInsert(statement, parsed, context) : planChange(statement, parsed, context);
+  // What not even a prepared transaction takes back is said ahead of what cannot be asked about.
+  return unfit !== undefined && planned.kind === 'capture' ? unfit : planned;
+}
+
+/** What is called in clauses that are read ahead of a change which is asked about, or run again behind a duplicate key. */
+function calledAgain(
+  { source, span }: ParsedStatement,
+  statement: ChangeStatement | InsertStatement,
+): string | undefined {
+  if ('rows' in statement) {
+    const { kind, isIgnoring, onDuplicate } = statement;
+    const isPlain = kind === 'insert' && !isIgnoring && onDuplicate === undefined;
+    return isPlain ? undefined : callsUnknown(source, { from: span.from, to: onDuplicate?.span.from ?? span.to });
+  }
+  const clauses = [statement.from, statement.where, statement.order].filter((each) => each !== undefined);
+  return clauses.map((each) => callsUnknown(source, each)).find((name) => name !== undefined);
 }
 
 /** The tables that a statement changes, or whose rows it locks, and those joined to them: without those of which no database is known. */
@@ -135,6 +158,8 @@ function parentsOf(
     if (parent === undefined || parent === 'none') continue;
     const key = parentKey(facts, foreignKey, parent);
     if (key === undefined) continue;
+    // Of a parent that cannot be told it is not asked whose it is.
+    if ('kind' in key && context.asks === true) continue;
     if ('kind' in key) return key;
     keys.push(key);
   }
@@ -170,7 +195,20 @@ function planLocking({ source, span }: ParsedStatement, context: PlanContext): P
   return tables.length === 0 ? { kind: 'pass' } : lockingRead(select, { source, span }, tables);
 }
 
-function planChange(statement: ChangeStatement, { source, span }: ParsedStatement, context: PlanContext): Planned {
+function planChange(statement: ChangeStatement, parsed: ParsedStatement, context: PlanContext): Planned {
+  const read = (facts: PlanContext['facts']): readonly CapturedTable[] | Planned =>
+    tablesChanged(statement, parsed.source, { ...context, facts });
+  const tables = context.asks === true ? read(context.facts) : keptTables(statement, context, read);
+  if ('kind' in tables) return tables;
+  const capture = capturePinned(statement, parsed, tables);
+  return context.asks === true ? askingChange(capture) : capture;
+}
+
+function tablesChanged(
+  statement: ChangeStatement,
+  source: Source,
+  context: PlanContext,
+): readonly CapturedTable[] | Planned {
   if (assignsVariables(statement, source))
     return refuse(`${statement.kind.toUpperCase()} whose condition sets a variable`);
   const alike = namesakeIn(statement.tables);
@@ -189,25 +227,29 @@ function planChange(statement: ChangeStatement, { source, span }: ParsedStatemen
       deletes: !isUpdate,
       assigned: isUpdate ? assigned : undefined,
     };
-    const table = captureable(facts, actions, alias, context);
+    const table = captureable(facts, actions, { alias, isJoined: statement.isJoined }, context);
     if ('kind' in table) return table;
     if (tables.some(({ database, table: name }) => database === table.database && name === table.table)) {
       return refuse(`${actions.command} of ${table.table} under two names`);
     }
     const parents = parentsOf(facts, actions, context);
     if (!Array.isArray(parents)) return parents as FactsNeeded | Refused;
-    tables.push({ ...table, parents: parents as readonly ParentKey[] });
+    const own = { ...table, parents: parents as readonly ParentKey[] };
+    tables.push(context.asks === true ? keysOnly(own) : own);
   }
-  return capturePinned(statement, { source, span }, tables);
+  return tables;
 }
 
 function captureable(
   facts: TableFacts,
   actions: Actions,
-  alias: string,
-  { checks = USUAL_CHECKS }: PlanContext,
+  { alias, isJoined }: { readonly alias: string; readonly isJoined: boolean },
+  { checks = USUAL_CHECKS, asks }: PlanContext,
 ): CapturedTable | Refused {
-  return refuseUnchecked(checks, facts, actions) ?? captured(facts, actions, alias);
+  // What triggers and cascading keys do elsewhere is taken back with the rest.
+  const plain: Actions = { command: actions.command, inserts: false, deletes: false, assigned: undefined };
+  if (asks === true) return captured(facts, plain, alias, isJoined);
+  return refuseUnchecked(checks, facts, actions) ?? captured(facts, actions, alias, isJoined);
 }
 
 interface ChangedTable {
@@ -269,18 +311,21 @@ function planInsert(statement: InsertStatement, { source, span }: ParsedStatemen
   const isReplace = statement.kind === 'replace';
   const assigned = statement.onDuplicate?.assignments.map(({ column }) => column);
   const actions: Actions = { command: statement.kind.toUpperCase(), inserts: true, deletes: isReplace, assigned };
-  const table = captureable(facts, actions, statement.table.table, context);
+  const table = captureable(facts, actions, { alias: statement.table.table, isJoined: false }, context);
   if ('kind' in table) return table;
   const parents = parentsOf(facts, actions, context);
   if (!Array.isArray(parents)) return parents as FactsNeeded | Refused;
+  const asks = context.asks === true;
+  const own = { ...table, parents: parents as readonly ParentKey[] };
   const insertion: Insertion = {
     statement,
     source,
     span,
     facts,
-    table: { ...table, parents: parents as readonly ParentKey[] },
+    table: asks ? keysOnly(own) : own,
     parameters: context.parameters,
   };
   const isPlain = !isReplace && !statement.isIgnoring && statement.onDuplicate === undefined;
-  return isPlain ? captureInsert(insertion) : captureUpsert(insertion);
+  const capture = isPlain ? captureInsert(insertion) : captureUpsert(insertion);
+  return asks && capture.kind === 'capture' ? askingInsertion(capture) : capture;
 }

@@ -12,7 +12,7 @@ export interface SchemaOptions {
   readonly grantBarrier?: string;
   /** The account that carries out the second phase, when it is not the one that creates the schema. */
   readonly finisher?: string;
-  /** Databases whose rows that account puts back; undefined where it puts none back. */
+  /** Databases whose rows that account puts back; none by default. */
   readonly rowsIn?: readonly string[];
   /** That account may list and end what is prepared. Default false. */
   readonly endsPrepared?: boolean;
@@ -191,10 +191,10 @@ function clientRights(account: string): readonly string[] {
   ];
 }
 
-function finisherRights(account: string, { rowsIn, endsPrepared = false }: SchemaOptions): readonly string[] {
+function finisherRights(account: string, { rowsIn = [], endsPrepared = false }: SchemaOptions): readonly string[] {
   return [
     `GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON atomesh.* TO ${account}`,
-    ...(rowsIn === undefined ? [] : rowGrants(account, rowsIn)),
+    ...rowGrants(account, rowsIn),
     // On MariaDB whoever knows the name of a prepared transaction may end it, and all may list them.
     ...(endsPrepared ? [`GRANT /*!80000 XA_RECOVER_ADMIN */ /*M! USAGE */ ON *.* TO ${account}`] : []),
   ];

@@ -12,7 +12,7 @@ export interface LockView {
   readonly table: string;
   /** The columns whose values are locked: of the primary key, or of another unique index. Empty where that is gone. */
   readonly columns: readonly string[];
-  /** Their values in the form that locks are compared in; long ones are hashes. */
+  /** Their values in the form that locks are compared in, or one that is equal to it and can be read; long ones are hashes. */
   readonly values: readonly string[];
   /** True for a claim on a row that a changed row has ceased to refer to: any number of holders may have one, and it keeps out only who frees the key. */
   readonly shared: boolean;

@@ -39,7 +39,9 @@ export async function startMysql(further: readonly string[] = []): Promise<Maria
       `--datadir=${join(folder, 'data')}`,
       `--lc-messages-dir=${join(folder, 'share')}`,
     ];
-    await run(binary, [...common, '--initialize-insecure'], options);
+    // How names are stored is settled with the data.
+    const settled = further.filter((option) => option.startsWith('--lower-case-table-names'));
+    await run(binary, [...common, ...settled, '--initialize-insecure'], options);
     const [port, socket] = [await freePort(), join(folder, 'socket')];
     const serverArguments = [
       ...common,

@@ -15,6 +15,8 @@ export interface RawClient {
   readonly capabilities: Capabilities;
   /** Sends commands at once, and waits until all are answered. Resolves with the first packet of each answer. */
   ask(...commands: readonly Command[]): Promise<readonly Buffer[]>;
+  /** All packets of the answers to what was asked last. */
+  readonly packets: readonly Buffer[];
   close(): void;
 }
 
@@ -39,6 +41,7 @@ export async function rawClient(
 
 class Login implements RawClient {
   capabilities: Capabilities = 0n;
+  packets: Buffer[] = [];
   readonly #socket: Socket;
   readonly #user: string;
   readonly #wanted: Capabilities;
@@ -60,6 +63,7 @@ class Login implements RawClient {
 
   async ask(...commands: readonly Command[]): Promise<readonly Buffer[]> {
     this.#firsts = [];
+    this.packets = [];
     this.#asked = 0;
     const payloads = commands.map((command) => encodeCommand(command, this.capabilities));
     for (const payload of payloads) this.#push(payload[0] as number);
@@ -95,7 +99,10 @@ class Login implements RawClient {
       if (answers.turn !== 'authentication') return;
       this.#socket.write(encodePackets(this.#password.next(payload), this.#reader.sequence));
       answers.said(false);
-    } else if (index !== undefined) this.#firsts[index] ??= payload;
+    } else if (index !== undefined) {
+      this.#firsts[index] ??= payload;
+      this.packets.push(payload);
+    }
   }
 
   #greet(payload: Buffer): void {

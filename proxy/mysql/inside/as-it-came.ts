@@ -63,7 +63,7 @@ function tellReply(c: Context, piece: Piece, reply: Reply): boolean {
 }
 
 /** The client has not said XA: where the server speaks of it, it is told what that means. */
-function inItsWords(failure: Failure): Failure {
+export function inItsWords(failure: Failure): Failure {
   const refusal = failure.kind === 'error' ? insideFailure(failure.errno) : undefined;
   return refusal === undefined ? failure : { kind: 'refused', refusal };
 }

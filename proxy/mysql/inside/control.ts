@@ -1,11 +1,11 @@
 /** BEGIN, COMMIT, ROLLBACK and savepoints of a client, inside a global transaction. */
 import type { OtherPlan } from '../text/verbs.ts';
-import { isOpen, type Context } from './context.ts';
+import { isAlone, isOpen, workOfSeat, type Context } from './context.ts';
 import type { ParsedStatement } from '../parse.ts';
-import { textOf } from '../text/span.ts';
+import { findWord, isWord, textOf } from '../text/span.ts';
 import { encodeOk } from '../wire/outcome.ts';
 import type { Beginning } from '../xa/local.ts';
-import { beginLocal, commitLocal, giveUp, isNamed, refuseCommit, rollBack } from './ending.ts';
+import { beginLocal, beginNamed, commitLocal, giveUp, isNamed, refuseCommit, rollBack } from './ending.ts';
 import { answer, passOn, tell, type Piece } from './piece.ts';
 
 export type Control = Extract<OtherPlan, { readonly kind: 'control' }>;
@@ -25,6 +25,8 @@ export async function serveControl(c: Context, { verb, name = '' }: Control, pie
       if (c.local.xid === undefined) return succeeds(c, piece, verb === 'rollback' ? 'ends' : 'chains');
       return serveEnd(c, piece, { commits: false, chains: verb === 'rollback-and-chain' });
     case 'savepoint': {
+      // Without autocommit it is the first word of a local transaction.
+      if (!isAlone(c)) await beginNamed(c);
       c.local.begunAs = undefined;
       const isDone = await succeeds(c, piece, 'inside');
       if (isDone) c.local.savepoint(name);
@@ -45,18 +47,21 @@ export async function serveControl(c: Context, { verb, name = '' }: Control, pie
 
 /** BEGIN commits what is open. */
 async function serveBegin(c: Context, piece: Piece): Promise<boolean> {
+  const { local } = c;
   const failure = isOpen(c) ? await commitLocal(c) : undefined;
   if (failure !== undefined) return tell(c, failure);
+  // The connection ends with what was prepared, and with it what would begin.
+  if (local.isPrepared) return succeeded(c, piece);
   const how = beginningOf(piece.parsed);
-  if (how === undefined || !isNamed(c)) {
+  // A mark that was named for what was open is not that of what begins.
+  const isNobodys = workOfSeat(c.seat, c.parts) === undefined && c.seat.binding.named === undefined;
+  if (how === undefined || isNobodys || !isNamed(c)) {
     const isDone = await succeeds(c, piece, 'begins');
     if (isDone) c.local.begunAs = how;
     return isDone;
   }
   const broken = await beginLocal(c, { isPlain: false, how });
-  if (broken !== undefined) return tell(c, broken);
-  answer(c, piece, [done(c)]);
-  return true;
+  return broken === undefined ? succeeded(c, piece) : tell(c, broken);
 }
 
 interface End {
@@ -66,25 +71,45 @@ interface End {
 
 async function serveEnd(c: Context, piece: Piece, { commits, chains }: End): Promise<boolean> {
   c.last = undefined;
-  const wasNamed = c.local.xid !== undefined;
+  const { local } = c;
   // A plain one goes on in the client's own words, once it may be committed.
-  if (!wasNamed) {
+  if (local.xid === undefined) {
     const failure = await refuseCommit(c);
     if (failure !== undefined) return tell(c, await giveUp(c, failure));
     return succeeds(c, piece, chains ? 'chains' : 'ends');
   }
   const failure = commits ? await commitLocal(c) : await rollBack(c);
   if (failure !== undefined) return tell(c, failure);
-  const broken = chains ? await beginLocal(c, { isPlain: false }) : undefined;
-  if (broken !== undefined) return tell(c, broken);
-  answer(c, piece, [done(c)]);
-  return true;
+  const next = behind(piece.parsed, c.settings.completion);
+  if (next.chains && !local.isPrepared) {
+    const how = local.access === undefined ? {} : { access: local.access };
+    // A mark that was named for the one that has ended went with it: then the next one is nobody's.
+    const broken = await beginLocal(c, { isPlain: workOfSeat(c.seat, c.parts) === undefined, how });
+    // What has been committed is not told as an error.
+    if (broken !== undefined) c.seat.hangUp();
+  }
+  if (next.releases) c.seat.hangUp();
+  return succeeded(c, piece);
+}
+
+interface Behind {
+  readonly chains: boolean;
+  readonly releases: boolean;
+}
+
+/** What follows on COMMIT or ROLLBACK: as it says, or else as the session is set. Source: MySQL source: sql/sql_parse.cc, SQLCOM_COMMIT. */
+function behind({ source, span }: ParsedStatement, completion: string): Behind {
+  const said = (word: string): boolean | undefined => {
+    const place = findWord(source, span, word);
+    return place === span.to ? undefined : !isWord(source, place - 1, 'no');
+  };
+  return { chains: said('chain') ?? completion === 'CHAIN', releases: said('release') ?? completion === 'RELEASE' };
 }
 
 /** The answer to BEGIN, COMMIT and ROLLBACK. */
-function done({ seat }: Context): Buffer {
-  const { status } = seat.binding;
-  return encodeOk({
+function succeeded(c: Context, piece: Piece): true {
+  const { status } = c.seat.binding;
+  const ok = encodeOk({
     kind: 'ok',
     endsRows: false,
     affectedRows: 0n,
@@ -94,6 +119,8 @@ function done({ seat }: Context): Buffer {
     info: undefined,
     stateChanges: undefined,
   });
+  answer(c, piece, [ok]);
+  return true;
 }
 
 /** What START TRANSACTION asks for; undefined where it asks for what is not known here. */

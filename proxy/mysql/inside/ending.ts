@@ -2,6 +2,7 @@
 import type { Mark } from '../../../src/contract/transaction.ts';
 import { newId } from '../../../src/platform/random.ts';
 import { withErrno } from '../session/refusals.ts';
+import { STATUS } from '../wire/outcome.ts';
 import type { Effect } from '../session/transaction.ts';
 import {
   begin,
@@ -60,7 +61,9 @@ export async function beginLocal(
   const begun = await carryOut(c, begin(local, options.how), 'begins');
   if (begun.kind === 'begun') {
     c.local.xid = local.kind === 'xa' ? local.xid : undefined;
+    if (local.kind === 'xa') c.seat.binding.engage();
     c.local.begunAs = options.how;
+    c.local.access = options.how?.access;
     return undefined;
   }
   if (begun.closes) c.seat.hangUp();
@@ -137,6 +140,9 @@ export async function commitLocal(c: Context): Promise<Failure | undefined> {
     case 'committed':
       return undefined;
     case 'prepared':
+      local.isPrepared = true;
+      // The server speaks of a transaction still, and the client has none.
+      c.seat.binding.heard('ends', { kind: 'ok', status: c.seat.binding.status & ~STATUS.inTransaction });
       if (work.kind === 'undo') parts.preparation?.prepared(work.branch);
       c.seat.hangUp();
       return undefined;

@@ -1,6 +1,7 @@
 /** What goes ahead of the first change of a local transaction: its branch is made known and entered, or the row of its operation written. */
 import { assert } from '../../../src/platform/assert.ts';
 import { ENTER_BRANCH } from '../schema.ts';
+import { withErrno } from '../session/refusals.ts';
 import { transTypeOf, type BarrierOperation } from '../../sql/work.ts';
 import { branchOf, failureIn, gidOf, type Context, type Failure } from './context.ts';
 import {
@@ -11,7 +12,7 @@ import {
   operationDone,
   rolledBackAsAWhole,
 } from './refusals.ts';
-import { rowsIn, type Reply } from './reply.ts';
+import { wordsIn, type Reply } from './reply.ts';
 import type { Own } from './seat.ts';
 
 /** A text in a statement of ours: of gids, resources and other names without quotes and backslashes in them. */
@@ -53,26 +54,30 @@ export async function entryOf(c: Context): Promise<Entry | Failure> {
   const sql = filled(ENTER_BRANCH, [plainText(branch.gid), plainText(branch.resource)]);
   return {
     statements: [{ sql }],
-    judge(replies) {
+    async judge(replies) {
       const [reply] = replies;
       assert(reply !== undefined, 'the entry was answered');
       const failure = failureIn(reply);
-      if (failure !== undefined) return Promise.resolve(failure);
-      const state = rowsIn(reply)[0]?.[0];
+      if (failure !== undefined) return failure;
+      const state = wordsIn(reply)[0]?.[0];
       if (state === 'active') {
         local.entered = true;
         local.wasEntered = true;
-        return Promise.resolve(undefined);
+        seat.binding.engage();
+        return undefined;
       }
-      // A row that is missing is a gap that this local transaction keeps locked now, so that nobody could open the branch.
-      const refusal = typeof state === 'string' ? branchEnded(branch.gid, state) : branchNotOpened(branch.gid);
-      if (typeof state !== 'string') enlistment.forget(branch);
-      return Promise.resolve({ kind: 'refused', refusal, ends: true });
+      if (typeof state === 'string') return { kind: 'refused', refusal: branchEnded(branch.gid, state), ends: true };
+      enlistment.forget(branch);
+      // A row that is missing is a gap that this local transaction keeps locked now, so that nobody could open the branch. It is taken
+      // back where the coordinator has not taken the branch.
+      const enlisted = await local.enlisting;
+      const refusal = enlisted?.kind === 'refused' ? withErrno(enlisted.refusal) : branchNotOpened(branch.gid);
+      return { kind: 'refused', refusal, ends: true };
     },
   };
 }
 
-function operationEntry({ local, parts }: Context, operation: BarrierOperation): Entry {
+function operationEntry({ local, parts, seat }: Context, operation: BarrierOperation): Entry {
   const { rows } = parts.operations;
   const { gid, branch, task } = operation;
   const row = rows.add(operation);
@@ -87,11 +92,12 @@ function operationEntry({ local, parts }: Context, operation: BarrierOperation):
         rows.takeBack(operation, row);
         return failure;
       }
-      const [outcome, standing] = rowsIn(reply)[0] ?? [];
+      const [outcome, standing] = wordsIn(reply)[0] ?? [];
       switch (outcome) {
         case 'entered':
           local.entered = true;
           local.wasEntered = true;
+          seat.binding.engage();
           return undefined;
         case 'read-only':
           // Nothing can be changed: the server says so to whoever tries.

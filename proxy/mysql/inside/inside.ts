@@ -1,13 +1,12 @@
 /** What a session does inside a global transaction: each command is looked at, planned, and carried out as its plan says. */
 import { assert } from '../../../src/platform/assert.ts';
 import { workKey, type Work } from '../../sql/work.ts';
-import { askedOf, type Asked } from '../text/effects.ts';
 import type { Said } from '../session/naming/claimants.ts';
 import { withErrno, type Refusal } from '../session/refusals.ts';
 import type { SqlEvent } from '../../sql/event.ts';
-import { parse } from '../parse.ts';
 import { tablesIn, type StatementPlan } from '../plan.ts';
 import { canRunAsItCame, runAsItCame } from './as-it-came.ts';
+import { runAsking } from './capture/ask.ts';
 import { serveCapture } from './capture/serve.ts';
 import type { Capture } from '../undo/capture.ts';
 import type { Refused } from '../undo/refusal.ts';
@@ -15,17 +14,18 @@ import { isOpen, workOfSeat, type Context, type Failure } from './context.ts';
 import { serveControl } from './control.ts';
 import { rollBack } from './ending.ts';
 import { serveLockingRead } from './capture/locking-read.ts';
-import { warningsAnswer, type LastStatement, type SessionMemory } from './last-statement.ts';
+import { questionIn, warningsAnswer, type LastStatement, type SessionMemory } from './last-statement.ts';
 import { Local } from './local.ts';
 import type { InsideParts } from './parts.ts';
 import { answer, passOn, tell, type Piece } from './piece.ts';
+import { parsedOf } from '../session/prepared-texts.ts';
 import { goneBefore, movedSince, notKnown, readOtherwise, severalStatements, unreadable } from './refusals.ts';
-import { isBulk, isChange, pieceOf, writtenOut } from './written-out.ts';
+import { asText, isBulk, isChange, pieceOf, withRows, writtenOut } from './written-out.ts';
 import { serveBulk } from './bulk/bulk.ts';
 import type { Seat } from './seat.ts';
 import type { Xid } from '../xa/names.ts';
 import { xaEnd, xaFinish } from '../xa/statements.ts';
-import { readsAlike, readSettings, selectsDatabase, setsNextLevel, settingsSql, type Settings } from './settings.ts';
+import { askSettings, readsAlike, selectsDatabase, setsNextLevel, type Settings } from './settings.ts';
 import { ownFault } from './tables/own-fault.ts';
 import { planStatement } from './tables/planning.ts';
 import { TemporaryTables } from './tables/temporary.ts';
@@ -135,7 +135,9 @@ export class Inside {
     const { local } = c;
     const verb = await this.#serveAll(c, said);
     await this.#settle();
-    await this.#endNamed(verb === 'control' ? undefined : local.xid, ended);
+    await this.#endNamed(verb === 'control' || local.isPrepared ? undefined : local.xid, ended);
+    // What is chained has it still.
+    if (this.#levelSetAt === ended && isOpen(c)) this.#levelSetAt = this.#seat.binding.ended;
     await this.rollBackAbandoned();
     // The server has ended it, or we have: what the client says next without a gid is meant for it all the same.
     const isEnded = wasOpen && this.#seat.binding.ended !== ended && !isOpen(c);
@@ -144,8 +146,7 @@ export class Inside {
 
   /** Serves each statement of the command. Answers whether the last one served was transaction control. */
   async #serveAll(c: Context, said: Said): Promise<'control' | 'other'> {
-    const text = said.text.toString('latin1');
-    const parsed = parse(text, c.settings.lexical);
+    const parsed = parsedOf(said, c.settings.lexical);
     if (parsed.kind === 'unreadable') {
       this.#refuse(c, unreadable(parsed.message));
       return 'other';
@@ -168,11 +169,11 @@ export class Inside {
     for (const [index, parsedOne] of statements.entries()) {
       const hasMore = index < statements.length - 1;
       const piece = pieceOf(parsedOne, { isWhole: isOne, hasMore, prepared: said.prepared });
+      const { local } = at;
       const isDone = await this.#servePiece(at, piece, (kind) => {
         verb = kind === 'control' ? 'control' : 'other';
       });
-      if (!isDone) break;
-      if (!hasMore) break;
+      if (!isDone || !hasMore || local.isPrepared) break;
       await this.#settle();
       // What is selected or set in the text holds for the rest of it.
       const settings = await this.#learnSettings();
@@ -236,10 +237,7 @@ export class Inside {
   }
 
   async #learnSettings(): Promise<Settings> {
-    if (this.#settings !== undefined) return this.#settings;
-    const [reply] = await this.#seat.ask([{ sql: settingsSql(this.#seat.isMariadb) }]);
-    assert(reply !== undefined, 'a statement was answered');
-    this.#settings = readSettings(reply);
+    this.#settings ??= await askSettings(this.#seat);
     return this.#settings;
   }
 
@@ -277,12 +275,12 @@ export class Inside {
       if ('kind' in written) return this.#refuse(c, written.refusal);
       piece = written;
       this.#tables.named(tablesIn(piece.parsed, c.settings.database));
-      let plan = await planStatement(c, piece.parsed);
+      let plan = await planStatement(c, piece.parsed, this.#isMoved);
       if (plan.kind === 'locking-read') {
         const text = writtenOut(c, piece);
         if ('kind' in text) return this.#refuse(c, text.refusal);
         piece = text;
-        plan = await planStatement(c, piece.parsed);
+        plan = await planStatement(c, piece.parsed, this.#isMoved);
       }
       // A table that is not known, or that reads otherwise, may be a temporary one.
       const isAsked = plan.kind === 'refuse' || plan.kind === 'locking-read';
@@ -328,7 +326,7 @@ export class Inside {
 
   async #runAsItCame(c: Context, piece: Piece): Promise<boolean | 'temporary'> {
     const isOperation = c.work.kind === 'operation';
-    const isDone = await runAsItCame(c, piece, !isOperation);
+    const isDone = await (isOperation || this.#isMoved ? runAsItCame(c, piece, !isOperation) : runAsking(c, piece));
     if (isDone === 'temporary') return isDone;
     this.#count(isOperation ? 'entered' : 'escalated');
     // What it calls may set and select anything.
@@ -344,19 +342,21 @@ export class Inside {
     piece: Piece,
     isLastTry: boolean,
   ): Promise<boolean | 'stale' | 'temporary'> {
-    const isDone = await serveCapture(c, plan, piece, isLastTry);
+    const isDone = await serveCapture(c, plan, withRows(c, plan, piece), isLastTry);
     if (typeof isDone === 'object') return this.#carryOut(c, isDone, piece, isLastTry);
     if (typeof isDone === 'boolean') this.#count('captured');
     return isDone;
   }
 
   async #pass(c: Context, piece: Piece): Promise<boolean> {
-    const { source, span } = piece.parsed;
-    const asked: Asked = this.#last === undefined ? AS_IS : askedOf(source, span, this.#last);
+    const asked = questionIn(piece, this.#last);
     if (asked.kind === 'refuse') return this.#refuse(c, notKnown(asked.message));
-    if (asked.kind !== 'as-is' && piece.isPrepared) return this.#refuse(c, notKnown('by a prepared statement'));
-    const shown = asked.kind === 'warnings' && this.#last !== undefined && warningsAnswer(this.#last, asked.rows);
-    if (shown !== undefined && shown !== false) {
+    if (asked.kind !== 'as-is' && piece.isPrepared && piece.isTurned === undefined) {
+      const text = asText(c, piece);
+      return 'kind' in text ? this.#refuse(c, text.refusal) : this.#pass(c, text);
+    }
+    const shown = await warningsAnswer(this.#seat, this.#last, asked);
+    if (shown !== undefined) {
       answer(c, piece, shown);
       this.#last = this.#last && { ...this.#last, affectedRows: -1n };
       return true;
@@ -391,8 +391,6 @@ const ENDING = /^(?:\s|\/\*[^!]*?\*\/)*(?:begin|start\s+transaction|commit|rollb
 
 const SETS_AUTOCOMMIT =
   /^\s*set\s+(?:session\s+|@@(?:session\.)?)?autocommit\s*:?=\s*(?:0|1|on|off|true|false)[\s;]*$/i;
-
-const AS_IS: Asked = { kind: 'as-is' };
 
 /** Texts that leave the settings of the session as they are. */
 const QUERIES = /^\(*\s*(?:select|with|table|values|show|explain|desc|describe)\b/i;

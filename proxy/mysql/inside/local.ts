@@ -18,8 +18,12 @@ export class Local {
   xid: Xid | undefined;
   /** How it was begun, as long as nothing has been done in it. */
   begunAs: Beginning | undefined;
+  /** What its beginning said of changes, which holds for the one that is chained to it. */
+  access: Beginning['access'];
   /** Changes without images are in it: it is prepared at its end. */
   prepares = false;
+  /** It was prepared, and the connection to the server with it: nothing more can be said there. */
+  isPrepared = false;
   /** It holds changes: captured ones, those of an operation, or some without images. */
   changed = false;
   /** The branch was entered, or the row of the operation written, and no savepoint can have undone it. */

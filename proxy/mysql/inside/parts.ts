@@ -1,10 +1,12 @@
 /** What a session needs to take part in global transactions, beside the connection of its client: one of these for each database. */
+import type { KeyObject } from 'node:crypto';
 import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Enlistment } from '../../branch/enlist.ts';
 import type { LockHolders } from '../../branch/lock-holders.ts';
 import type { SessionOperations } from '../../branch/operation-rows.ts';
 import type { LocalPreparation } from '../../branch/xa/preparation.ts';
 import type { TableFacts } from '../catalog.ts';
+import type { ViewFactsSource } from '../facts/view-facts.ts';
 import type { ParkedBranches } from '../xa/parked.ts';
 import type { Contention } from './capture/contention.ts';
 import type { RowLock } from '../undo/capture.ts';
@@ -21,10 +23,11 @@ export interface InsideParts {
   /** But of tables whose rows the second phase may not put back, which is what `learn` says of them. */
   readonly facts: FactsSource;
   readonly allFacts: FactsSource;
+  readonly views: Pick<ViewFactsSource, 'find' | 'learn'>;
   readonly rowLocks: LockReader;
   readonly contention: Contention;
   /** Of `readSealSecret`. */
-  readonly sealSecret: Buffer;
+  readonly sealSecret: KeyObject;
   /** Undefined where no local transaction is prepared. */
   readonly preparation: SessionPreparation | undefined;
   readonly operations: SessionOperations;

@@ -5,7 +5,10 @@ import { assert } from '../../../src/platform/assert.ts';
 import { isOpen, restated, type Context, type Failure } from './context.ts';
 import type { Said } from '../session/naming/claimants.ts';
 import type { ParsedStatement } from '../parse.ts';
+import { binaryRows } from './refusals.ts';
+import { failedStatement, withoutWarnings } from './last-statement.ts';
 import type { Reply } from './reply.ts';
+import { inBinaryForm } from '../wire/rows.ts';
 
 export interface Piece {
   readonly parsed: ParsedStatement;
@@ -17,6 +20,10 @@ export interface Piece {
   readonly hasMore: boolean;
   /** It is a prepared statement's: rows are in binary form. */
   readonly isPrepared: boolean;
+  /** It is a prepared statement's and runs as a text: its rows are turned into binary form. */
+  readonly isTurned?: true;
+  /** So many of its parameters were written into its text, and are no UTF-8: MySQL warns of them. */
+  readonly badTexts?: number;
   /** The prepared statement and its parameters, as long as these are not written into the text. */
   readonly prepared: Said['prepared'] | undefined;
 }
@@ -40,18 +47,34 @@ export async function collect({ seat }: Context, piece: Piece, effect: Effect): 
 }
 
 /** The client hears an answer, whose end says what it knows of its local transaction. */
-export function answer(c: Context, { hasMore }: Piece, packets: readonly Buffer[]): void {
+export function answer(c: Context, piece: Piece, packets: readonly Buffer[]): void {
+  const { capabilities } = c.seat;
+  const { hasMore, isTurned } = piece;
+  const heard = withoutOurs(c, piece, packets);
+  const told = isTurned === true ? inBinaryForm(heard, capabilities) : heard;
+  if (told === undefined) return c.seat.refuse(binaryRows);
   const states = { isInside: isOpen(c), hasMore };
   c.seat.answer(
-    packets.map((packet, index) =>
-      index === packets.length - 1 ? restated(packet, c.seat.capabilities, states) : packet,
-    ),
+    told.map((packet, index) => (index === told.length - 1 ? restated(packet, capabilities, states) : packet)),
   );
+}
+
+/** Without the warnings that are ours. */
+function withoutOurs(c: Context, { badTexts = 0 }: Piece, packets: readonly Buffer[]): readonly Buffer[] {
+  const [packet, ...others] = packets;
+  if (badTexts === 0 || packet === undefined || others.length > 0 || c.last === undefined) return packets;
+  const { last, ok } = withoutWarnings(c.last, packet, { texts: badTexts, capabilities: c.seat.capabilities });
+  c.last = last;
+  return [ok];
 }
 
 /** The client hears why not. False: nothing that follows in the same text is carried out. */
 export function tell(c: Context, failure: Failure): false {
-  c.last = failure.kind === 'error' ? failure.last : undefined;
+  const { binding, capabilities } = c.seat;
+  // Where a local transaction has ended, or may have, the server has heard something of ours since, or hears it next, and has forgotten the error.
+  const isForgotten = binding.isDoubtful || !isOpen(c);
+  const own = failure.kind === 'error' && isForgotten ? failedStatement(failure.packet, capabilities) : undefined;
+  c.last = failure.kind === 'error' ? (failure.last ?? own) : undefined;
   if (failure.kind === 'error') c.seat.answer([failure.packet]);
   else c.seat.refuse(failure.refusal);
   return false;

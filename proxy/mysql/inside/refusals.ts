@@ -170,11 +170,12 @@ export const goneBefore: Refusal = {
   hint: 'Send ROLLBACK, and try the local transaction again.',
 };
 
-/** RETURNING of MariaDB, by a prepared statement. */
+/** Servers print a FLOAT with six digits, and binary rows have all of them. */
 export const binaryRows: Refusal = {
   errno: 1235,
   code: '0A000',
-  message: 'a prepared statement with RETURNING cannot be carried out inside a global transaction',
+  message:
+    'the rows that this prepared statement answers cannot be told inside a global transaction: they may have a FLOAT, or it is a bulk statement',
   hint: 'Send it as text (client-side prepared statements), or read the rows by a SELECT.',
 };
 

@@ -82,6 +82,11 @@ export function rowsIn({ results }: Reply): readonly (readonly (string | null)[]
   return first?.kind === 'rows' ? first.rows : [];
 }
 
+/** The rows of the first result where they are words in ASCII: with character_set_results = utf16 there are zeros between their letters. */
+export function wordsIn(reply: Reply): readonly (readonly (string | null)[])[] {
+  return rowsIn(reply).map((row) => row.map((value) => value?.replaceAll('\0', '') ?? null));
+}
+
 /** The last OK, where that is what the answer ended with. */
 export function okIn({ results }: Reply): Ok | undefined {
   const last = results.at(-1);

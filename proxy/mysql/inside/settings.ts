@@ -1,9 +1,10 @@
 /** The settings of a session that what is done inside a global transaction depends on: asked of the server, for no packet tells them all. */
 import { assert } from '../../../src/platform/assert.ts';
-import { readVersion } from '../setup/version.ts';
-import type { Lexical, Server } from '../text/tokens.ts';
+import { serverOf } from '../setup/version.ts';
+import type { Lexical } from '../text/tokens.ts';
 import type { SessionChecks } from '../undo/checks.ts';
-import { rowsIn, type Reply } from './reply.ts';
+import { errorIn, rowsIn, type Reply } from './reply.ts';
+import type { Seat } from './seat.ts';
 
 export interface Settings {
   readonly lexical: Lexical;
@@ -13,6 +14,8 @@ export interface Settings {
   readonly hasPhantoms: boolean;
   /** `max_allowed_packet`: a longer statement would end the connection. */
   readonly packetBytesMax: number;
+  /** `completion_type`: what follows on a COMMIT or ROLLBACK that does not say. */
+  readonly completion: string;
   readonly checks: SessionChecks;
 }
 
@@ -28,21 +31,34 @@ const NUMBERS = [
 /** The largest number of 64 bits, which is as good as none. */
 const NO_LIMIT = '18446744073709551615';
 
+/** How often they are asked for: a KILL QUERY that was meant for the client's statement may meet the question. */
+const TRIES_MAX = 3;
+
+/** Asks the server for all of them. */
+export async function askSettings(seat: Pick<Seat, 'ask' | 'isMariadb'>): Promise<Settings> {
+  for (let tries = 1; ; tries += 1) {
+    const [reply] = await seat.ask([{ sql: settingsSql(seat.isMariadb) }]);
+    assert(reply !== undefined, 'a statement was answered');
+    if (errorIn(reply) === undefined || tries === TRIES_MAX) return readSettings(reply);
+  }
+}
+
 /** All of them as one text in ASCII, whatever the session's character sets are. */
-export function settingsSql(isMariadb: boolean): string {
+function settingsSql(isMariadb: boolean): string {
   const isolation = isMariadb ? '@@session.tx_isolation' : '@@session.transaction_isolation';
   // Some of them are words where a text is wanted.
   const numbers = NUMBERS.map((name) => `@@session.${name} + 0`).join(', ');
-  const all = `CONCAT_WS('|', @@session.sql_mode, @@session.character_set_client, ${isolation}, ${numbers}, @@version, IFNULL(HEX(CONVERT(DATABASE() USING utf8mb4)), '-'))`;
+  const all = `CONCAT_WS('|', @@session.sql_mode, @@session.character_set_client, ${isolation}, ${numbers}, @@version, @@session.completion_type, IFNULL(HEX(CONVERT(DATABASE() USING utf8mb4)), '-'))`;
   return `SELECT CAST(CONVERT(${all} USING ascii) AS BINARY)`;
 }
 
 /** Reads the answer. */
-export function readSettings(reply: Reply): Settings {
+function readSettings(reply: Reply): Settings {
   const text = rowsIn(reply)[0]?.[0];
   assert(typeof text === 'string', 'a server tells the settings of a session');
   const [mode = '', charset = '', isolation = '', ...others] = text.split('|');
-  const [foreignKeys, uniques, autoIsNull, safeUpdates, selectLimit, packet, version, database = '-'] = others;
+  const [foreignKeys, uniques, autoIsNull, safeUpdates, selectLimit, packet, version, completion = '', database = '-'] =
+    others;
   const unfit = [
     ...(autoIsNull === '0' ? [] : ['sql_auto_is_null']),
     ...(safeUpdates === '0' ? [] : ['sql_safe_updates']),
@@ -59,15 +75,9 @@ export function readSettings(reply: Reply): Settings {
     database: database === '-' ? undefined : Buffer.from(database, 'hex').toString('utf8'),
     hasPhantoms: !['REPEATABLE-READ', 'SERIALIZABLE'].includes(isolation),
     packetBytesMax: Number(packet),
+    completion,
     checks: { unfit: unfit[0], foreignKeys: foreignKeys === '1', uniques: uniques === '1' },
   };
-}
-
-function serverOf(text: string, ignoresSpace: boolean): Server | undefined {
-  const version = readVersion(text);
-  if (version === undefined) return undefined;
-  const { flavour, major, minor, patch } = version;
-  return { isMariadb: flavour === 'mariadb', version: (major * 100 + minor) * 100 + patch, ignoresSpace };
 }
 
 /** Character sets with several bytes for a character, of which the second may be that of a quote or a backslash. */

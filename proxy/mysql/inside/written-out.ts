@@ -1,12 +1,18 @@
 /** Statements as they are planned: with the parameters of a prepared one in their text. */
+import { isUtf8 } from 'node:buffer';
 import { parse, type ParsedStatement } from '../parse.ts';
 import type { Bulk, Said } from '../session/naming/claimants.ts';
 import type { Refusal } from '../session/refusals.ts';
 import { askedOf } from '../text/effects.ts';
-import { interpolate, prepareText, type PreparedText } from '../text/interpolate.ts';
+import { interpolate, type PreparedText } from '../text/interpolate.ts';
+import { textOf } from '../text/span.ts';
 import type { Parameter } from '../wire/query.ts';
+import { TYPE } from '../wire/values.ts';
+import type { Capture } from '../undo/capture.ts';
+import { GatheringSeat } from './bulk/gathering-seat.ts';
 import type { Context } from './context.ts';
 import type { Piece } from './piece.ts';
+import { withPlaces } from '../session/prepared-texts.ts';
 import { notKnown, unreadable } from './refusals.ts';
 import type { Settings } from './settings.ts';
 
@@ -49,10 +55,38 @@ function withAnswers({ last, settings }: Context, piece: Piece): Piece | Refusin
     return { kind: 'refused', refusal: notKnown(why) };
   }
   const { hasMore, isPrepared } = piece;
-  return { ...pieceOf(one, { isWhole: false, hasMore, prepared: undefined }), isPrepared };
+  const { badTexts = 0 } = piece;
+  const written = { ...pieceOf(one, { isWhole: false, hasMore, prepared: undefined }), isPrepared, badTexts };
+  return isPrepared ? { ...written, isTurned: true } : written;
 }
 
-function withParameters({ settings }: Context, piece: Piece): Piece | Refusing {
+/** A prepared statement that asks about the one before it: as a text, in which the answers can be written. */
+export function asText(c: Context, piece: Piece): Piece | Refusing {
+  const written = withParameters(c, piece);
+  return 'kind' in written ? written : { ...written, isWhole: false, isTurned: true };
+}
+
+/** A query may answer a FLOAT of any table. */
+const MAY_BE_FLOAT = /\b(?:select|float)\b/i;
+
+/**
+ * A change that answers rows, as what is captured of it: of a prepared one the rows are turned into binary form, where that can be told before
+ * it runs. Bulk statements count what is changed, and have no rows.
+ */
+export function withRows({ seat, parts }: Context, { answersRows, tables }: Capture, piece: Piece): Piece {
+  if (!answersRows || !piece.isPrepared || seat instanceof GatheringSeat) return piece;
+  const { statement, source } = piece.parsed;
+  const returning = 'returning' in statement ? statement.returning : undefined;
+  const hasFloat = tables.some(({ database, table }) => {
+    const facts = parts.facts.known(database, table);
+    // Of a table that is named otherwise than it is stored nothing is known here.
+    return typeof facts !== 'object' || facts.columns.some(({ image }) => image?.type.startsWith('float') !== false);
+  });
+  const isTold = !hasFloat && returning !== undefined && !MAY_BE_FLOAT.test(textOf(source, returning));
+  return isTold ? { ...piece, isPrepared: false, isTurned: true } : piece;
+}
+
+function withParameters({ settings, seat }: Context, piece: Piece): Piece | Refusing {
   const { prepared } = piece;
   if (prepared === undefined) return piece;
   const { statement, parameters } = prepared;
@@ -60,9 +94,18 @@ function withParameters({ settings }: Context, piece: Piece): Piece | Refusing {
   if (isBulk(parameters)) return piece;
   if (parameters === 'malformed') return { kind: 'refused', refusal: unreadable('parameters that cannot be read') };
   if (parameters.length === 0) return piece;
-  const written = withValues(prepareText(statement.text.toString('latin1'), settings.lexical), parameters, settings);
-  return 'kind' in written ? written : { ...pieceOf(written, piece), prepared: undefined, isPrepared: true };
+  const written = withValues(withPlaces(statement, settings.lexical), parameters, settings);
+  if ('kind' in written) return written;
+  const badTexts = seat.isMariadb || settings.lexical.charset !== 'utf8' ? 0 : parameters.filter(isBadText).length;
+  return { ...pieceOf(written, piece), prepared: undefined, isPrepared: true, badTexts };
 }
+
+/** Bytes that are sent as a text, as some drivers do. */
+function isBadText({ type, value }: Parameter): boolean {
+  return Buffer.isBuffer(value) && TEXTS.includes(type.code) && !isUtf8(value);
+}
+
+const TEXTS: readonly number[] = [TYPE.varchar, TYPE.varString, TYPE.string];
 
 /** A prepared statement with these values written into its text. */
 export function withValues(

@@ -4,10 +4,11 @@ import type { Gid } from '../../../src/contract/transaction.ts';
 import type { Log } from '../../../src/platform/log.ts';
 import type { HeldLock, LockQuery } from '../../branch/lock-view.ts';
 import { catalogOfSql, type AskedTable } from '../catalog-sql.ts';
-import { readTables } from '../catalog.ts';
+import { columnOf, readTables } from '../catalog.ts';
 import { quoteName } from '../identifier.ts';
 import { openOwnPool, type OwnLogin, type OwnPool } from '../own-pool.ts';
 import { lockKeys } from '../undo/lock-key.ts';
+import { Spellings, type Spelling } from './spelling.ts';
 
 interface LockList {
   /** @throws CodedError UPSTREAM_UNREACHABLE (retry safe) when the database cannot be asked. */
@@ -28,10 +29,11 @@ export function createLockList(login: OwnLogin, log: Log): LockList {
     statementTimeoutMs: STATEMENT_MS_MAX,
     lockTimeoutS: 1,
   });
+  const spellings = new Spellings();
   return {
     async read(query) {
       try {
-        return await readPage(pool, query);
+        return await readPage(pool, query, spellings);
       } catch (error) {
         const { message } = error as Error;
         log.warn({ err: message }, 'the row locks cannot be read');
@@ -55,7 +57,11 @@ interface LockRow {
   readonly shared: number | string;
 }
 
-async function readPage(pool: OwnPool, { gid, after, limit }: LockQuery): Promise<readonly HeldLock[]> {
+async function readPage(
+  pool: OwnPool,
+  { gid, after, limit }: LockQuery,
+  spellings: Spellings,
+): Promise<readonly HeldLock[]> {
   const conditions = [
     ...(gid === undefined ? [] : ['gid = ?']),
     // The first is what the servers can find by the index.
@@ -77,7 +83,7 @@ async function readPage(pool: OwnPool, { gid, after, limit }: LockQuery): Promis
   );
   if (rows.length === 0) return [];
   const since = await readSince(pool, [...new Set(rows.map((row) => row.gid))]);
-  const columns = await readColumns(pool, new Set(rows.map(({ relation }) => relation)));
+  const columns = await readColumns(pool, new Set(rows.map(({ relation }) => relation)), spellings);
   return rows.map((row) => heldOf(row, columns.get(row.relation) ?? [], since.get(branchText(row))));
 }
 
@@ -95,34 +101,42 @@ function branchText({ gid, resource }: { readonly gid: string; readonly resource
   return `${gid} ${resource}`;
 }
 
+/** A column, and how its values are spelled where locks have weights of them. */
+interface LockedColumn {
+  readonly name: string;
+  readonly spelling: Spelling | undefined;
+}
+
 /** The columns that locks of these relations are about; nothing of those that are gone, or whose name is a hash. */
 async function readColumns(
   pool: OwnPool,
   relations: ReadonlySet<string>,
-): Promise<ReadonlyMap<string, readonly string[]>> {
+  spellings: Spellings,
+): Promise<ReadonlyMap<string, readonly LockedColumn[]>> {
   const tables = new Map<string, AskedTable>();
   for (const relation of relations) {
     const [database, table] = namesOf(relation);
     if (database !== undefined && table !== undefined) tables.set(displayed([database, table]), { database, table });
   }
   const asked = [...tables.values()];
-  const found = new Map<string, readonly string[]>();
+  const found = new Map<string, readonly LockedColumn[]>();
   for (let at = 0; at < asked.length; at += ASKED_AT_ONCE) {
     const some = asked.slice(at, at + ASKED_AT_ONCE);
     for (const facts of readTables(await pool.lists(catalogOfSql(some)), some.length)) {
       for (const { relation, index } of facts === undefined ? [] : lockKeys(facts)) {
-        if (relations.has(relation))
-          found.set(
-            relation,
-            index.columns.map(({ name }) => name ?? ''),
-          );
+        if (facts === undefined || !relations.has(relation)) continue;
+        const columns = index.columns.map(async ({ name = '' }): Promise<LockedColumn> => {
+          const column = columnOf(facts, name);
+          return { name, spelling: column && (await spellings.of(pool, column)) };
+        });
+        found.set(relation, await Promise.all(columns));
       }
     }
   }
   return found;
 }
 
-function heldOf(row: LockRow, columns: readonly string[], since: number | undefined): HeldLock {
+function heldOf(row: LockRow, columns: readonly LockedColumn[], since: number | undefined): HeldLock {
   const { relation, lock_key: key, gid, resource, shared } = row;
   const [database, table] = namesOf(relation);
   // No part of a key has a comma in it, but one that was too long is a hash as a whole.
@@ -132,8 +146,8 @@ function heldOf(row: LockRow, columns: readonly string[], since: number | undefi
     gid,
     resource,
     table: database === undefined || table === undefined ? relation : displayed([database, table]),
-    columns,
-    values: parts.length === columns.length ? parts : [key],
+    columns: columns.map(({ name }) => name),
+    values: parts.length === columns.length ? parts.map((part, at) => columns[at]?.spelling?.(part) ?? part) : [key],
     shared: Number(shared) === 1,
     ...(since === undefined ? {} : { since }),
   };

@@ -1,4 +1,5 @@
 /** What a rollback reads: the undo records of a branch, and the tables that they are about. */
+import type { KeyObject } from 'node:crypto';
 import { assert } from '../../../src/platform/assert.ts';
 import { DirtyBranch } from '../../branch/dirty.ts';
 import type { OwnConnection } from '../own-pool.ts';
@@ -58,7 +59,7 @@ export async function eachRecord(
   }
 }
 
-function openRecord(secret: Buffer, branch: Branch, { body, seal }: StoredRecord): UndoRecord {
+function openRecord(secret: KeyObject, branch: Branch, { body, seal }: StoredRecord): UndoRecord {
   if (!isSealed(secret, { ...branch, body }, seal)) {
     throw new DirtyBranch({ reason: 'an undo record was not written by a sidecar', table: 'atomesh.undo_record' });
   }

@@ -24,9 +24,10 @@ export type RestoreWay = 'verified' | 'forced';
 
 /** So many rows are read at once. */
 const CHUNK_ROWS = 100;
+const ER_DUP_ENTRY = 1062;
 const ER_ROW_IS_REFERENCED_2 = 1451;
-/** ER_DUP_ENTRY, ER_ROW_IS_REFERENCED_2, ER_NO_REFERENCED_ROW_2: another row of the same statement may have to go first. */
-const WAITS_FOR_ANOTHER: ReadonlySet<number> = new Set([1062, ER_ROW_IS_REFERENCED_2, 1452]);
+/** The last is ER_NO_REFERENCED_ROW_2: another row of the same statement may have to go first. */
+const WAITS_FOR_ANOTHER: ReadonlySet<number> = new Set([ER_DUP_ENTRY, ER_ROW_IS_REFERENCED_2, 1452]);
 
 /**
  * Restores what the branch changed and deletes its records and locks, in the local transaction that is open on `connection`.
@@ -124,9 +125,36 @@ async function writeRows(connection: OwnConnection, groups: readonly WaitingRows
       if (waiting !== undefined) left.push(waiting);
       written += rows.length - (waiting?.rows.length ?? 0);
     }
-    if (left.length === 0 || written === 0) return left;
-    pending = left;
+    if (left.length === 0) return left;
+    const next = written > 0 ? left : await makeWay(connection, left);
+    if (next === undefined) return left;
+    pending = next;
   }
+}
+
+/**
+ * Rows that one REPLACE has changed may have exchanged the values of a unique index, and each is in the way of another then. One of them is deleted, and
+ * is written anew when it has its turn. Undefined when none can go.
+ */
+async function makeWay(
+  connection: OwnConnection,
+  groups: readonly WaitingRows[],
+): Promise<readonly WaitingRows[] | undefined> {
+  for (const group of groups) {
+    if (!isServerError(group.obstacle) || group.obstacle.errno !== ER_DUP_ENTRY) continue;
+    for (const row of group.rows) {
+      if (row.current === undefined || row.before === undefined) continue;
+      try {
+        await restoreRow(connection, group.table, { ...row, before: undefined });
+      } catch (error) {
+        if (error instanceof DirtyBranch || (isServerError(error) && WAITS_FOR_ANOTHER.has(error.errno))) continue;
+        throw error;
+      }
+      const rows = group.rows.map((each) => (each === row ? { ...each, current: undefined } : each));
+      return groups.map((each) => (each === group ? { ...each, rows } : each));
+    }
+  }
+  return undefined;
 }
 
 /** Tries each row once; undefined when all are written. */

@@ -22,6 +22,9 @@ export interface AnswerEvents {
   readonly onAnswered: (asked: Asked | undefined) => void;
 }
 
+/** ER_QUERY_INTERRUPTED. */
+export const INTERRUPTED = 1317;
+
 export class AnswerReader {
   /** The login of COM_CHANGE_USER that is said anew on each side. */
   changing: ChangeUser | undefined;
@@ -38,6 +41,8 @@ export class AnswerReader {
   #isForMachine = false;
   #isShown = true;
   #endsAnswer = true;
+  /** Between two results of one answer: what the next packet has to carry. */
+  #continuesAt: number | undefined;
   /** What the answer that the packet belongs to was asked with, and how it has ended. */
   #asked: Asked | undefined;
   #end: Heard | undefined;
@@ -118,6 +123,8 @@ export class AnswerReader {
     this.#isShown = true;
     if (this.isLost) return;
     const answers = this.#answers;
+    if (this.#continuesAt !== undefined && reader.sequence !== ((this.#continuesAt + 1) & 0xff)) this.#giveUp(answers);
+    this.#continuesAt = undefined;
     const asked = answers.head();
     const payload = this.#isHeld ? reader.payload() : undefined;
     const role = payload === undefined || !this.#isForMachine ? answers.passed() : answers.held(payload);
@@ -126,12 +133,27 @@ export class AnswerReader {
       return;
     }
     this.#endsAnswer = answers.isEnd;
+    if (role === 'result-end') this.#continuesAt = reader.sequence;
     this.#asked = asked;
     if (asked === undefined) return;
     this.#isShown = asked.by === 'client';
     if (payload === undefined) return;
     if (this.#isForMachine) this.#observe(role, payload, asked);
     asked.collect?.(role, Buffer.from(payload));
+  }
+
+  /**
+   * A server whose statement is killed between two statements of one text says nothing more of it, though it has announced another
+   * result; it answers the next command, which begins to count anew. Source: MySQL source: sql/sql_parse.cc, `dispatch_command`.
+   */
+  #giveUp(answers: Answers<Asked>): void {
+    const asked = answers.head();
+    if (answers.size < 2 || asked === undefined) return;
+    const end: Heard = { kind: 'error', errno: INTERRUPTED };
+    answers.abandoned();
+    this.#events.onHeard(asked, end);
+    this.#events.onAnswered(asked);
+    asked.onEnd?.(end);
   }
 
   #observe(role: PacketRole, payload: Buffer, asked: Asked): void {

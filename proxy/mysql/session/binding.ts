@@ -13,6 +13,9 @@ export class Binding {
   #named: Mark | undefined;
   /** How many local transactions have ended: tells one from the next. */
   #ended = 0;
+  /** Whether a local transaction was open was not known when that command came. */
+  #isNamedUnsure = false;
+  #engagedAt: number | undefined;
   #hasWritten = false;
   #isDoubtful = false;
 
@@ -29,6 +32,16 @@ export class Binding {
 
   get mark(): Mark | undefined {
     return markOf(this.#state);
+  }
+
+  /** What the command that is carried out has named for its local transaction, or for the one that it begins. */
+  get named(): Mark | undefined {
+    return this.#named;
+  }
+
+  /** The local transaction that is open is for the mark of the session, and for no other one, until it ends. */
+  engage(): void {
+    this.#engagedAt = this.#ended;
   }
 
   /** The flags of the server's last OK. */
@@ -65,17 +78,19 @@ export class Binding {
   /** A command names a global transaction, or none. Undefined, or why it cannot. */
   claim(claim: Claim): Refusal | undefined {
     this.#named = undefined;
+    this.#isNamedUnsure = this.transaction.block === 'unknown';
     if (claim.kind === 'none') return undefined;
     if (claim.kind === 'refused') return claim.refusal;
     const block = this.transaction.block === 'idle' ? 'idle' : 'open';
-    const bound = bind({ ...this.#state, block }, claim.mark, claim.scope);
+    const changed = block === 'open' && this.#engagedAt === this.#ended;
+    const bound = bind({ ...this.#state, block, changed }, claim.mark, claim.scope);
     if (bound.kind === 'refused') return withErrno(bound.refusal);
-    this.#state = bound.state;
+    this.#state = { ...bound.state, changed: false };
     this.#named = claim.scope === 'local' ? claim.mark : undefined;
     return undefined;
   }
 
-  /** A local transaction has begun in the place of one that was rolled back, and is for the same. */
+  /** A local transaction has begun, and is for this: in the place of one that was rolled back, or because it was named with it. */
   bindAgain(mark: Mark): void {
     const bound = bind(this.#state, mark, 'local');
     if (bound.kind === 'bound') this.#state = bound.state;
@@ -98,18 +113,19 @@ export class Binding {
     const isEnd = what.kind === 'ok' && (effect === 'ends' || effect === 'chains');
     if (isEnd || step.ended === 'yes') this.#ended += 1;
     else if (step.ended === 'maybe') this.#isDoubtful = true;
-    if (isEnd || step.ended === 'yes') this.#end(effect);
+    if (isEnd || step.ended === 'yes') this.#end();
+    // BEGIN commits what was open, and what it names itself is said of the local transaction that it begins. And what an error had ended
+    // before a command is not what the command names.
+    const isNext = effect === 'begins' || (effect === 'inside' && this.#isNamedUnsure && step.ended === 'yes');
+    if (isNext && what.kind === 'ok' && this.#named !== undefined) this.bindAgain(this.#named);
+    if (step.state.block !== 'unknown') this.#isNamedUnsure = false;
     if (step.state.block === 'idle') this.#hasWritten = false;
   }
 
-  /** BEGIN commits what was open, and what it names itself is said of the local transaction that it begins. */
-  #end(effect: Effect): void {
+  #end(): void {
     this.#hasWritten = false;
     this.#isDoubtful = false;
     this.#state = ready(this.#state, 'idle');
-    if (effect !== 'begins' || this.#named === undefined) return;
-    const bound = bind(this.#state, this.#named, 'local');
-    if (bound.kind === 'bound') this.#state = bound.state;
   }
 
   /**

@@ -1,4 +1,7 @@
 /** The session's connection for what is done inside a global transaction: asks the server, and answers the client, one command at a time. */
+import type { Instant } from '../../../src/contract/transaction.ts';
+import { assert } from '../../../src/platform/assert.ts';
+import { at, now } from '../../../src/platform/clock.ts';
 import { ReplyCollector, type Reply } from '../inside/reply.ts';
 import { SessionOver, type Own, type Seat } from '../inside/seat.ts';
 import type { Sockets } from '../../relay/sockets.ts';
@@ -7,6 +10,8 @@ import { COMMAND, encodeCommand } from '../wire/commands.ts';
 import { encodePackets, packetsIn } from '../wire/frames.ts';
 import { encodeQuery } from '../wire/query.ts';
 import { parkedConnection, type ParkedConnection } from '../xa/parked-connection.ts';
+import { encodeError } from '../wire/outcome.ts';
+import { INTERRUPTED } from './answer-reader.ts';
 import { OWN, type Asked } from './asked.ts';
 import type { Binding } from './binding.ts';
 import { errorPacket, type Refusal } from './refusals.ts';
@@ -35,6 +40,16 @@ const [SEVERAL_ON, SEVERAL_OFF] = [0, 1].map((option) =>
   encodePackets(encodeCommand({ kind: 'set-option', option }, 0n), 0),
 ) as [Buffer, Buffer];
 
+/** How long a text of several statements is waited for before the server is asked something else behind it. */
+const PATIENCE_MS = 500;
+const PING = encodePackets(encodeCommand({ kind: 'ping' }, 0n), 0);
+const INTERRUPTION = encodeError({
+  kind: 'error',
+  errno: INTERRUPTED,
+  sqlState: Buffer.from('70100'),
+  message: Buffer.from('Query execution was interrupted'),
+});
+
 export class ClientSeat implements Seat {
   readonly #options: SeatOptions;
   /** Of the packet that the client hears next. */
@@ -42,6 +57,10 @@ export class ClientSeat implements Seat {
   /** Those who wait for an answer of the server. */
   readonly #waiting = new Set<(over: SessionOver) => void>();
   #isOver = false;
+  /** The connection to the server is somebody else's. */
+  #isTaken = false;
+  /** The server takes texts of several statements for our own sake: until the client's next command. */
+  #isGranted = false;
 
   constructor(options: SeatOptions) {
     this.#options = options;
@@ -82,6 +101,7 @@ export class ClientSeat implements Seat {
 
   async ask(statements: readonly Own[]): Promise<readonly Reply[]> {
     if (statements.length === 0) return [];
+    this.ungrant();
     const { capabilities, toServer, expect } = this.#options;
     const attributes = this.#attributes;
     const replies = statements.map(({ effect = 'inside' }) => {
@@ -109,9 +129,9 @@ export class ClientSeat implements Seat {
       encodeQuery({ kind: 'query', attributes: this.#attributes, text: Buffer.from(sql, 'latin1') }),
       0,
     );
-    // A client that has not asked for it is not given more than one statement in a text of its own.
-    const isGranted = takesSeveral();
-    if (!isGranted) expect(COMMAND.setOption, OWN);
+    const grants = !this.#isGranted && !takesSeveral();
+    if (grants) expect(COMMAND.setOption, OWN);
+    this.#isGranted ||= grants;
     const answered = this.#answered((onEnd) => {
       expect(COMMAND.query, {
         by: 'sidecar',
@@ -127,10 +147,35 @@ export class ClientSeat implements Seat {
         onEnd,
       });
     });
-    if (!isGranted) expect(COMMAND.setOption, OWN);
-    if (!this.#isOver) toServer(isGranted ? query : Buffer.concat([SEVERAL_ON, query, SEVERAL_OFF]));
-    await answered;
+    if (!this.#isOver) toServer(grants ? Buffer.concat([SEVERAL_ON, query]) : query);
+    const settled = this.#askedOn();
+    const end = await answered.finally(settled);
+    if (end?.kind === 'error' && replies.at(-1)?.results.at(-1)?.kind !== 'error') {
+      current.take('error', INTERRUPTION);
+      replies.push(current.reply);
+    }
     return replies;
+  }
+
+  /**
+   * A server whose statement is killed between two statements of a text says so by nothing but its answer to the next command. So there is
+   * one when it takes long. Answers what ends that.
+   */
+  #askedOn(): () => void {
+    const { toServer, expect } = this.#options;
+    return at((now() + PATIENCE_MS) as Instant, () => {
+      if (this.#isOver || this.#isTaken) return;
+      expect(COMMAND.ping, OWN);
+      toServer(PING);
+    });
+  }
+
+  /** A command of the client goes on to the server next: of its texts the server takes one statement each, unless it has asked for more. */
+  ungrant(): void {
+    if (!this.#isGranted || this.#isOver) return;
+    this.#isGranted = false;
+    this.#options.expect(COMMAND.setOption, OWN);
+    this.#options.toServer(SEVERAL_OFF);
   }
 
   relay(effect: Effect): Promise<Heard | undefined> {
@@ -164,7 +209,9 @@ export class ClientSeat implements Seat {
   }
 
   takeServer(): ParkedConnection | undefined {
+    this.#isGranted = false;
     const upstream = this.#options.sockets().takeUpstream();
+    this.#isTaken = upstream !== undefined;
     return upstream && parkedConnection(upstream, this.#options.capabilities);
   }
 
@@ -173,6 +220,7 @@ export class ClientSeat implements Seat {
   }
 
   #answered(send: (onEnd: (end: Heard | undefined) => void) => void): Promise<Heard | undefined> {
+    assert(!this.#isTaken, 'what is prepared is not spoken to by its session');
     if (this.#isOver) return Promise.reject(new SessionOver());
     return new Promise((resolve, reject) => {
       this.#waiting.add(reject);

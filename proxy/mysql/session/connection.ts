@@ -137,8 +137,8 @@ class Relay implements OpenSession {
   }
 
   get isIdle(): boolean {
-    const { isQuiet, isLost } = this.#answers;
-    return isQuiet && !isLost && !this.#fromClient.isMidFrame && this.#binding.transaction.block === 'idle';
+    if (!this.#answers.isQuiet || this.#answers.isLost) return false;
+    return !this.#fromClient.isMidFrame && this.#binding.transaction.block === 'idle';
   }
 
   get openWork(): Work | undefined {
@@ -195,13 +195,13 @@ class Relay implements OpenSession {
     if (reader.isLarge && this.#large.isSuspect(reader, this.#context)) {
       return this.terminate(messageTooLarge(this.#parts.statementBytesMax));
     }
+    if (reader.isFirst) this.#serving.ungrant();
     this.#passage.add(reader.bytes, reader.start, reader.end);
     if (!reader.isFirst) return;
     if (runs(reader.type)) this.#ran('none');
     if (isExecute(reader.type)) this.#statements.ranUnseen(reader.bytes, reader.start + HEADER_BYTES, reader.end);
-    const { inside } = this.#serving;
-    if (reader.type !== COMMAND.query || !reader.isLast) inside?.forget();
-    else inside?.unseenText(reader.bytes, reader.start + HEADER_BYTES + 1, reader.end);
+    if (reader.type !== COMMAND.query || !reader.isLast) this.#serving.inside?.forget();
+    else this.#serving.inside?.unseenText(reader.bytes, reader.start + HEADER_BYTES + 1, reader.end);
     this.#sent(UNSEEN);
   }
 
@@ -223,6 +223,7 @@ class Relay implements OpenSession {
 
   /** The command that the reader is at goes on to the server. */
   #pass(asked: Asked): void {
+    this.#serving.ungrant();
     const reader = this.#fromClient;
     const told = withTypes(reader.type, reader.payload(), this.#context);
     if (told === undefined) this.#passage.add(reader.bytes, reader.start, reader.end);
@@ -261,9 +262,8 @@ class Relay implements OpenSession {
   /** Goes on with what waited for answers that are here now. */
   #goOn(): void {
     const { unanswered, isQuiet } = this.#answers;
-    if (this.#isStopped === 'served') return;
     const isReady = this.#isStopped === 'full' ? unanswered <= UNANSWERED_MAX / 2 : isQuiet;
-    if (this.#isStopped === false || this.#isOver || !isReady) return;
+    if (this.#isStopped === false || this.#isStopped === 'served' || this.#isOver || !isReady) return;
     const wasAtCommand = this.#isStopped === 'command';
     this.#isStopped = false;
     if (wasAtCommand) this.#serve();

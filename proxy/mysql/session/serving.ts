@@ -41,6 +41,11 @@ export class Serving {
     if (payload.length > 2) this.#takesSeveral = payload.readUInt16LE(1) === 0;
   }
 
+  /** A command of the client goes on to the server next. */
+  ungrant(): void {
+    this.#seat.ungrant();
+  }
+
   /** Something is being served. */
   get isBusy(): boolean {
     return this.#isBusy;

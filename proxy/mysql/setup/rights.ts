@@ -6,9 +6,13 @@
 /** What the second phase needs on a table: to put rows back, and to be shown its triggers, which MySQL hides without that right. */
 export const ROW_RIGHTS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRIGGER'] as const;
 
+/** With SELECT it shows the text of a view: what reads a view whose text is not seen is prepared or refused. */
+const VIEW_RIGHT = 'SHOW VIEW';
+
 /**
  * What it needs everywhere: on a table where an account has no right but to read, or none, neither server shows whether a foreign key of
- * it leads to another table. This right lets nobody read or change anything.
+ * it leads to another table; and of a database where it has none, they do not show that there is a view. This right lets nobody read or
+ * change anything.
  */
 export const RIGHT_TO_SEE = 'REFERENCES';
 
@@ -104,10 +108,12 @@ function matches(pattern: string | undefined, database: string): boolean {
   return new RegExp(`^${expression}$`, 'u').test(database);
 }
 
-/** GRANT statements that give `account`, in quotes, what it needs for the rows of these databases. */
+/** GRANT statements that give `account`, in quotes, what it needs for the rows and views of these databases, and to see what all have. */
 export function rowGrants(account: string, databases: readonly string[]): readonly string[] {
   return [
-    ...databases.map((name) => `GRANT ${ROW_RIGHTS.join(', ')} ON ${databasePattern(name)}.* TO ${account}`),
+    ...databases.map(
+      (name) => `GRANT ${[...ROW_RIGHTS, VIEW_RIGHT].join(', ')} ON ${databasePattern(name)}.* TO ${account}`,
+    ),
     `GRANT ${RIGHT_TO_SEE} ON *.* TO ${account}`,
   ];
 }

@@ -1,5 +1,6 @@
 /** Which server it is, and whether it can do what is asked of it. Pure. */
 import { CodedError } from '../../../src/contract/errors.ts';
+import type { Server } from '../text/tokens.ts';
 
 export interface ServerVersion {
   readonly flavour: 'mysql' | 'mariadb';
@@ -17,6 +18,14 @@ export function readVersion(text: string): ServerVersion | undefined {
   if (major === undefined) return undefined;
   const flavour = /mariadb/i.test(text) ? 'mariadb' : 'mysql';
   return { flavour, major: Number(major), minor: Number(minor), patch: Number(patch) };
+}
+
+/** The server of that version, as texts are read for it; undefined when it is no version. */
+export function serverOf(text: string, ignoresSpace: boolean): Server | undefined {
+  const version = readVersion(text);
+  if (version === undefined) return undefined;
+  const { flavour, major, minor, patch } = version;
+  return { isMariadb: flavour === 'mariadb', version: (major * 100 + minor) * 100 + patch, ignoresSpace };
 }
 
 /**

@@ -4,7 +4,7 @@
  * MariaDB 10.11 and MySQL 8.0.15 (test/mysql-servers/probes): a function was stored under each, and called. Source of what came later:
  * MySQL documentation, "Built-In Function and Operator Reference"; MariaDB documentation, "Function and Operator Reference".
  */
-import { isOperator, type Source, type Span } from './span.ts';
+import { behindParenthesis, isOperator, isWord, type Source, type Span } from './span.ts';
 import type { Server } from './tokens.ts';
 
 /**
@@ -19,22 +19,46 @@ export function callsUnknown(source: Source, { from, to }: Span): string | undef
     if (token === undefined || !isOperator(source, place + 1, '(')) continue;
     if (token.kind !== 'word' && token.kind !== 'name') continue;
     if (isListed(source, from, place)) continue;
-    const isQualified = isOperator(source, place - 1, '.');
-    if (isQualified) return token.text;
-    const isOwn = WORDS.has(token.text) || own.has(token.text) || isOperand(source, place);
-    if (token.kind !== 'word' || !isOwn) return token.text;
-    // A blank makes a plain name of some, which calls what is stored under it.
-    const isApart = (source.tokens[place + 1]?.start ?? 0) > token.end;
-    if (isApart && source.server?.ignoresSpace !== true && NEVER_APART.has(token.text)) return token.text;
+    if (!isOwn(source, place, own) && !isExpression(source, place, to)) return token.text;
   }
   return undefined;
 }
 
-/** JSON_TABLE as a table, and AGAINST behind MATCH (…): nothing is called there. */
+/** True for what is a function of the server's, or no function: by its plain name, with the parenthesis where it has to be. */
+function isOwn(source: Source, place: number, own: ReadonlySet<string>): boolean {
+  const token = source.tokens[place];
+  if (token?.kind !== 'word' || isOperator(source, place - 1, '.')) return false;
+  if (!WORDS.has(token.text) && !own.has(token.text) && !isOperand(source, place)) return false;
+  // A blank makes a plain name of some, which calls what is stored under it.
+  const isApart = (source.tokens[place + 1]?.start ?? 0) > token.end;
+  return !isApart || source.server?.ignoresSpace === true || !NEVER_APART.has(token.text);
+}
+
+/** JSON_TABLE as a table, COLUMNS behind its path, and AGAINST behind MATCH: nothing is called there. */
 function isOperand(source: Source, place: number): boolean {
-  const before = source.tokens[place - 1]?.text;
-  const name = source.tokens[place]?.text;
-  return name === 'against' ? before === ')' : name === 'json_table' && (before === 'from' || before === 'join');
+  const before = source.tokens[place - 1];
+  switch (source.tokens[place]?.text) {
+    case 'against':
+      return before?.text === ')' || isWord(source, startOfList(source, place) - 1, 'match');
+    case 'columns':
+      return before?.kind === 'string';
+    case 'json_table':
+      return before?.text === 'from' || before?.text === 'join';
+    default:
+      return false;
+  }
+}
+
+/** Where a list of names without parentheses begins that ends in front of the place. */
+function startOfList(source: Source, place: number): number {
+  let start = place;
+  while (
+    source.tokens[start - 1]?.kind === 'name' ||
+    isOperator(source, start - 1, ',') ||
+    isOperator(source, start - 1, '.')
+  )
+    start -= 1;
+  return start;
 }
 
 /** The names of the server's own functions; of one that is not known, those that all have. */
@@ -61,6 +85,12 @@ function isListed(source: Source, from: number, place: number): boolean {
   const before = source.tokens[start - 1];
   if (before?.kind !== 'word' || start - 1 < from) return false;
   return ['into', 'as', 'insert', 'replace', 'ignore', 'recursive', 'with', 'index', 'key'].includes(before.text);
+}
+
+/** True for the name of a common table expression in front of its columns: `name (…) AS (…)`. */
+function isExpression(source: Source, place: number, to: number): boolean {
+  const behind = behindParenthesis(source, place + 1, to);
+  return behind !== undefined && isWord(source, behind, 'as') && isOperator(source, behind + 1, '(');
 }
 
 function words(text: string): ReadonlySet<string> {
@@ -110,7 +140,7 @@ const MYSQL_SINCE: readonly (readonly [version: number, names: ReadonlySet<strin
     0,
     words(`
   of against cube rollup any_value bin_to_uuid can_access_column can_access_database can_access_table geomcollection grouping gtid_subset
-  gtid_subtract is_uuid json_storage_free json_storage_size json_table mbrcoveredby mbrcovers regexp_like roles_graphml st_buffer_strategy
+  gtid_subtract icu_version is_uuid json_storage_free json_storage_size json_table mbrcoveredby mbrcovers regexp_like roles_graphml st_buffer_strategy
   st_geohash st_isvalid st_latfromgeohash st_latitude st_longfromgeohash st_longitude st_makeenvelope st_numinteriorring
   st_pointfromgeohash st_simplify st_swapxy st_transform st_validate statement_digest statement_digest_text uuid_to_bin
   validate_password_strength wait_for_executed_gtid_set random_bytes`),
@@ -129,10 +159,10 @@ const MARIADB_SINCE: readonly (readonly [version: number, names: ReadonlySet<str
   [
     0,
     words(`
-  intersect returning within chr column_add column_check column_create column_delete column_exists column_get column_json column_list
+  group intersect returning within chr column_add column_check column_create column_delete column_exists column_get column_json column_list
   decode decode_histogram decode_oracle des_decrypt des_encrypt encode encrypt json_compact json_detailed json_exists json_loose
   json_query json_value lastval lengthb master_gtid_wait mbrequal median nextval nvl nvl2 old_password percentile_cont percentile_disc
-  st_boundary st_isring st_pointonsurface st_relate trim_oracle`),
+  srid st_boundary st_isring st_pointonsurface st_relate trim_oracle`),
   ],
   [100601, words('add_months rownum sys_guid to_char')],
   [100701, words('json_equals json_normalize natural_sort_key sformat')],

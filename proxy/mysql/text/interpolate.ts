@@ -60,8 +60,8 @@ export function prepareText(text: string, lexical: Lexical): PreparedText {
  *
  * What is not the same as with the prepared statement, on the servers that test/mysql-servers/text asks:
  * - Columns of a result are called by the literal where they have no alias, and their types may be wider or narrower.
- * - MySQL warns of a text that is no number where it has to be one, and of one that is no UTF-8, and says neither of a parameter; in strict mode
- *   the first is an error. MariaDB warns of a NULL that was sent as a number and is compared with a text.
+ * - MySQL warns of a text that is no number where it has to be one, and of one that is no UTF-8 (which the client does not hear: inside/last-statement.ts), and says
+ *   neither of a parameter; in strict mode the first is an error. MariaDB warns of a NULL that was sent as a number and is compared with a text.
  * - MySQL 8.0.15 takes a parameter above 2^63 - 1 for a negative number where it becomes a text or a double; a number that becomes a text is one in the
  *   collation `binary`; times and dates lose their microseconds in a text, a TIME has no date when it becomes a DATETIME, and bit operations
  *   take dates and times for texts. Its literals have none of these faults.

@@ -64,7 +64,8 @@ function controlOf(source: Source, span: Span): OtherPlan | Refused | undefined 
     return isCompound ? refuseHard('a compound statement', 'Send its statements one by one.') : control('begin');
   }
   if (has('commit') || (has('rollback') && findWord(source, span, 'to') === to)) {
-    if (findWord(source, span, 'release') < to && findWord(source, span, 'no') === to) {
+    const release = findWord(source, span, 'release');
+    if (release < to && !isWord(source, release - 1, 'no')) {
       return refuseHard('COMMIT or ROLLBACK with RELEASE', 'Close the connection afterwards.');
     }
     const chains = findWord(source, span, 'chain') < to && !isWord(source, findWord(source, span, 'chain') - 1, 'no');

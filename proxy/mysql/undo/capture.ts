@@ -4,6 +4,7 @@
  */
 import { tableName } from '../identifier.ts';
 import { imageSql, isRestorable, valuesOf, type ImageColumn } from './image.ts';
+import { keptText } from '../kept-text.ts';
 import type { LockKey, ParentKey } from './lock-key.ts';
 import type { ChangedRow, UndoRecord } from './record.ts';
 import { refuse, type Refused } from './refusal.ts';
@@ -26,6 +27,8 @@ export interface CapturedTable {
   readonly parents: readonly ParentKey[];
   /** What its columns are qualified with in the client's statement: quoted. */
   readonly row: string;
+  /** The columns that a read has for a row, of what these are qualified with: its image, then its locks. */
+  readonly readSql: (row: string) => string;
 }
 
 /** A row as it was read. */
@@ -135,9 +138,26 @@ export function ours(sql: string): string {
   return Buffer.from(sql, 'utf8').toString('latin1');
 }
 
+/**
+ * `readSql` of a table. `required`: columns that are never NULL. The expressions get a short name, for the server would send each one's
+ * whole text in its place.
+ */
+export function readSqlOf(
+  { columns, locks }: Pick<CapturedTable, 'columns' | 'locks'>,
+  required: readonly string[],
+): CapturedTable['readSql'] {
+  return keptText((row) =>
+    ours(
+      [imageSql(columns, row, required), ...locks.map(({ sql }) => sql(row))].map((sql) => `${sql} AS ${NAME}`).join(),
+    ),
+  );
+}
+
+const NAME = 'atomesh_';
+
 /** The columns that a read has for a table: its image, then its locks, then what it refers to. */
-export function readColumns({ columns, locks, parents, row }: CapturedTable): string {
-  return ours([imageSql(columns, row), ...[...locks, ...parents].map(({ sql }) => sql(row))].join(', '));
+export function readColumns({ readSql, parents, row }: CapturedTable): string {
+  return [readSql(row), ...parents.map(({ sql }) => ours(`${sql(row)} AS ${NAME}`))].join();
 }
 
 /** As many columns, for a read that has no row of the table. */

@@ -49,12 +49,13 @@ const LOSSY = '!';
 /**
  * The image of one row as one SQL expression: the texts of all columns with commas between them, in ASCII. `row` is what the columns
  * are qualified with (a quoted alias or `database.table`). The value is SQL NULL where the server cannot build it: it would be longer
- * than max_allowed_packet.
+ * than max_allowed_packet. `required`: names of columns that are never NULL.
  */
-export function imageSql(columns: readonly ImageColumn[], row: string): string {
+export function imageSql(columns: readonly ImageColumn[], row: string, required: readonly string[] = []): string {
   assert(columns.length > 0, 'a table has a column');
   const values = columns.map((column) => {
     const value = `${row}.${quoteName(column.name)}`;
+    if (required.includes(column.name)) return textSql(column.form, value);
     // Not IFNULL around the text: a text that is too long is NULL as well.
     return `IF(${value} IS NULL, '${NULL_TEXT}', ${textSql(column.form, value)})`;
   });
@@ -147,7 +148,7 @@ export function literalSql(column: ImageColumn, value: string | undefined): stri
     case 'timestamp':
       return Number(value) === 0 ? "'0000-00-00 00:00:00'" : `FROM_UNIXTIME(${value})`;
     case 'enum':
-      return value === '0' ? '0' : stringSql(column, value);
+      return numberOf(column, value) ?? stringSql(column, value);
     case 'text':
     case 'padded':
       return stringSql(column, value);
@@ -157,6 +158,18 @@ export function literalSql(column: ImageColumn, value: string | undefined): stri
     case 'json':
       return `CAST(_utf8mb4 X'${value}' AS JSON)`;
   }
+}
+
+/**
+ * The member '' and the value that is no member have one text, so these two go by their numbers. In a list of several rows servers compare
+ * such a number with names, so each stands in a condition of its own.
+ */
+function numberOf({ form, type }: ImageColumn, value: string | undefined): string | undefined {
+  if (form !== 'enum' || (value !== '' && value !== '0')) return undefined;
+  if (value === '0') return value;
+  const members = [...type.matchAll(/'((?:[^']|'')*)'/g)];
+  const number = members.findIndex(([, member]) => member === '') + 1;
+  return number === 0 ? undefined : String(number);
 }
 
 /** With its collation: beside another condition for the column, MySQL compares the two constants with each other. */
@@ -199,24 +212,19 @@ export function rowsSql(
   });
   const name = (column: ImageColumn): string => `${row}.${quoteName(column.name)}`;
   const isOdd = (each: (typeof values)[number]): boolean =>
-    parts.some((column, index) => oddDate(column, each[index]) !== undefined);
+    parts.some(
+      (column, index) => numberOf(column, each[index]) !== undefined || oddDate(column, each[index]) !== undefined,
+    );
   const odd = values.filter(isOdd).map((each) => {
     const conditions = parts.map((column, index) => equalSql(column, name(column), each[index]));
     return `(${conditions.join(' AND ')})`;
   });
   const plain = odd.length === 0 ? values : values.filter((each) => !isOdd(each));
   if (plain.length === 0) return `(${odd.join(' OR ')})`;
-  // Beside a number in the same place of a list, the names of an ENUM's members would be compared as numbers.
-  const groups = Map.groupBy(plain, (each) =>
-    parts.map(({ form }, index) => form === 'enum' && each[index] === '0').join(),
-  );
   const listed = (left: (column: ImageColumn) => string, right: typeof literalSql): string => {
     const tuple = (items: readonly string[]): string => (items.length === 1 ? items.join() : `(${items.join(', ')})`);
-    const lists = [...groups.values()].map((group) => {
-      const rights = group.map((each) => tuple(parts.map((column, index) => right(column, each[index]))));
-      return `${tuple(parts.map(left))} IN (${rights.join(', ')})`;
-    });
-    return lists.length === 1 ? lists.join() : `(${lists.join(' OR ')})`;
+    const rights = plain.map((each) => tuple(parts.map((column, index) => right(column, each[index]))));
+    return `${tuple(parts.map(left))} IN (${rights.join(', ')})`;
   };
   const rest = odd.map((condition) => ` OR ${condition}`).join('');
   const found = listed(name, literalSql);

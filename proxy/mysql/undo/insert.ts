@@ -77,7 +77,7 @@ function keysOf(insertion: Insertion): Keys | Refused {
       return { kind: 'numbered', count: 'as many as were inserted' };
     return refuse(
       'INSERT … SELECT, whose rows have keys that cannot be known,',
-      'Read the rows and insert them by VALUES.',
+      'Read the rows and insert them by VALUES, or let it be prepared: escalate: xa in the sidecar configuration, and the gid named at BEGIN.',
     );
   }
   const keys = statement.rows.map((row) => table.key.map((name) => ({ name, span: valueOf(insertion, row, name) })));

@@ -4,6 +4,7 @@ import { assert } from '../../../src/platform/assert.ts';
 import { columnOf, type ColumnFacts, type TableFacts, type UniqueFacts } from '../catalog.ts';
 import { quoteName, tableName } from '../identifier.ts';
 import { asciiSql } from './image.ts';
+import { keptText } from '../kept-text.ts';
 
 /** The locks that a changed row takes for one of its unique indexes. */
 export interface LockKey {
@@ -44,7 +45,7 @@ export function lockKeys(facts: TableFacts): readonly LockKey[] {
   return [...(key === undefined ? [] : [key]), ...others].map((index) => ({
     relation: relationOf(facts, index === key ? undefined : index.name),
     index,
-    sql: (row) => keySql(facts, index, (column) => `${row}.${quoteName(column)}`),
+    sql: keptText((row) => keySql(facts, index, (column) => `${row}.${quoteName(column)}`)),
     sqlOf: (value) => keySql(facts, index, value),
     isReferred: facts.children.some(({ columns }) =>
       isOver(

@@ -23,20 +23,22 @@ const VERSION = 1;
 
 /** The JSON text of a record. Arrays in place of objects: the names of its fields would be longer than what most records say. */
 export function encodeRecord(record: UndoRecord): string {
-  return JSON.stringify([
-    VERSION,
-    record.database,
-    record.table,
-    record.columns.map(({ name, type, form, charset, collation }) => [
-      name,
-      type,
-      form,
-      charset ?? null,
-      collation ?? null,
-    ]),
-    record.key,
-    record.rows.map(({ before, after }) => [before ?? null, after ?? null]),
-  ]);
+  const { database, table, columns, key, rows } = record;
+  const images = JSON.stringify(rows.map(({ before, after }) => [before ?? null, after ?? null]));
+  return `[${VERSION},${JSON.stringify(database)},${JSON.stringify(table)},${columnsText(columns)},${JSON.stringify(key)},${images}]`;
+}
+
+const columnTexts = new WeakMap<readonly ImageColumn[], string>();
+
+/** Of the columns of a table, which are most of a record and the same in all of its records. */
+function columnsText(columns: readonly ImageColumn[]): string {
+  const known = columnTexts.get(columns);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(
+    columns.map(({ name, type, form, charset, collation }) => [name, type, form, charset ?? null, collation ?? null]),
+  );
+  columnTexts.set(columns, text);
+  return text;
 }
 
 /** The record of a JSON text; undefined where it is none: whoever may write records may write anything. */

@@ -1,7 +1,8 @@
 /** Which tables of MySQL can be captured, and for which changes. */
+import { assert } from '../../../src/platform/assert.ts';
 import { columnOf, imageColumns, type ForeignKeyFacts, type TableFacts } from '../catalog.ts';
 import { quoteName, tableName } from '../identifier.ts';
-import type { CapturedTable } from './capture.ts';
+import { readSqlOf, type CapturedTable } from './capture.ts';
 import { keyIndex, lockKeys, unlockableUniques } from './lock-key.ts';
 import { refuse, refuseHard, refuseRead, type Refused } from './refusal.ts';
 
@@ -24,15 +25,44 @@ const SYSTEM_DATABASES: ReadonlySet<string> = new Set([
   'atomesh',
 ]);
 
-/** The table for a capture. `alias` is what the statement calls it. */
-export function captured(facts: TableFacts, actions: Actions, alias: string): CapturedTable | Refused {
+/** The table for a capture. `alias` is what the statement calls it. `isJoined`: rows of other tables may be found without one of it. */
+export function captured(
+  facts: TableFacts,
+  actions: Actions,
+  alias: string,
+  isJoined = false,
+): CapturedTable | Refused {
   const refused = refuseTable(facts, actions);
   if (refused !== undefined) return refused;
+  const read = readingOf(facts);
+  if (read === undefined) return refuse(`${actions.command} of ${tableName(facts)}`);
+  const { database, table } = facts;
+  const { columns, key, locks, readSql, readJoinedSql } = read;
+  const row = quoteName(alias);
+  return { database, table, columns, key, locks, parents: [], row, readSql: isJoined ? readJoinedSql : readSql };
+}
+
+/** What follows from the facts alone. */
+interface Reading extends Pick<CapturedTable, 'columns' | 'key' | 'locks' | 'readSql'> {
+  readonly readJoinedSql: CapturedTable['readSql'];
+}
+
+const readings = new WeakMap<TableFacts, Reading>();
+
+/** Undefined where the table cannot be captured. */
+function readingOf(facts: TableFacts): Reading | undefined {
+  const known = readings.get(facts);
+  if (known !== undefined) return known;
   const columns = imageColumns(facts);
   const key = keyIndex(facts)?.columns.flatMap(({ name }) => (name === undefined ? [] : [name]));
-  if (columns === undefined || key === undefined) return refuse(`${actions.command} of ${tableName(facts)}`);
-  const { database, table } = facts;
-  return { database, table, columns, key, locks: lockKeys(facts), parents: [], row: quoteName(alias) };
+  if (columns === undefined || key === undefined) return undefined;
+  const locks = lockKeys(facts);
+  const required = facts.columns.flatMap(({ name, isNullable }) => (isNullable === false ? [name] : []));
+  const [readSql, readJoinedSql] = [required, []].map((each) => readSqlOf({ columns, locks }, each));
+  assert(readSql !== undefined && readJoinedSql !== undefined, 'both are made');
+  const reading = { columns, key, locks, readSql, readJoinedSql };
+  readings.set(facts, reading);
+  return reading;
 }
 
 /**
@@ -46,8 +76,10 @@ export function locked(facts: TableFacts, alias: string): CapturedTable | Refuse
   }
   const table = captured(facts, { command: 'SELECT', inserts: false, deletes: false, assigned: undefined }, alias);
   if ('kind' in table) return undefined;
-  const { columns, key, locks } = table;
-  return { ...table, columns: columns.filter(({ name }) => key.includes(name)), locks: locks.slice(0, 1) };
+  const { key } = table;
+  const columns = table.columns.filter(({ name }) => key.includes(name));
+  const locks = table.locks.slice(0, 1);
+  return { ...table, columns, locks, readSql: readSqlOf({ columns, locks }, []) };
 }
 
 function refuseTable(facts: TableFacts, actions: Actions): Refused | undefined {

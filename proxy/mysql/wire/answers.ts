@@ -61,6 +61,8 @@ export interface Answers<T> {
   held(payload: Buffer): PacketRole | ProtocolFault;
   /** A packet that passes, once, when its first piece comes. */
   passed(): PacketRole | ProtocolFault;
+  /** The server has given up the answer behind one of its results, and answers the next command: the head is that already. */
+  abandoned(): void;
   /** The last packet was the last of its answer: the head is the next command already. */
   readonly isEnd: boolean;
   readonly turn: ClientTurn;
@@ -218,6 +220,10 @@ class Machine<T> implements Answers<T> {
       case 'fetch':
         return this.#inResult(head.shape, payload);
     }
+  }
+
+  abandoned(): void {
+    this.#endAnswer();
   }
 
   said(isEmpty: boolean): void {

@@ -5,7 +5,7 @@
  */
 import { BodyReader, BodyWriter, type ProtocolFault } from './body.ts';
 import { CAPABILITY, has, type Capabilities } from './capabilities.ts';
-import { readBinary, writeBinary } from './values.ts';
+import { binaryOfText, readBinary, writeBinary } from './values.ts';
 
 export interface PrepareOk {
   readonly kind: 'prepare-ok';
@@ -187,6 +187,38 @@ export function encodeBinaryRow(row: Row, types: readonly number[]): Buffer {
     if (value !== null) writeBinary(out, types[index] as number, value);
   }
   return out.take();
+}
+
+/**
+ * The packets of an answer to COM_QUERY as those to COM_STMT_EXECUTE would be: rows in binary form. What has no rows stays as it is. Undefined
+ * where what is printed does not say a value: of a FLOAT, or in a character set that is not like ASCII.
+ */
+export function inBinaryForm(packets: readonly Buffer[], capabilities: Capabilities): readonly Buffer[] | undefined {
+  const [first, last] = [packets[0], packets.at(-1)];
+  // An OK packet begins with 0, an error with 255; neither is a count of columns.
+  if (first === undefined || last === undefined || first[0] === 0 || first[0] === 0xff) return packets;
+  const counted = decodeColumnCount(first, capabilities);
+  if (counted.kind === 'fault') return undefined;
+  const { columnCount } = counted;
+  const rowsFrom = 1 + columnCount + (has(capabilities, CAPABILITY.deprecateEof) ? 0 : 1);
+  const columns = packets.slice(1, 1 + columnCount).map((packet) => decodeColumnDefinition(packet, capabilities));
+  const types = columns.flatMap((column) => (column.kind === 'column-definition' ? [column.type] : []));
+  if (types.length < columnCount) return undefined;
+  const rows = packets.slice(rowsFrom, -1).map((packet) => binaryRowOf(packet, types));
+  if (rows.includes(undefined)) return undefined;
+  return [...packets.slice(0, rowsFrom), ...rows.filter((row) => row !== undefined), last];
+}
+
+function binaryRowOf(packet: Buffer, types: readonly number[]): Buffer | undefined {
+  const row = decodeTextRow(packet, types.length);
+  if (row.kind === 'fault') return undefined;
+  const values: (Buffer | null)[] = [];
+  for (const [index, printed] of row.values.entries()) {
+    const value = printed === null ? null : binaryOfText(types[index] as number, printed);
+    if (value === undefined) return undefined;
+    values.push(value);
+  }
+  return encodeBinaryRow({ kind: 'row', values }, types);
 }
 
 function bitmapBytes(columns: number): number {

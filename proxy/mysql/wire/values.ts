@@ -185,6 +185,45 @@ export function binaryOf(type: ParameterType, value: BinaryValue): Buffer {
   }
 }
 
+const INTEGERS: readonly number[] = [TYPE.tiny, TYPE.short, TYPE.int24, TYPE.long, TYPE.longlong, TYPE.year];
+const MOMENT = /^(\d{4})-(\d\d)-(\d\d)(?: (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?)?$/;
+const TIME = /^(-?)(\d+):(\d\d):(\d\d)(?:\.(\d{1,6}))?$/;
+const HOURS_A_DAY = 24;
+
+/**
+ * The binary form of what a server has printed for a column of that type; undefined where that does not say the value: a FLOAT is printed
+ * with six digits.
+ */
+export function binaryOfText(code: number, printed: Buffer): Buffer | undefined {
+  const value = printedValue(code, printed);
+  return value && binaryOf({ code, flags: 0 }, value);
+}
+
+function printedValue(code: number, printed: Buffer): BinaryValue | undefined {
+  const text = printed.toString('latin1');
+  if (code === TYPE.float) return undefined;
+  if (INTEGERS.includes(code)) return /^-?\d+$/.test(text) ? { kind: 'integer', value: BigInt(text) } : undefined;
+  if (code === TYPE.double)
+    return /^-?[\d.]+(?:e[+-]?\d+)?$/.test(text) ? { kind: 'double', value: Number(text) } : undefined;
+  const clock = (hour: number, minute = '0', second = '0', part = ''): Clock => ({
+    hour,
+    minute: Number(minute),
+    second: Number(second),
+    microsecond: Number(part.padEnd(6, '0')),
+  });
+  if (code === TYPE.time) {
+    const [, sign, hours, ...rest] = TIME.exec(text) ?? [];
+    if (hours === undefined) return undefined;
+    const days = Math.floor(Number(hours) / HOURS_A_DAY);
+    return { kind: 'time', isNegative: sign === '-', days, ...clock(Number(hours) % HOURS_A_DAY, ...rest) };
+  }
+  if (lengthsOf(code) === undefined) return { kind: 'bytes', value: printed };
+  const [, year, month, day, hour = '0', ...rest] = MOMENT.exec(text) ?? [];
+  if (year === undefined) return undefined;
+  const date = { kind: 'moment', year: Number(year), month: Number(month), day: Number(day) } as const;
+  return { ...date, ...clock(Number(hour), ...rest) };
+}
+
 function lengthsOf(code: number): readonly number[] | undefined {
   if (code === TYPE.time) return TIME_LENGTHS;
   return code === TYPE.date || code === TYPE.datetime || code === TYPE.timestamp ? MOMENT_LENGTHS : undefined;

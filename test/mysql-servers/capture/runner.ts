@@ -1,4 +1,5 @@
 /** Carries captures out as a session would, over a driver's connection: the plans are pure, and this is all that they leave to do. */
+import { createSecretKey } from 'node:crypto';
 import type mysql from 'mysql2/promise';
 import { CATALOG_COLUMNS, catalogSql } from '../../../proxy/mysql/catalog-sql.ts';
 import { readFacts, type TableFacts } from '../../../proxy/mysql/catalog.ts';
@@ -142,7 +143,12 @@ export async function createRunner(
       const body = encodeRecord(record);
       // In hexadecimal: NO_BACKSLASH_ESCAPES reads the driver's escapes otherwise.
       const bytes = Buffer.from(body);
-      await connection.query(INSERT_RECORD, [gid, RESOURCE, bytes, sealOf(secret, { gid, resource: RESOURCE, body })]);
+      await connection.query(INSERT_RECORD, [
+        gid,
+        RESOURCE,
+        bytes,
+        sealOf(createSecretKey(secret), { gid, resource: RESOURCE, body }),
+      ]);
     }
     for (const { relation, key } of concluded.locks) {
       await connection.query(

@@ -4,7 +4,7 @@ import type { TableFacts } from '../../../proxy/mysql/catalog.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
 import { begin, createRunner, type Runner } from '../capture/runner.ts';
 import type { World } from '../second-phase/world.ts';
-import type { Settings } from './grammar.ts';
+import type { Settings } from './settings.ts';
 
 export type Value = string | number | null;
 
@@ -36,6 +36,8 @@ export interface Client {
   control(sql: string): Promise<void>;
   /** One statement: in the local transaction that is open, or a local transaction by itself. */
   run(sql: string, values: readonly Value[] | undefined, isAlone: boolean): Promise<Heard>;
+  /** A question about the statement before it. Missing where there is no session to remember that. */
+  ask?(sql: string, isAlone: boolean): Promise<Heard>;
 }
 
 /** The session's settings as SQL: the time does not pass, so that two sessions say the same of it. */
@@ -98,6 +100,7 @@ export function directClient(connection: mysql.Connection): Client {
       if (isAlone && !isAutocommit) await connection.query('COMMIT');
       return heard;
     },
+    ask: (sql) => hear(connection, sql, undefined),
   };
 }
 
@@ -123,6 +126,8 @@ export function throughClient(connection: mysql.Connection, gid: Gid): Client {
       if (isAlone && !isAutocommit) await connection.query('COMMIT').catch(errnoOf);
       return heard;
     },
+    // What comes without the gid is not looked at.
+    ask: (sql, isAlone) => hear(connection, isAlone && isAutocommit ? `${sql} ${mark}` : sql, undefined),
   };
 }
 

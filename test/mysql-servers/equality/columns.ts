@@ -71,7 +71,8 @@ export const KINDS: readonly Kind[] = [
     expressions: numeric,
   },
   { type: 'bit(1)', inputs: constants("b'1'", "b'0'") },
-  { type: 'bit(64)', inputs: constants("x'FFFFFFFFFFFFFFFF'", "b'101'", '0'), isKey: true },
+  // Not in hexadecimal: in a list beside a number MariaDB finds rows by it that it does not find by an index.
+  { type: 'bit(64)', inputs: constants('18446744073709551615', "b'101'", '0'), isKey: true },
   { type: 'year', inputs: values(0, 1901, 2155, 2024), isKey: true },
   { type: 'date', inputs: DATES, isKey: true },
   { type: 'time(6)', inputs: values('-838:59:59', '00:00:00.000001', '12:00'), isKey: true },

@@ -1,6 +1,9 @@
+import { createConnection } from 'mysql2/promise';
 import test, { type ExecutionContext } from 'ava';
+import { question, type Question } from './asking.ts';
 import { SERVERS } from '../second-phase/world.ts';
-import type { Batch, Settings, Step } from './grammar.ts';
+import type { Batch, Step } from './grammar.ts';
+import type { Settings } from './settings.ts';
 import { startStage, type Stage } from './stage.ts';
 
 const SETTINGS: Settings = {
@@ -20,6 +23,12 @@ for (const [name, start] of SERVERS) {
     await stage.load(1);
   });
   test.after.always(`${name} is stopped`, () => stage?.[Symbol.asyncDispose]());
+  let sidecar: Stage;
+  test.before(`${name} is started behind a sidecar`, async () => {
+    sidecar = await startStage({ flavour: name === 'MySQL' ? 'MySQL' : 'MariaDB', start, through: 'sidecar' });
+    await sidecar.load(1);
+  });
+  test.after.always(`${name} is stopped behind a sidecar`, () => sidecar?.[Symbol.asyncDispose]());
 
   const batchOf = (settings: Settings, statements: readonly string[]): Batch => {
     const steps = statements.map((sql): Step => ({
@@ -28,15 +37,22 @@ for (const [name, start] of SERVERS) {
       isPrepared: false,
       isQualified: true,
       isNumbered: false,
+      asks: [],
     }));
     return { settings, sessions: [[{ isBlock: true, end: 'COMMIT', steps }], []], order: [], isTwoGids: false };
   };
   /** The statements, each of which must be captured, and their rollback. */
-  const rollsBack = async (t: ExecutionContext, ...statements: readonly string[]): Promise<void> => {
+  const rollsBackUnder = async (
+    t: ExecutionContext,
+    settings: Settings,
+    statements: readonly string[],
+  ): Promise<void> => {
     const captured = stage.tally.captured;
-    t.is(await stage.rollsBack(batchOf(SETTINGS, statements)), undefined);
+    t.is(await stage.rollsBack(batchOf(settings, statements)), undefined);
     t.is(stage.tally.captured - captured, statements.length, JSON.stringify([...stage.tally.reasons]));
   };
+  const rollsBack = (t: ExecutionContext, ...statements: readonly string[]): Promise<void> =>
+    rollsBackUnder(t, SETTINGS, statements);
 
   test.serial(
     `${name}: a row that refers to itself is taken back, though the server does not delete such a row`,
@@ -63,13 +79,31 @@ for (const [name, start] of SERVERS) {
   );
 
   test.serial(`${name}: a value that is no member of its ENUM is told from the members in a key`, async (t) => {
-    const batch = batchOf({ ...SETTINGS, modes: [] }, [
+    await rollsBackUnder(t, { ...SETTINGS, modes: [] }, [
       "REPLACE INTO @0@.padded (k, e, u) VALUES ('none', 'none', 'one')",
       'DELETE FROM @0@.padded WHERE n = 2 OR e + 0 = 0',
     ]);
-    const { captured } = stage.tally;
-    t.is(await stage.rollsBack(batch), undefined);
-    t.is(stage.tally.captured - captured, 2, JSON.stringify([...stage.tally.reasons]));
+  });
+
+  test.serial(`${name}: the empty member of an ENUM in a key is told from the value that is no member`, async (t) => {
+    const rows = [2, 0].map((e) => `INSERT INTO @0@.padded (k, e, n) VALUES (x'20202020', ${e}, ${e})`);
+    for (const place of ['e + 0 = 2', 'e + 0 < 3', "k = x'20202020'"]) {
+      const changes = ['UPDATE @0@.padded SET n = 9 - e', 'DELETE FROM @0@.padded'];
+      const all = [...rows, ...changes.map((change) => `${change} WHERE ${place}`)];
+      await rollsBackUnder(t, { ...SETTINGS, modes: [] }, all);
+    }
+  });
+
+  test.serial(`${name}: rows that have exchanged the values of a unique index get them back`, async (t) => {
+    await rollsBack(
+      t,
+      "REPLACE INTO @0@.padded (k, e, u, n) VALUES (x'00000000', 'a', 'two', 5), (x'20202020', 'b', 'one', 6)",
+    );
+    await rollsBack(
+      t,
+      "REPLACE INTO @0@.padded (k, e, u) VALUES (x'00000000', 'b', 'three')",
+      "REPLACE INTO @0@.padded (k, e, u) VALUES (x'00000000', 'a', 'two'), (x'20202020', 'b', 'three'), (x'00000000', 'b', 'one')",
+    );
   });
 
   test.serial(
@@ -88,11 +122,75 @@ for (const [name, start] of SERVERS) {
     },
   );
 
+  test.serial(`${name}: a locking read that was prepared is asked about as it was`, async (t) => {
+    const asked = async (isPrepared: boolean, sql: string, ask: Question): Promise<number> => {
+      const { answered } = sidecar.tally;
+      const [step] = batchOf(SETTINGS, [sql]).sessions[0][0]?.steps ?? [];
+      const steps = step?.kind === 'statement' ? [{ ...step, isPrepared, asks: [ask] }] : [];
+      const locals = [{ isBlock: true, end: 'COMMIT' as const, steps }];
+      t.is(await sidecar.commitsAlike({ ...batchOf(SETTINGS, []), sessions: [locals, []] }), undefined);
+      return sidecar.tally.answered - answered;
+    };
+    const [found, warnings] = [question('SELECT FOUND_ROWS()', 'rows-found'), question('SHOW WARNINGS', 'warnings')];
+    t.is(await asked(false, 'SELECT count(*) FROM @0@.child LOCK IN SHARE MODE', found), 1);
+    // The rows are read once more behind it.
+    t.is(await asked(true, 'SELECT count(*) FROM @0@.child LOCK IN SHARE MODE', found), 0);
+    for (const isPrepared of [false, true]) {
+      t.is(await asked(isPrepared, "SELECT n + 'x' FROM @0@.child LOCK IN SHARE MODE", warnings), 1);
+    }
+  });
+
+  test.serial(`${name}: BEGIN names a gid behind an error that nobody has looked at`, async (t) => {
+    const [failing] = batchOf(SETTINGS, ['SELECT 1 FROM nowhere']).sessions[0];
+    const steps = failing?.steps.map((step) => ({ ...step, isPrepared: true })) ?? [];
+    const locals = batchOf(SETTINGS, ['UPDATE @0@.parent SET n = 7']).sessions[0];
+    const { captured } = sidecar.tally;
+    const sessions = [[{ isBlock: false, end: 'COMMIT' as const, steps }, ...locals], []] as const;
+    t.is(await sidecar.rollsBack({ ...batchOf(SETTINGS, []), sessions }), undefined);
+    t.is(sidecar.tally.captured - captured, 1);
+  });
+
+  test.serial(`${name}: without autocommit a gid holds behind an error that nobody has looked at`, async (t) => {
+    const { world, way } = sidecar;
+    await sidecar.load(1);
+    const before = await world.lines('SELECT * FROM shop.parent');
+    const gid = await way.begin();
+    const connection = await createConnection({ ...world.login, port: way.port, database: 'shop' });
+    t.teardown(() => connection.end());
+    await connection.query('SET autocommit = 0');
+    await t.throwsAsync(connection.execute('SELECT 1 FROM nowhere'));
+    await connection.query(`UPDATE parent SET n = 7 WHERE a = 1 /*atomesh_gid='${gid}'*/`);
+    await connection.query('UPDATE parent SET n = 7 WHERE a = 2');
+    await connection.query('COMMIT');
+    t.is(await way.end(gid, 'rollback'), undefined);
+    t.deepEqual(await world.lines('SELECT * FROM shop.parent'), before);
+  });
+
+  test.serial(`${name}: a row is locked again whose lock went with a savepoint`, async (t) => {
+    const { world, way } = sidecar;
+    await sidecar.load(1);
+    const gid = await way.begin();
+    const connection = await createConnection({ ...world.login, port: way.port, database: 'shop' });
+    t.teardown(() => connection.end());
+    const locks = (): Promise<readonly string[]> =>
+      world.lines(`SELECT relation FROM atomesh.row_lock WHERE gid = '${gid}'`);
+    await connection.query(`BEGIN /*atomesh_gid='${gid}'*/`);
+    for (const sql of ['SAVEPOINT s', 'UPDATE parent SET n = 7', 'ROLLBACK TO s', 'COMMIT'])
+      await connection.query(sql);
+    t.is((await locks()).length, 0);
+    await connection.query(`BEGIN /*atomesh_gid='${gid}'*/`);
+    for (const sql of ['SAVEPOINT s', 'UPDATE parent SET n = 7', 'ROLLBACK TO s', 'UPDATE parent SET n = 8', 'COMMIT'])
+      await connection.query(sql);
+    t.true((await locks()).length >= 3);
+    t.is(await way.end(gid, 'rollback'), undefined);
+  });
+
   if (name === 'MariaDB') {
     test.serial(`${name}: a row whose UUID or INET6 is NULL has an image`, async (t) => {
       const tables = await stage.load(1);
       for (const type of [' uuid', ' inet6']) {
-        const table = tables.find(({ definition }) => definition.includes(type));
+        // Columns of the key have no quotes.
+        const table = tables.find(({ definition }) => definition.includes(`\`${type}`));
         const [, column] = new RegExp(`(\`[^,]+\`)${type}`).exec(table?.definition ?? '') ?? [];
         await rollsBack(t, `UPDATE ${table?.name} SET ${column} = NULL`, `UPDATE ${table?.name} SET n = 9`);
       }

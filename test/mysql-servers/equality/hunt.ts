@@ -1,6 +1,6 @@
 /**
  * A longer hunt than the tests make: `node test/mysql-servers/equality/hunt.ts [--seed S [--path P]] [--seconds 300] [--server MariaDB|MySQL]
- * [--law rollback|commit] [--through parts|sidecar|escalating]`. Prints the smallest batch that breaks the law, and ends with 1 then.
+ * [--law rollback|commit] [--through parts|sidecar|escalating] [--shrink 30]`. Prints the smallest batch that breaks the law, and ends with 1 then.
  */
 import { parseArgs } from 'node:util';
 import { SERVERS } from '../second-phase/world.ts';
@@ -15,6 +15,7 @@ const { values } = parseArgs({
     server: { type: 'string', default: 'MariaDB' },
     through: { type: 'string', default: 'sidecar' },
     law: { type: 'string', default: 'rollback' },
+    shrink: { type: 'string', default: '30' },
   },
 });
 const seed = Number(values.seed);
@@ -33,6 +34,7 @@ const found = await search(stage, {
   seed,
   ms: Number(values.seconds) * 1000,
   runs: 1_000_000,
+  shrinkMs: Number(values.shrink) * 1000,
   ...(values.path === undefined ? {} : { path: values.path }),
 });
 const { reasons, ...counts } = stage.tally;

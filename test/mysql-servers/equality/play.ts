@@ -72,6 +72,17 @@ export async function act(
   return undefined;
 }
 
+/** Asks what is asked behind a statement; one answer for each question, or none where none can be had. */
+export async function ask(client: Client, action: Action): Promise<readonly Heard[]> {
+  const heard: Heard[] = [];
+  if (action.kind !== 'statement') return heard;
+  for (const { sql } of action.step.asks) {
+    const answer = await client.ask?.(sql, action.isAlone);
+    if (answer !== undefined) heard.push(answer);
+  }
+  return heard;
+}
+
 /** The batch as a script that a person can run. */
 export function tell(batch: Batch, databases: Databases): string {
   const lines = lineUp(batch).map((action) => {
@@ -79,7 +90,8 @@ export function tell(batch: Batch, databases: Databases): string {
     if (action.kind === 'begin') return `BEGIN; ${where}`;
     if (action.kind === 'control') return `${action.sql}; ${where}`;
     const { sql } = render({ ...action.step, isPrepared: false }, databases, batch.settings.modes);
-    return `${sql}; ${where}${action.step.isPrepared ? ', prepared' : ''}${action.isAlone ? ', alone' : ''}`;
+    const asked = action.step.asks.map((each) => ` ${each.sql};`).join('');
+    return `${sql};${asked} ${where}${action.step.isPrepared ? ', prepared' : ''}${action.isAlone ? ', alone' : ''}`;
   });
   return [`-- ${JSON.stringify(batch.settings)}`, ...lines].join('\n');
 }

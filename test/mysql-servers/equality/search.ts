@@ -12,7 +12,7 @@ export interface Bounds {
   readonly seed: number;
   readonly runs: number;
   readonly ms?: number;
-  /** How much longer a smaller batch may be looked for, in milliseconds. Default 30,000. */
+  /** How much longer a smaller batch may be looked for, in milliseconds; 0 when any batch will do. Default 30,000. */
   readonly shrinkMs?: number;
   /** What an earlier search has printed beside the seed: begins with that batch. */
   readonly path?: string;
@@ -45,6 +45,7 @@ export async function search(
     const details = await fc.check(property, {
       seed: current,
       numRuns: Math.min(RUNS_A_SEED, runs - done),
+      endOnFailure: shrinkMs === 0,
       ...(path === undefined || done > 0 ? {} : { path }),
     });
     if (smallest !== undefined)

@@ -1,16 +1,18 @@
 /** A server with the tables of a seed, twice, and the laws that every batch of statements must keep there. */
-import { isDeepStrictEqual } from 'node:util';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnection, type Connection } from 'mysql2/promise';
 import type { MariadbServer } from '../../../examples/support/mariadb-server.ts';
 import type { TableFacts } from '../../../proxy/mysql/catalog.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
+import { monotonicSeconds } from '../../../src/platform/clock.ts';
 import { openWorld, type World } from '../second-phase/world.ts';
+import { unlike } from './alike.ts';
 import { directClient, errnoOf, type Client, type Heard } from './client.ts';
 import { OWN, TWIN, difference, dump, makeTables, reset } from './database.ts';
-import type { Batch, Settings, Step } from './grammar.ts';
-import { act, lineUp, render } from './play.ts';
+import type { Batch } from './grammar.ts';
+import { act, ask, lineUp, render } from './play.ts';
 import { tablesOf, type Flavour, type Table } from './tables.ts';
-import { byParts, bySidecar } from './ways.ts';
+import { byParts, bySidecar, type Way } from './ways.ts';
 
 /** How much of what was generated has taken effect. */
 export interface Tally {
@@ -22,6 +24,9 @@ export interface Tally {
   passed: number;
   refused: number;
   failed: number;
+  /** Questions about statements that were answered, and those that were not. */
+  answered: number;
+  unanswered: number;
   /** Undo records that have been written. */
   records: number;
   /** Batches that were not compared to their end, because a refused statement had been given numbers. */
@@ -35,6 +40,7 @@ export type Law = (batch: Batch) => Promise<string | undefined>;
 
 export interface Stage extends AsyncDisposable {
   readonly world: World;
+  readonly way: Way;
   readonly tally: Tally;
   /** Makes the tables of another seed, and answers them. */
   load(seed: number): Promise<readonly Table[]>;
@@ -51,6 +57,9 @@ export interface StageOptions {
   readonly through: 'parts' | 'sidecar' | 'sidecar that escalates';
 }
 
+/** How long a sidecar may take tables for those of the seed before, which have the same names. */
+const FACTS_MS = 2_500;
+
 /** Starts a server. Tables have to be loaded before the first batch. */
 export async function startStage({ flavour, start, through: kind }: StageOptions): Promise<Stage> {
   const world = await openWorld(start, 'DO 0');
@@ -63,6 +72,8 @@ export async function startStage({ flavour, start, through: kind }: StageOptions
     passed: 0,
     refused: 0,
     failed: 0,
+    answered: 0,
+    unanswered: 0,
     records: 0,
     cut: 0,
     reasons: new Map(),
@@ -73,6 +84,7 @@ export async function startStage({ flavour, start, through: kind }: StageOptions
       ? byParts(world, OWN[0], known)
       : await bySidecar(world, OWN[0], kind === 'sidecar' ? 'off' : 'xa');
   let tables: readonly Table[] = [];
+  let loaded: number | undefined;
 
   const connectionOf = async (database: string, countsFound: boolean, session: number): Promise<Connection> => {
     const name = JSON.stringify([database, countsFound, session]);
@@ -121,7 +133,9 @@ export async function startStage({ flavour, start, through: kind }: StageOptions
     const gids = [one, batch.isTwoGids && batch.sessions[1].length > 0 ? await way.begin() : one] as const;
     const clients = [await through(batch, 0, gids[0]), await through(batch, 1, gids[1])] as const;
     for (const action of lineUp(batch)) {
-      count(tally, await act(clients[action.session], action, OWN, batch.settings.modes));
+      const client = clients[action.session];
+      count(tally, await act(client, action, OWN, batch.settings.modes));
+      countAnswers(tally, await ask(client, action));
     }
     await settle();
     tally.records += await recordsIn(world);
@@ -141,20 +155,29 @@ export async function startStage({ flavour, start, through: kind }: StageOptions
     const twin = directClient(await connectionOf(TWIN[0], batch.settings.countsFound, 0));
     await twin.set(batch.settings);
     const { modes } = batch.settings;
+    let knowsIds = true;
     for (const action of lineUp({ ...batch, sessions: [batch.sessions[0], []] })) {
       const heard = await act(own, action, OWN, modes);
       count(tally, heard);
       if (heard?.kind === 'refused') {
+        knowsIds = false;
         if (!heard.isGone && (action.kind !== 'statement' || !action.step.isNumbered)) continue;
         tally.cut += 1;
         // What is open is open in both, or in neither.
         await (heard.isGone ? twin.control('ROLLBACK') : undefined);
         break;
       }
-      const wanted = await act(twin, action, TWIN, modes);
-      if (action.kind !== 'statement' || areAlike(heard, wanted, action.step, batch.settings)) continue;
+      const told = { heard, answers: await ask(own, action) };
+      countAnswers(tally, told.answers);
+      const wanted = { heard: await act(twin, action, TWIN, modes), answers: await ask(twin, action) };
+      if (action.kind !== 'statement') continue;
+      const fault = unlike(told, wanted, action, batch.settings, {
+        knowsIds,
+        way: kind === 'sidecar that escalates' ? 'escalates' : 'captures',
+      });
+      if (fault === undefined) continue;
       await settle();
-      return `${render(action.step, OWN, modes).sql}\n  through us ${JSON.stringify(heard)}\n  without us ${JSON.stringify(wanted)}`;
+      return `${render(action.step, OWN, modes).sql}\n${fault}`;
     }
     await settle();
     tally.records += await recordsIn(world);
@@ -169,14 +192,19 @@ export async function startStage({ flavour, start, through: kind }: StageOptions
 
   return {
     world,
+    way,
     tally,
     async load(seed) {
+      const since = monotonicSeconds();
+      const isOther = loaded !== undefined && loaded !== seed;
+      loaded = seed;
       known.clear();
       for (const connection of opened) connection.destroy();
       opened.clear();
       connections.clear();
       tables = tablesOf(seed, flavour);
       await makeTables(world, tables);
+      if (isOther) await sleep(Math.max(0, FACTS_MS - (monotonicSeconds() - since) * 1000));
       return tables;
     },
     rollsBack: (batch) => rollBack(batch),
@@ -189,39 +217,6 @@ export async function startStage({ flavour, start, through: kind }: StageOptions
   };
 }
 
-type StatementStep = Extract<Step, { readonly kind: 'statement' }>;
-
-/** Duplicate entries, rows that refer or are referred to, and checks: which of them a statement meets first depends on its plan. */
-const CONSTRAINTS: ReadonlySet<number> = new Set([1062, 1451, 1452, 3819, 4025]);
-
-/**
- * What the client hears is the same. But how often a server warns of a condition, and how often it counts a row that a join matches several
- * times and leaves as it was, depends on its plan; under NO_ZERO_DATE it warns of the keys that we write into the condition; and where no
- * row exists an upsert runs as a plain INSERT, without what there is to say of assignments that are not carried out.
- */
-function areAlike(
-  heard: Heard | undefined,
-  wanted: Heard | undefined,
-  { sql }: StatementStep,
-  { modes, countsFound }: Settings,
-): boolean {
-  const isConstraint = (each: Heard | undefined): boolean => each?.kind === 'error' && CONSTRAINTS.has(each.errno);
-  const says = (pattern: RegExp): boolean => sql.some((part) => typeof part === 'string' && pattern.test(part));
-  const isWarned = modes.some((mode) => mode.startsWith('NO_ZERO')) || says(/ (?:ON DUPLICATE|WHERE) /);
-  const isJoined = says(/^UPDATE .*(?: JOIN |, .* c SET)/);
-  const told = (each: Heard | undefined): unknown => {
-    if (each?.kind !== 'ok') return each;
-    const unwarned = isWarned ? { ...each, warnings: 0, info: each.info.replace(/Warnings: \d+/, '') } : each;
-    if (!isJoined) return unwarned;
-    return {
-      ...unwarned,
-      info: unwarned.info.replace(/matched: \d+/, ''),
-      affectedRows: countsFound ? 0 : each.affectedRows,
-    };
-  };
-  return isDeepStrictEqual(told(heard), told(wanted)) || (isConstraint(heard) && isConstraint(wanted));
-}
-
 function count(tally: Tally, heard: Heard | undefined): void {
   if (heard === undefined) return;
   tally.statements += 1;
@@ -232,6 +227,12 @@ function count(tally: Tally, heard: Heard | undefined): void {
   if (heard.kind === 'ok' || heard.kind === 'rows') return;
   const why = heard.kind === 'error' ? `error ${heard.errno}` : heard.message;
   tally.reasons.set(why, (tally.reasons.get(why) ?? 0) + 1);
+}
+
+function countAnswers(tally: Tally, answers: readonly Heard[]): void {
+  const answered = answers.filter(({ kind }) => kind === 'rows').length;
+  tally.answered += answered;
+  tally.unanswered += answers.length - answered;
 }
 
 /** What a batch that broke a law may have left must not meet the next one. */

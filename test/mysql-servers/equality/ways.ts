@@ -22,6 +22,10 @@ export interface Way extends AsyncDisposable {
   end(gid: Gid, outcome: 'commit' | 'rollback'): Promise<string | undefined>;
 }
 
+/** How long a decision may take on a busy machine, and how often it is asked about: a dirty branch tells of itself only when asked. */
+const END_MS_MAX = 30_000;
+const ASK_MS = 500;
+
 /** Plans, and captures by the statements that they say, in `database`. */
 export function byParts(world: World, database: string, known: Map<string, TableFacts | 'none'>): Way {
   return {
@@ -33,16 +37,17 @@ export function byParts(world: World, database: string, known: Map<string, Table
     },
     client: (connection, gid) => capturingClient(connection, { world, gid, database, known }),
     async end(gid, outcome) {
-      const { result, detail } = await world.finisher[outcome](gid, RESOURCE);
-      return result === 'success' ? undefined : `the ${outcome} is ${result}: ${detail}`;
+      const deadline = monotonicSeconds() + END_MS_MAX / 1000;
+      for (;;) {
+        const { result, detail } = await world.finisher[outcome](gid, RESOURCE);
+        if (result === 'success') return undefined;
+        // Two that are rolled back at once may be a deadlock: a coordinator asks again.
+        if (result !== 'ongoing' || monotonicSeconds() > deadline) return `the ${outcome} is ${result}: ${detail}`;
+      }
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
-
-/** How long a decision may take on a busy machine, and how often it is asked about: a dirty branch tells of itself only when asked. */
-const END_MS_MAX = 30_000;
-const ASK_MS = 500;
 
 /** A sidecar and a coordinator in this process. `RESOURCE` is what the branches are called. */
 export async function bySidecar(world: World, database: string, escalate: 'off' | 'xa'): Promise<Way> {

@@ -18,6 +18,8 @@ export interface Mesh extends AsyncDisposable {
   readonly owner: mysql.Connection;
   /** Where the listener of the sidecar is. */
   readonly port: number;
+  /** The value of a metric of the database, by its name and further labels; undefined where it has none. */
+  metric(name: string, labels?: string): Promise<string | undefined>;
   begin(timeoutMs?: number): Promise<Gid>;
   /** Decides a global transaction and waits until every branch has carried it out. Answers its status. */
   end(gid: Gid, outcome: 'commit' | 'rollback'): Promise<string>;
@@ -36,6 +38,8 @@ export interface MeshOptions {
   /** Creates the tables and fills them. */
   readonly schema: string;
   readonly lockTimeoutMs?: number;
+  /** Where the sidecar finds the coordinator that is at this URL; by default there. */
+  readonly coordinatorOf?: (url: string) => string;
   /** Further options of the database. */
   readonly database?: Readonly<Record<string, unknown>>;
 }
@@ -57,7 +61,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const sidecar = await startSidecar(
     sidecarOptions.parse({
       service: 'orders',
-      coordinator: { url: process_.url, timeout: '2s' },
+      coordinator: { url: options.coordinatorOf?.(process_.url) ?? process_.url, timeout: '2s' },
       control: { listen: '127.0.0.1:0' },
       admin: { listen: '127.0.0.1:0' },
       databases: [
@@ -98,6 +102,13 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     coordinator,
     owner,
     port,
+    async metric(name, labels = '') {
+      const text = await (await fetch(`http://127.0.0.1:${sidecar.ports.admin}/metrics`)).text();
+      return text
+        .split('\n')
+        .find((line) => line.startsWith(`${name}{database="shop"${labels}} `))
+        ?.split(' ')[1];
+    },
     async begin(timeoutMs = 60_000) {
       return (await coordinator.begin({ timeoutMs, retryIntervalMs: 50 })).gid;
     },

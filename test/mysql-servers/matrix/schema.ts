@@ -35,6 +35,7 @@ CREATE PROCEDURE raise(which int) UPDATE stock SET qty = qty + 1 WHERE id = whic
 CREATE FUNCTION bump(which int) RETURNS int DETERMINISTIC MODIFIES SQL DATA
   BEGIN UPDATE parent SET v = v + 1 WHERE id = 3; RETURN which + 1; END;
 CREATE FUNCTION twice(n int) RETURNS int DETERMINISTIC NO SQL RETURN n * 2;
+CREATE VIEW bumping AS SELECT id, bump(qty) AS qty FROM stock WHERE id = 1;
 `;
 
 /** What MariaDB alone has. */

@@ -16,7 +16,7 @@ insert into called values (1, 0);`;
 /** Functions of one server that are none of the other's, or of another version, and those that a blank makes a plain name. */
 const SUSPECTS =
   `lateral member minus of against array cube rollup any_value bin_to_uuid can_access_table format_bytes geomcollection
-  grouping gtid_subset is_uuid json_array_intersect json_key_value json_schema_valid json_storage_free json_table kdf mbrcoveredby
+  grouping gtid_subset icu_version srid is_uuid json_array_intersect json_key_value json_schema_valid json_storage_free json_table kdf mbrcoveredby
   ps_thread_id regexp_like st_collect st_geohash st_isvalid st_latitude st_simplify st_transform statement_digest to_date to_number trunc
   uuid_to_bin uuid_v4 intersect returning within add_months chr column_add crc32c decode decode_oracle des_encrypt encode encrypt json_compact
   json_detailed json_exists json_loose json_normalize json_overlaps json_query json_value lastval lengthb master_gtid_wait mbrequal median

@@ -128,7 +128,7 @@ for (const [name, start] of SERVERS) {
     t.regex(printed.out, /ON `b`\.\* TO 'finisher'/);
     t.regex(
       printed.out,
-      /GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON `my\\_shop`\.\* TO 'finisher'@'127\.0\.0\.1';/,
+      /GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER, SHOW VIEW ON `my\\_shop`\.\* TO 'finisher'@'127\.0\.0\.1';/,
     );
     t.regex(printed.out, /XA_RECOVER_ADMIN/);
     const none = await init(file('/my_shop', 'mode: none'), '--print');

@@ -1,4 +1,5 @@
 /** What the tests of the second phase share: servers, and a stand-in for a session that captures, made of the same parts. */
+import { createSecretKey } from 'node:crypto';
 import mysql from 'mysql2/promise';
 import { startMariadb, type MariadbServer } from '../../../examples/support/mariadb-server.ts';
 import { until } from '../../../examples/support/until.ts';
@@ -150,7 +151,7 @@ export async function captured(connection: mysql.Connection, gid: Gid, table: st
     connection,
     'SELECT secret FROM atomesh.seal_secret',
   );
-  const seal = sealOf(secret, { gid, resource: RESOURCE, body });
+  const seal = sealOf(createSecretKey(secret), { gid, resource: RESOURCE, body });
   await connection.query(INSERT_RECORD, [gid, RESOURCE, body, seal]);
   for (const row of rows) {
     const lock = [table, keyText({ columns, key }, row.before ?? row.after ?? ''), gid, RESOURCE];

@@ -71,6 +71,7 @@ for (const [name, start] of SERVERS) {
     async (t) => {
       await t.throwsAsync(starting({}), { code: 'BAD_REQUEST', message: /atomesh/ });
       await initialiseDatabase(admin(), { grantTo: 'app@127.0.0.1', finisher: 'little@127.0.0.1' });
+      await server.run("revoke references on *.* from little@'127.0.0.1'");
       const little = { credentials: { user: 'little' } };
       await t.throwsAsync(starting(little), { code: 'BAD_REQUEST', message: /may not see all foreign keys/ });
       await server.run("grant references on *.* to little@'127.0.0.1'");

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { AskedTable } from '../../../proxy/mysql/catalog-sql.ts';
 import type { TableFacts } from '../../../proxy/mysql/catalog.ts';
-import { cacheFacts, type TableFactsSource } from '../../../proxy/mysql/facts/table-facts.ts';
+import { cacheFacts, type Facts } from '../../../proxy/mysql/facts/cache.ts';
 import { CodedError } from '../../../src/contract/errors.ts';
 import type { Instant } from '../../../src/contract/transaction.ts';
 import { openLog } from '../../../src/platform/log.ts';
@@ -9,7 +9,7 @@ import { openLog } from '../../../src/platform/log.ts';
 const log = openLog('test', 'silent');
 
 interface Stage {
-  readonly source: Omit<TableFactsSource, 'close'>;
+  readonly source: Facts<TableFacts>;
   readonly questions: (readonly string[])[];
   /** What the server answers from now on; tables that are not here do not exist. */
   readonly tables: Map<string, TableFacts>;

@@ -105,6 +105,15 @@ test('a trigger that a statement fires, or that taking it back would fire, refus
   }
 });
 
+test('INSERT … SELECT of given keys is left to a local transaction that is prepared, and says what that needs', (t) => {
+  const found = planned('insert into t (id, n) select id + 10, n from t');
+  t.like(found, { kind: 'refuse', escalates: true });
+  t.regex(
+    found.kind === 'refuse' ? found.refusal.hint : '',
+    /VALUES, or let it be prepared: escalate: xa .* gid named at BEGIN/,
+  );
+});
+
 test('MariaDB’s RETURNING answers with rows; what would have to be counted by an OK is refused', (t) => {
   t.true(capture('insert into t (n) values (1) returning id').answersRows);
   t.false(capture('insert into t (n) values (1)').answersRows);

@@ -1,3 +1,4 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import test from 'ava';
 import { accountSql } from '../../../proxy/mysql/setup/account.ts';
 import { schemaScript, schemaStatements } from '../../../proxy/mysql/schema.ts';
@@ -75,7 +76,7 @@ test('only servers that keep what they have prepared may prepare', (t) => {
 
 test('a seal is about all of a record, and no other secret makes it', (t) => {
   const record = { gid: 'g', resource: 'shop/db', body: '[1]' };
-  const [secret, other] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const [secret, other] = [1, 2].map((byte) => createSecretKey(Buffer.alloc(32, byte))) as [KeyObject, KeyObject];
   const seal = sealOf(secret, record);
   t.is(seal.length, 32);
   t.true(isSealed(secret, record, seal));

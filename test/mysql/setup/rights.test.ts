@@ -67,7 +67,7 @@ test('names are equal whatever their case is where the server says so', (t) => {
 
 test('what is to be granted on a database is not granted on one of a similar name', (t) => {
   const grants = rowGrants("'f'@'%'", ['my_shop', 'a`b%\\']);
-  t.is(grants[0], `GRANT ${ROWS} ON \`my\\_shop\`.* TO 'f'@'%'`);
+  t.is(grants[0], `GRANT ${ROWS}, SHOW VIEW ON \`my\\_shop\`.* TO 'f'@'%'`);
   t.is(grants[2], "GRANT REFERENCES ON *.* TO 'f'@'%'");
   const read = rights(...grants);
   t.true(read.seesReferences);

@@ -8,6 +8,7 @@ import { readFound, type Found } from '../../undo/capture.ts';
 import { heldAmong, locksOf, type LockingRead } from '../../undo/locking-read.ts';
 import { failureIn, gidOf, isAlone, type Context, type Failure } from '../context.ts';
 import { giveUp } from '../ending.ts';
+import { lastStatement } from '../last-statement.ts';
 import { answer, collect, tell, type Piece } from '../piece.ts';
 import { notNow, restless } from '../refusals.ts';
 import { rowsIn, type Reply } from '../reply.ts';
@@ -20,6 +21,7 @@ const AGAIN_MAX = 20;
 export async function serveLockingRead(c: Context, plan: LockingRead, piece: Piece): Promise<boolean> {
   const waiter = c.parts.holders.waiter(gidOf(c), now() + c.parts.lockTimeoutMs);
   let isDone = false;
+  c.last = undefined;
   try {
     const outcome = await untilFree(c, { plan, piece, keepsLocks: !isAlone(c), waiter });
     if (!('packets' in outcome)) {
@@ -27,7 +29,6 @@ export async function serveLockingRead(c: Context, plan: LockingRead, piece: Pie
     }
     isDone = true;
     c.local.readRows ||= !isAlone(c);
-    c.last = undefined;
     answer(c, piece, outcome.packets);
     return true;
   } finally {
@@ -73,6 +74,10 @@ async function untilFree(c: Context, { plan, piece, keepsLocks, waiter }: Readin
 
 async function read(c: Context, plan: LockingRead, leftOut: Found): Promise<Found | Failure> {
   const [reply] = await c.seat.ask([{ sql: plan.before(leftOut).sql }]);
+  return foundIn(c, plan, reply);
+}
+
+function foundIn(c: Context, plan: LockingRead, reply: Reply | undefined): Found | Failure {
   assert(reply !== undefined, 'a statement was answered');
   const failure = failureIn(reply);
   if (failure !== undefined) return failure;
@@ -102,7 +107,9 @@ async function run(c: Context, { plan, piece, found, leftOut }: Free): Promise<R
   const reply = await collect(c, piece, 'inside');
   const failure = failureIn(reply);
   if (failure !== undefined) return failure;
-  const again = await read(c, plan, leftOut);
+  const [warnings, rows] = await c.seat.ask([{ sql: 'SHOW WARNINGS' }, { sql: plan.before(leftOut).sql }]);
+  c.last = lastStatement(-1n, warnings);
+  const again = foundIn(c, plan, rows);
   if (!Array.isArray(again)) return again as Failure;
   return keysOf(plan, again as Found) === keysOf(plan, found) ? reply : 'again';
 }

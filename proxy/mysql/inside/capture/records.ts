@@ -1,4 +1,5 @@
 /** The text of what is written for a captured statement: its undo records. */
+import type { KeyObject } from 'node:crypto';
 import { INSERT_RECORD } from '../../schema.ts';
 import { sealOf } from '../../seal.ts';
 import { encodeRecord, type UndoRecord } from '../../undo/record.ts';
@@ -19,7 +20,7 @@ const STATEMENT_BYTES = 2 * 1024 * 1024;
 export function recordStatements(
   records: readonly UndoRecord[],
   branch: UndoBranch,
-  { secret, settings }: { readonly secret: Buffer; readonly settings: Settings },
+  { secret, settings }: { readonly secret: KeyObject; readonly settings: Settings },
 ): readonly string[] {
   const [head = '', tail = ''] = INSERT_RECORD.split(/ VALUES (?=\()/);
   const statements: string[] = [];

@@ -115,7 +115,9 @@ async function giveBack(
   if (isAlone || attempt.kind === 'conflict' || (attempt.kind === 'refused' && attempt.ends === true)) {
     return rollBack(c);
   }
-  return hasChanged ? askAll(c, [{ sql: `ROLLBACK TO SAVEPOINT ${SAVEPOINT}` }]) : undefined;
+  const failure = hasChanged ? await askAll(c, [{ sql: `ROLLBACK TO SAVEPOINT ${SAVEPOINT}` }]) : undefined;
+  // A change that has no image may not stay.
+  return failure && giveUp(c, failure);
 }
 
 /**

@@ -4,11 +4,11 @@
  */
 import { markFromTracestate } from '../../../../src/contract/propagation.ts';
 import { parseMark, type Mark } from '../../../../src/contract/transaction.ts';
-import { markFromSqlComment, markFromTraceparent, type ServedTraces } from '../../../binding/from-sql-comment.ts';
+import { markFromSqlComments, markFromTraceparent, type ServedTraces } from '../../../binding/from-sql-comment.ts';
 import { badMark } from '../../../sql/session.ts';
 import type { ConnectionAttribute } from '../../wire/handshake.ts';
 import { withErrno, type Refusal } from '../refusals.ts';
-import { bareText } from './text.ts';
+import { bareText, statementsIn } from './text.ts';
 
 /** `local`: until the local transaction ends, or for one statement; `session`: until changed. `mark` undefined: none from now on. */
 export type Claim =
@@ -38,9 +38,12 @@ const NAMED = /@\s*[`'"]?atomesh_gid/i;
 /** What changes a variable: an assignment behind it, or INTO ahead of it. */
 const CHANGED = /@\s*[`'"]?atomesh_gid[`'"]?\s*(?::=|=)|\binto\b[^;]*@\s*[`'"]?atomesh_gid/i;
 
+/** A text that may have more than one statement. */
+const SEVERAL = /;\s*[^\s;]/;
+
 /** What a command names. */
 export function claimOf(claimant: Claimant, traces: ServedTraces): Claim {
-  return fromAttributes(claimant.attributes, traces) ?? fromVariable(claimant) ?? fromComment(claimant.text, traces);
+  return fromAttributes(claimant.attributes, traces) ?? fromVariable(claimant) ?? fromComment(claimant, traces);
 }
 
 /** What the attributes of a connection name, for the whole session; undefined when nothing. */
@@ -73,8 +76,10 @@ function fromVariable({ text, parameter, hasPlainBackslash }: Claimant): Claim |
   return VARIABLE.test(outside) && CHANGED.test(bare) ? { kind: 'refused', refusal: hiddenGid } : undefined;
 }
 
-function fromComment(text: string, traces: ServedTraces): Claim {
-  const found = markFromSqlComment(text, traces);
+/** A comment in front of a statement, or at its end, counts for the whole text, of however many statements that is. */
+function fromComment({ text, hasPlainBackslash }: Claimant, traces: ServedTraces): Claim {
+  const others = SEVERAL.test(text) ? statementsIn(text, hasPlainBackslash) : [];
+  const found = markFromSqlComments([text, ...others], traces);
   switch (found?.kind) {
     case 'mark':
       return { kind: 'mark', scope: 'local', mark: found.mark };

@@ -13,6 +13,8 @@ export interface BareOptions {
 const QUOTES = '\'"`';
 /** What may begin a comment or a literal. */
 const SPECIAL = /['"`/#-]/g;
+/** The same, and what ends a statement. */
+const SPECIAL_OR_END = /['"`/#;-]/g;
 /** Of a hash, or of two hyphens with a blank or a control character behind them. */
 const LINE_COMMENT = /#|--(?=\s|\p{Cc}|$)/uy;
 const BLOCK_COMMENT = /\/\*(?!!|M!)/y;
@@ -36,6 +38,25 @@ export function bareText(text: string, { hasPlainBackslash, keepsLiterals }: Bar
     parts.push(end === undefined ? quote : ' ');
   }
   return parts.join('');
+}
+
+/** The statements of a text, each with the comments around it. What is no more than blanks is left out. */
+export function statementsIn(text: string, hasPlainBackslash: boolean): readonly string[] {
+  const statements: string[] = [];
+  let from = 0;
+  for (let at = 0; at < text.length;) {
+    SPECIAL_OR_END.lastIndex = at;
+    const special = SPECIAL_OR_END.exec(text)?.index;
+    if (special === undefined) break;
+    const first = text.charAt(special);
+    at = QUOTES.includes(first)
+      ? endOfLiteral(text, special, hasPlainBackslash || first === '`')
+      : (endOfComment(text, special) ?? special + 1);
+    if (first !== ';') continue;
+    statements.push(text.slice(from, special));
+    from = at;
+  }
+  return [...statements, text.slice(from)].filter((statement) => statement.trim() !== '');
 }
 
 /** Behind the quote that ends it; one that is doubled ends a literal and begins the next, which is the same here. */

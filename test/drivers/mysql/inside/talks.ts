@@ -97,6 +97,14 @@ const node = talk('inside-node', 60, prepareNode, (login, scratch) => [
   ...login,
 ]);
 
+/** Of the operating system's packages: nothing is fetched. */
+const php = talk(
+  'inside-php',
+  200,
+  (scratch) => execute('php', ['--ri', 'mysqli', '--ri', 'pdo_mysql'], { folder: scratch, withinMs: PREPARE_MS }),
+  (login) => ['php', join(HERE, 'php', 'talk.php'), ...login],
+);
+
 /** All of them, by the names that the command line knows. */
 export const TALKS: readonly Talk[] = [
   go('inside-go', 80, 'driver', ''),
@@ -107,4 +115,5 @@ export const TALKS: readonly Talk[] = [
   python('connector', 60),
   java,
   node,
+  php,
 ];
