@@ -5,7 +5,7 @@ import type { ParsedStatement } from './parse.ts';
 import { callsUnknown } from './text/functions.ts';
 import { readLocking } from './text/locking.ts';
 import type { Source } from './text/span.ts';
-import type { ChangeStatement, InsertStatement, TableName, TableReference } from './text/statement.ts';
+import type { Assignment, ChangeStatement, InsertStatement, TableName, TableReference } from './text/statement.ts';
 import { planOther, type OtherPlan } from './text/verbs.ts';
 import type { Capture, CapturedTable } from './undo/capture.ts';
 import { refuseUnchecked, refuseUnfit, USUAL_CHECKS, type SessionChecks } from './undo/checks.ts';
@@ -219,13 +219,13 @@ function tablesChanged(
   const changed = changedTables(statement, looked.facts, context.database);
   if (!Array.isArray(changed)) return changed as Refused;
   const tables: CapturedTable[] = [];
-  for (const { facts, alias, assigned } of changed as readonly ChangedTable[]) {
+  for (const { facts, alias, assignments } of changed as readonly ChangedTable[]) {
     const isUpdate = statement.kind === 'update';
     const actions: Actions = {
       command: statement.kind.toUpperCase(),
       inserts: false,
       deletes: !isUpdate,
-      assigned: isUpdate ? assigned : undefined,
+      assigned: isUpdate ? assignments.map(({ column }) => column) : undefined,
     };
     const table = captureable(facts, actions, { alias, isJoined: statement.isJoined }, context);
     if ('kind' in table) return table;
@@ -235,7 +235,7 @@ function tablesChanged(
     const parents = parentsOf(facts, actions, context);
     if (!Array.isArray(parents)) return parents as FactsNeeded | Refused;
     const own = { ...table, parents: parents as readonly ParentKey[] };
-    tables.push(context.asks === true ? keysOnly(own) : own);
+    tables.push(context.asks === true ? keysOnly(own, assignments, source) : own);
   }
   return tables;
 }
@@ -255,7 +255,7 @@ function captureable(
 interface ChangedTable {
   readonly facts: TableFacts;
   readonly alias: string;
-  readonly assigned: readonly string[];
+  readonly assignments: readonly Assignment[];
 }
 
 /** Which of the tables of a statement are changed by it. */
@@ -269,7 +269,7 @@ function changedTables(
     return found === undefined ? [] : [{ reference, facts: found, alias: reference.alias ?? reference.table }];
   });
   const unclear = refuse(`${statement.kind.toUpperCase()} of which it is not clear what table it changes`);
-  const chosen = new Map<(typeof all)[number], string[]>();
+  const chosen = new Map<(typeof all)[number], Assignment[]>();
   if (statement.kind === 'delete') {
     if (statement.targets.length === 0 && statement.isJoined) return unclear;
     const targets =
@@ -283,14 +283,15 @@ function changedTables(
       chosen.set(only, []);
     }
   }
-  for (const { table, column } of statement.assignments) {
+  for (const assignment of statement.assignments) {
+    const { table, column } = assignment;
     const named = table === undefined ? all : all.filter(({ alias }) => alias === table);
     const found = named.filter((each) => columnOf(each.facts, column) !== undefined);
     const [only] = found;
     if (only === undefined || found.length > 1) return unclear;
-    chosen.set(only, [...(chosen.get(only) ?? []), column]);
+    chosen.set(only, [...(chosen.get(only) ?? []), assignment]);
   }
-  return [...chosen].map(([{ facts: own, alias }, assigned]) => ({ facts: own, alias, assigned }));
+  return [...chosen].map(([{ facts: own, alias }, assignments]) => ({ facts: own, alias, assignments }));
 }
 
 function isCalled(
@@ -322,7 +323,7 @@ function planInsert(statement: InsertStatement, { source, span }: ParsedStatemen
     source,
     span,
     facts,
-    table: asks ? keysOnly(own) : own,
+    table: asks ? keysOnly(own, statement.onDuplicate?.assignments ?? [], source) : own,
     parameters: context.parameters,
   };
   const isPlain = !isReplace && !statement.isIgnoring && statement.onDuplicate === undefined;

@@ -83,8 +83,9 @@ async function serveEnd(c: Context, piece: Piece, { commits, chains }: End): Pro
   const next = behind(piece.parsed, c.settings.completion);
   if (next.chains && !local.isPrepared) {
     const how = local.access === undefined ? {} : { access: local.access };
-    // A mark that was named for the one that has ended went with it: then the next one is nobody's.
-    const broken = await beginLocal(c, { isPlain: workOfSeat(c.seat, c.parts) === undefined, how });
+    // A mark that was named for the one that has ended went with it: then the next one is nobody's, but for the rest of a text.
+    const isPlain = !piece.hasMore && workOfSeat(c.seat, c.parts) === undefined;
+    const broken = await beginLocal(c, { isPlain, how });
     // What has been committed is not told as an error.
     if (broken !== undefined) c.seat.hangUp();
   }
@@ -99,11 +100,11 @@ interface Behind {
 
 /** What follows on COMMIT or ROLLBACK: as it says, or else as the session is set. Source: MySQL source: sql/sql_parse.cc, SQLCOM_COMMIT. */
 function behind({ source, span }: ParsedStatement, completion: string): Behind {
-  const said = (word: string): boolean | undefined => {
-    const place = findWord(source, span, word);
-    return place === span.to ? undefined : !isWord(source, place - 1, 'no');
-  };
-  return { chains: said('chain') ?? completion === 'CHAIN', releases: said('release') ?? completion === 'RELEASE' };
+  const place = findWord(source, span, 'chain');
+  const chains = place === span.to ? completion === 'CHAIN' : !isWord(source, place - 1, 'no');
+  // RELEASE itself is refused.
+  const isKept = findWord(source, span, 'release') < span.to;
+  return { chains, releases: !isKept && completion === 'RELEASE' };
 }
 
 /** The answer to BEGIN, COMMIT and ROLLBACK. */

@@ -10,7 +10,7 @@ import { runAsking } from './capture/ask.ts';
 import { serveCapture } from './capture/serve.ts';
 import type { Capture } from '../undo/capture.ts';
 import type { Refused } from '../undo/refusal.ts';
-import { isOpen, workOfSeat, type Context, type Failure } from './context.ts';
+import { isOpen, workOfSeat, type Context } from './context.ts';
 import { serveControl } from './control.ts';
 import { rollBack } from './ending.ts';
 import { serveLockingRead } from './capture/locking-read.ts';
@@ -19,13 +19,13 @@ import { Local } from './local.ts';
 import type { InsideParts } from './parts.ts';
 import { answer, passOn, tell, type Piece } from './piece.ts';
 import { parsedOf } from '../session/prepared-texts.ts';
-import { goneBefore, movedSince, notKnown, readOtherwise, severalStatements, unreadable } from './refusals.ts';
+import { goneBefore, movedSince, notKnown, readOtherwise, setAnew, severalStatements, unreadable } from './refusals.ts';
 import { asText, isBulk, isChange, pieceOf, withRows, writtenOut } from './written-out.ts';
 import { serveBulk } from './bulk/bulk.ts';
 import type { Seat } from './seat.ts';
 import type { Xid } from '../xa/names.ts';
 import { xaEnd, xaFinish } from '../xa/statements.ts';
-import { askSettings, readsAlike, selectsDatabase, setsNextLevel, type Settings } from './settings.ts';
+import { askSettings, lastingOf, readsAlike, type Epoch, type Settings } from './settings.ts';
 import { ownFault } from './tables/own-fault.ts';
 import { planStatement } from './tables/planning.ts';
 import { TemporaryTables } from './tables/temporary.ts';
@@ -35,7 +35,7 @@ export class Inside {
   readonly #parts: InsideParts;
   readonly #count: (what: SqlEvent) => void;
   #settings: Settings | undefined;
-  #databases = 0;
+  #epoch: Epoch = { databases: 0, readings: 0 };
   /** The command that is served was prepared where another database may have been selected: its names mean what they meant there. */
   #isMoved = false;
   readonly #tables = new TemporaryTables();
@@ -74,25 +74,23 @@ export class Inside {
     this.#runs(bytes, start, end);
   }
 
-  /** Another database may be the selected one from now on. */
-  databaseSelected(): void {
-    this.#databases += 1;
+  /** Another database may be the selected one from now on, or texts may be read otherwise. */
+  moved(database = true, reading = true): void {
+    const { databases, readings } = this.#epoch;
+    this.#epoch = { databases: databases + (database ? 1 : 0), readings: readings + (reading ? 1 : 0) };
     this.forget();
   }
 
-  /** Grows whenever another database may have been selected. */
-  get databases(): number {
-    return this.#databases;
-  }
-
-  /** A text is prepared, and may run unseen. */
-  prepares(text: Buffer): void {
-    if (setsNextLevel(text)) this.#mayHaveLevel = true;
+  /** A text is prepared, and may run unseen. Answers what it is prepared under. */
+  prepares(text: Buffer): Epoch {
+    if (lastingOf(text).level) this.#mayHaveLevel = true;
+    return this.#epoch;
   }
 
   #runs(text: Buffer, start = 0, end = text.length): void {
-    if (selectsDatabase(text, start, end)) this.databaseSelected();
-    if (setsNextLevel(text, start, end)) this.#levelSetAt = this.#seat.binding.ended;
+    const { database, reading, level } = lastingOf(text, start, end, this.#seat.takesSeveral);
+    if (database || reading) this.moved(database, reading);
+    if (level) this.#levelSetAt = this.#seat.binding.ended;
   }
 
   /** Something was carried out that was not looked at: the session may have other settings. */
@@ -128,12 +126,15 @@ export class Inside {
     const work = workOfSeat(this.#seat, this.#parts);
     assert(work !== undefined, 'what is served inside a global transaction has a mark');
     this.#isDoomed = false;
+    const under = said.prepared?.statement.epoch ?? this.#epoch;
+    this.#isMoved = under.databases !== this.#epoch.databases;
+    const isReadOtherwise = under.readings !== this.#epoch.readings;
     this.#runs(said.text);
     const c = this.#context(work, await this.#learnSettings());
     const wasOpen = isOpen(c);
     const { ended } = this.#seat.binding;
     const { local } = c;
-    const verb = await this.#serveAll(c, said);
+    const verb = isReadOtherwise ? this.#notServed(c, setAnew) : await this.#serveAll(c, said);
     await this.#settle();
     await this.#endNamed(verb === 'control' || local.isPrepared ? undefined : local.xid, ended);
     // What is chained has it still.
@@ -147,23 +148,16 @@ export class Inside {
   /** Serves each statement of the command. Answers whether the last one served was transaction control. */
   async #serveAll(c: Context, said: Said): Promise<'control' | 'other'> {
     const parsed = parsedOf(said, c.settings.lexical);
-    if (parsed.kind === 'unreadable') {
-      this.#refuse(c, unreadable(parsed.message));
-      return 'other';
-    }
+    if (parsed.kind === 'unreadable') return this.#notServed(c, unreadable(parsed.message));
     const { statements } = parsed;
-    const [first] = statements;
     const isOne = statements.length <= 1;
-    if (first === undefined) {
+    if (statements.length === 0) {
       // The server says itself that there is nothing.
       await this.#seat.relay('inside');
       return 'other';
     }
-    if (!isOne && !this.#seat.takesSeveral) {
-      this.#refuse(c, severalStatements);
-      return 'other';
-    }
-    this.#isMoved = said.prepared !== undefined && said.prepared.statement.databases !== this.#databases;
+    if (!isOne && !this.#seat.takesSeveral) return this.#notServed(c, severalStatements);
+    if (!isOne) this.#seat.binding.namesAll();
     let verb: 'control' | 'other' = 'other';
     let at = c;
     for (const [index, parsedOne] of statements.entries()) {
@@ -181,6 +175,7 @@ export class Inside {
         this.#refuse(c, readOtherwise);
         break;
       }
+      this.#seat.binding.goesOn();
       at = this.#context(c.work, settings);
     }
     return verb;
@@ -370,7 +365,7 @@ export class Inside {
     if (!hasWritten) binding.wroteNothing();
     // SET, USE and the like may have changed what texts mean.
     if (!isChange(piece) && !QUERIES.test(piece.sql)) this.#settings = undefined;
-    if (!piece.isWhole && /^use\b/i.test(piece.sql)) this.databaseSelected();
+    if (!piece.isWhole && /^use\b/i.test(piece.sql)) this.moved(true, false);
     return heard?.kind === 'ok';
   }
 
@@ -379,10 +374,14 @@ export class Inside {
     return fault === undefined ? this.#refuse(c, withErrno(refusal)) : tell(c, fault);
   }
 
+  #notServed(c: Context, refusal: Refusal): 'other' {
+    this.#refuse(c, refusal);
+    return 'other';
+  }
+
   #refuse(c: Context, refusal: Refusal): false {
     this.#count('refused');
-    const failure: Failure = { kind: 'refused', refusal };
-    return tell(c, failure);
+    return tell(c, { kind: 'refused', refusal });
   }
 }
 

@@ -175,7 +175,7 @@ export const binaryRows: Refusal = {
   errno: 1235,
   code: '0A000',
   message:
-    'the rows that this prepared statement answers cannot be told inside a global transaction: they may have a FLOAT, or it is a bulk statement',
+    'the rows that this prepared statement answers cannot be told inside a global transaction: they may have a FLOAT, it is a bulk statement, or character_set_results is UTF-16, UCS-2 or UTF-32',
   hint: 'Send it as text (client-side prepared statements), or read the rows by a SELECT.',
 };
 
@@ -220,3 +220,12 @@ export const movedSince: Refused = planRefusal(
   'a prepared statement, since whose preparation the session has selected a database,',
   'Prepare it again.',
 );
+
+/** The server reads its text by the settings of then, which nobody tells. ER_NOT_SUPPORTED_YET. */
+export const setAnew: Refusal = {
+  errno: 1235,
+  code: '0A000',
+  message:
+    'a prepared statement, since whose preparation the session may have set sql_mode or a character set, cannot be carried out inside a global transaction',
+  hint: 'Prepare it again.',
+};

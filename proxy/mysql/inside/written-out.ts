@@ -73,7 +73,7 @@ const MAY_BE_FLOAT = /\b(?:select|float)\b/i;
  * A change that answers rows, as what is captured of it: of a prepared one the rows are turned into binary form, where that can be told before
  * it runs. Bulk statements count what is changed, and have no rows.
  */
-export function withRows({ seat, parts }: Context, { answersRows, tables }: Capture, piece: Piece): Piece {
+export function withRows({ seat, parts, settings }: Context, { answersRows, tables }: Capture, piece: Piece): Piece {
   if (!answersRows || !piece.isPrepared || seat instanceof GatheringSeat) return piece;
   const { statement, source } = piece.parsed;
   const returning = 'returning' in statement ? statement.returning : undefined;
@@ -82,7 +82,8 @@ export function withRows({ seat, parts }: Context, { answersRows, tables }: Capt
     // Of a table that is named otherwise than it is stored nothing is known here.
     return typeof facts !== 'object' || facts.columns.some(({ image }) => image?.type.startsWith('float') !== false);
   });
-  const isTold = !hasFloat && returning !== undefined && !MAY_BE_FLOAT.test(textOf(source, returning));
+  const isTold =
+    !settings.hasWideResults && !hasFloat && returning !== undefined && !MAY_BE_FLOAT.test(textOf(source, returning));
   return isTold ? { ...piece, isPrepared: false, isTurned: true } : piece;
 }
 

@@ -2,7 +2,11 @@
  * A change that is prepared, and not captured, is carried out like a capture of which nothing is written: all that it meets is asked for behind
  * it. So it is not built upon what another, unfinished global transaction may have to restore. Pure.
  */
+import { quoteName } from '../identifier.ts';
+import { textOf, type Source } from '../text/span.ts';
+import type { Assignment } from '../text/statement.ts';
 import {
+  ours,
   readSqlOf,
   type Capture,
   type CapturedTable,
@@ -10,11 +14,36 @@ import {
   type Found,
   type RowLock,
 } from '../undo/capture.ts';
+import { givenValue } from '../undo/given.ts';
+import { rowsSql } from '../undo/image.ts';
 
-/** The table with nothing of its rows but keys, locks and what they refer to: whose they are needs no image. */
-export function keysOnly(table: CapturedTable): CapturedTable {
+/**
+ * The table with nothing of its rows but keys, locks and what they refer to: whose they are needs no image. `assignments`: what the statement,
+ * without parameters, assigns in its rows.
+ */
+export function keysOnly(table: CapturedTable, assignments: readonly Assignment[], source: Source): CapturedTable {
   const columns = table.columns.filter(({ name }) => table.key.includes(name));
-  return { ...table, columns, readSql: readSqlOf({ columns, locks: table.locks }, []) };
+  const moved = movedBy({ ...table, columns }, assignments, source);
+  const own = { ...table, columns, readSql: readSqlOf({ columns, locks: table.locks }, []) };
+  return moved === undefined ? own : { ...own, moved };
+}
+
+/** Undefined where no key is assigned, or another value than a constant: where the rows have gone is then not known. */
+function movedBy(table: CapturedTable, assignments: readonly Assignment[], source: Source): CapturedTable['moved'] {
+  // Of several for one column the last one counts.
+  const assigned = table.key.flatMap(
+    (name) => assignments.findLast(({ column }) => column.toLowerCase() === name.toLowerCase()) ?? [],
+  );
+  const isConstant = assigned.every(({ value }) => givenValue(source, value, []).kind === 'constant');
+  if (assigned.length === 0 || !isConstant) return undefined;
+  const names = new Set(assigned.map(({ column }) => column.toLowerCase()));
+  const kept = table.key.filter((name) => !names.has(name.toLowerCase()));
+  return (images, row) => {
+    const now = assigned.map(
+      ({ column, value }) => `${ours(`${row}.${quoteName(column)}`)} = (${textOf(source, value)})`,
+    );
+    return [...now, ...(kept.length === 0 ? [] : [ours(rowsSql({ ...table, key: kept }, images, row))])].join(' AND ');
+  };
 }
 
 /** Of rows that exist. Pinned to those that were read it changes no others; a row that came to match since is met where it names one itself. */

@@ -157,7 +157,8 @@ export class AnswerReader {
   }
 
   #observe(role: PacketRole, payload: Buffer, asked: Asked): void {
-    const { changing } = this;
+    // What is answered ahead of it is about a command of our own.
+    const changing = asked.resets === true ? this.changing : undefined;
     if (changing !== undefined && (role === 'authentication' || this.#endsAnswer)) {
       this.#isShown = false;
       this.#passage.flush();

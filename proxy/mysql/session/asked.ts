@@ -1,4 +1,5 @@
 /** What a session keeps of each command until it is answered. */
+import type { Epoch } from '../inside/settings.ts';
 import type { PacketRole } from '../wire/answers.ts';
 import type { Effect, Heard } from './transaction.ts';
 
@@ -9,8 +10,8 @@ export interface Asked {
   readonly effect: Effect;
   /** The text of a statement that is prepared; undefined for other commands, and where it was too large to be kept. */
   readonly prepared?: Buffer;
-  /** How often a database had been selected by then. */
-  readonly databases?: number;
+  /** What it was prepared under. */
+  readonly epoch?: Epoch | undefined;
   /** The session is like new behind it, if it succeeds: COM_RESET_CONNECTION, COM_CHANGE_USER. */
   readonly resets?: true;
   /** Takes the packets of the answer, each whole and its own to keep; nothing of it goes to the client. */

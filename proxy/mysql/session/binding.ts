@@ -1,4 +1,5 @@
 /** To which global transaction a session belongs, and whether a local transaction of its is open: what its commands and their answers say. */
+import { assert } from '../../../src/platform/assert.ts';
 import { markOf, bind, isFree, newSession, ready, type SessionState } from '../../sql/session.ts';
 import type { Mark } from '../../../src/contract/transaction.ts';
 import type { Claim } from './naming/carriers.ts';
@@ -27,7 +28,7 @@ export class Binding {
 
   /** The session belongs to no global transaction, and its commands need not be looked at for one. */
   get isFree(): boolean {
-    return isFree(this.#state);
+    return !this.#isEngaged && isFree(this.#state);
   }
 
   get mark(): Mark | undefined {
@@ -41,7 +42,22 @@ export class Binding {
 
   /** The local transaction that is open is for the mark of the session, and for no other one, until it ends. */
   engage(): void {
-    this.#engagedAt = this.#ended;
+    // An error may have ended it already.
+    if (this.transaction.block !== 'idle') this.#engagedAt = this.#ended;
+  }
+
+  get #isEngaged(): boolean {
+    return this.#engagedAt === this.#ended && this.transaction.block !== 'idle';
+  }
+
+  /** The command is a text of several statements: what it is carried out for it names for all of them. */
+  namesAll(): void {
+    this.#named ??= this.mark;
+  }
+
+  /** The text goes on, behind the end of a local transaction too. */
+  goesOn(): void {
+    if (this.#named !== undefined) this.bindAgain(this.#named);
   }
 
   /** The flags of the server's last OK. */
@@ -77,13 +93,13 @@ export class Binding {
 
   /** A command names a global transaction, or none. Undefined, or why it cannot. */
   claim(claim: Claim): Refusal | undefined {
+    assert(!this.#isEngaged || this.mark !== undefined, 'a local transaction with changes of a gid has its mark');
     this.#named = undefined;
     this.#isNamedUnsure = this.transaction.block === 'unknown';
     if (claim.kind === 'none') return undefined;
     if (claim.kind === 'refused') return claim.refusal;
     const block = this.transaction.block === 'idle' ? 'idle' : 'open';
-    const changed = block === 'open' && this.#engagedAt === this.#ended;
-    const bound = bind({ ...this.#state, block, changed }, claim.mark, claim.scope);
+    const bound = bind({ ...this.#state, block, changed: this.#isEngaged }, claim.mark, claim.scope);
     if (bound.kind === 'refused') return withErrno(bound.refusal);
     this.#state = { ...bound.state, changed: false };
     this.#named = claim.scope === 'local' ? claim.mark : undefined;

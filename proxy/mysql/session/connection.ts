@@ -71,8 +71,8 @@ class Relay implements OpenSession {
     this.#context = contextFor(login, parts, { binding: this.#binding, statements: this.#statements });
     this.#answers = new AnswerReader(login.capabilities, {
       toClient: (bytes) => this.#sockets.toClient(bytes),
-      onPrepared: ({ prepared, databases }, id, parameterCount) => {
-        if (prepared !== undefined) this.#statements.remember(id, prepared, parameterCount, databases);
+      onPrepared: ({ prepared, epoch }, id, parameterCount) => {
+        if (prepared !== undefined) this.#statements.remember(id, prepared, parameterCount, epoch);
       },
       onNotPrepared: () => this.#statements.failed(),
       onHeard: (asked, what) => {
@@ -199,9 +199,10 @@ class Relay implements OpenSession {
     this.#passage.add(reader.bytes, reader.start, reader.end);
     if (!reader.isFirst) return;
     if (runs(reader.type)) this.#ran('none');
-    if (isExecute(reader.type)) this.#statements.ranUnseen(reader.bytes, reader.start + HEADER_BYTES, reader.end);
-    if (reader.type !== COMMAND.query || !reader.isLast) this.#serving.inside?.forget();
-    else this.#serving.inside?.unseenText(reader.bytes, reader.start + HEADER_BYTES + 1, reader.end);
+    const [from, to] = [reader.start + HEADER_BYTES, reader.end];
+    if (isExecute(reader.type) && this.#statements.ranUnseen(reader.bytes, from, to)) this.#serving.inside?.moved();
+    if (reader.type !== COMMAND.query) this.#serving.inside?.forget();
+    else this.#serving.inside?.unseenText(reader.bytes, from + 1, to);
     this.#sent(UNSEEN);
   }
 
@@ -240,15 +241,12 @@ class Relay implements OpenSession {
     if (code === COMMAND.resetConnection || code === COMMAND.changeUser) asked = { ...asked, resets: true };
     else if (code === COMMAND.stmtPrepare) {
       const prepared = isWhole ? Buffer.from(reader.payload().subarray(1)) : undefined;
-      if (prepared !== undefined) {
-        asked = { ...asked, prepared, databases: this.#serving.inside?.databases ?? 0 };
-        this.#serving.inside?.prepares(prepared);
-      }
+      if (prepared !== undefined) asked = { ...asked, prepared, epoch: this.#serving.inside?.prepares(prepared) };
       this.#statements.preparing(prepared ?? NOTHING);
     } else if (isWhole && this.#isHeld) {
       this.#statements.passed(code, reader.payload(), this.#binding.isFree ? 0 : this.#parts.statementBytesMax);
     }
-    if (code === COMMAND.initDb) this.#serving.inside?.databaseSelected();
+    if (code === COMMAND.initDb) this.#serving.inside?.moved(true, false);
     if (code === COMMAND.setOption && isWhole) this.#serving.optionSet(reader.payload());
     this.#answers.expect(code, asked);
     if (this.#answers.unanswered >= UNANSWERED_MAX) this.#stop('full');

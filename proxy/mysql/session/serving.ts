@@ -38,7 +38,9 @@ export class Serving {
 
   /** The client has sent COM_SET_OPTION: whether texts of several statements are taken. */
   optionSet(payload: Buffer): void {
-    if (payload.length > 2) this.#takesSeveral = payload.readUInt16LE(1) === 0;
+    const option = payload.length > 2 ? payload.readUInt16LE(1) : undefined;
+    // Of another one the server says that there is none, and all stays as it is.
+    if (option === 0 || option === 1) this.#takesSeveral = option === 0;
   }
 
   /** A command of the client goes on to the server next. */

@@ -1,5 +1,6 @@
 /** The prepared statements of a session, as far as a global transaction needs to know them: bounded, and what is left out is known to be. */
 import { hasClue } from '../../binding/gid-clues.ts';
+import { lastingOf, type Epoch } from '../inside/settings.ts';
 import { COMMAND } from '../wire/commands.ts';
 import { LAST_STATEMENT, statementOf, type StatementContext } from '../wire/execute.ts';
 import type { ParameterType } from '../wire/values.ts';
@@ -9,8 +10,10 @@ export interface Statement {
   readonly id: number;
   readonly text: Buffer;
   readonly parameterCount: number;
-  /** How often a database had been selected when it was prepared: its names mean what they meant then. */
-  readonly databases: number;
+  /** What it was prepared under: its names and its text mean what they meant then. Undefined where nothing is carried out inside a gid. */
+  readonly epoch: Epoch | undefined;
+  /** It may select a database, or change how texts are read. */
+  readonly moves: boolean;
   /** The text may name a gid: such a statement never runs unseen. */
   readonly hasClue: boolean;
   /** As sent with its last run, if that was looked at. */
@@ -54,6 +57,8 @@ export class Statements {
   #untold = 0;
   /** Some statement has types that were seen. */
   #hasTypes = false;
+  /** Some statement may select a database, or change how texts are read. */
+  #mayMove = false;
 
   /** True while the number of a statement alone may tell that its run has to be looked at. */
   get mayConcern(): boolean {
@@ -64,17 +69,19 @@ export class Statements {
   preparing(text: Buffer): void {
     this.#last = undefined;
     this.#isLastSuspect = hasClue(text);
+    this.#mayMove ||= moves(text);
   }
 
   /** The server has prepared a text under a number. */
-  remember(id: number, text: Buffer, parameterCount: number, databases = 0): void {
+  remember(id: number, text: Buffer, parameterCount: number, epoch?: Epoch): void {
     this.forget(id);
     const bytes = Buffer.from(text);
     const statement: Statement = {
       id,
       text: bytes,
       parameterCount,
-      databases,
+      epoch,
+      moves: moves(bytes),
       hasClue: hasClue(bytes),
       types: undefined,
       isUntold: false,
@@ -135,13 +142,14 @@ export class Statements {
 
   /**
    * A run goes on to the server that is not looked at: `bytes` has the beginning of its payload from `start` to `end`. Types that it sends
-   * are those of later runs too.
+   * are those of later runs too. True when it may select a database, or change how texts are read.
    */
-  ranUnseen(bytes: Buffer, start: number, end: number): void {
-    if (!this.#hasTypes) return;
+  ranUnseen(bytes: Buffer, start: number, end: number): boolean {
+    if (!this.#hasTypes && !this.#mayMove) return false;
     const beginning = bytes.subarray(start, end);
     const statement = beginning.length < TYPES_AT ? undefined : this.get(beginning.readUInt32LE(1));
     if (statement !== undefined && maySendTypes(beginning, statement)) statement.types = undefined;
+    return this.#mayMove && statement?.moves !== false;
   }
 
   /** The statement that a command runs, where the server has to be told its types with this run, which does not send them. */
@@ -199,6 +207,7 @@ export class Statements {
     this.#hasLostClues = false;
     this.#hasLostSome = false;
     this.#hasTypes = false;
+    this.#mayMove = false;
     this.#untold = 0;
     this.#last = undefined;
     this.#isLastSuspect = false;
@@ -214,6 +223,11 @@ export class Statements {
     this.lose(oldest.hasClue);
     this.forget(oldest.id);
   }
+}
+
+function moves(text: Buffer): boolean {
+  const { database, reading } = lastingOf(text);
+  return database || reading;
 }
 
 function bytesIn(kept: Buffer[] | 'too much'): number {

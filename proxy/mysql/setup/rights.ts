@@ -11,8 +11,8 @@ const VIEW_RIGHT = 'SHOW VIEW';
 
 /**
  * What it needs everywhere: on a table where an account has no right but to read, or none, neither server shows whether a foreign key of
- * it leads to another table; and of a database where it has none, they do not show that there is a view. This right lets nobody read or
- * change anything.
+ * it leads to another table; and of a database where it has none, they do not show that there is a view. It shows what tables there are and how
+ * they are made, and lets nobody read or change a row.
  */
 export const RIGHT_TO_SEE = 'REFERENCES';
 

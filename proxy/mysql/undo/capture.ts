@@ -29,6 +29,8 @@ export interface CapturedTable {
   readonly row: string;
   /** The columns that a read has for a row, of what these are qualified with: its image, then its locks. */
   readonly readSql: (row: string) => string;
+  /** Only where a change is asked about: the condition for where rows with these images may be, once the statement has given them another key. */
+  readonly moved?: (images: readonly string[], row: string) => string;
 }
 
 /** A row as it was read. */
@@ -172,13 +174,13 @@ export function ownName(table: CapturedTable): string {
 
 /**
  * What a read answered: for each table its columns, one after the other, as ASCII. Refuses what no record can be made of. A joined row
- * without a row of the table has nothing but NULL for its key.
+ * without a row of the table has nothing but NULL for its key. `mayBeAltered`: a row is read as NULL too where a column has come to take NULL since.
  */
 export function readFound(
   tables: readonly CapturedTable[],
   rows: readonly (readonly (string | null)[])[],
   maxRows: number,
-): { readonly kind: 'found'; readonly found: Found } | Refused {
+): { readonly kind: 'found'; readonly found: Found } | (Refused & { readonly mayBeAltered: boolean }) {
   const found: FoundRow[][] = [];
   let place = 0;
   for (const table of tables) {
@@ -186,15 +188,18 @@ export function readFound(
     const seen = new Map<string, FoundRow>();
     for (const columns of rows) {
       const row = readRow(table, columns.slice(place, place + width));
-      if (row === undefined)
-        return refuse(`a row of ${tableName(table)} that is longer than max_allowed_packet allows`);
+      if (row === undefined) {
+        const long = refuse(`a row of ${tableName(table)} that is longer than max_allowed_packet allows`);
+        return { ...long, mayBeAltered: true };
+      }
       if (row !== 'none') seen.set(keyText(table, row.image), row);
     }
     if (seen.size > maxRows) {
-      return refuse(
+      const many = refuse(
         `changing or locking more than ${maxRows} rows by one statement`,
         "Split the statement, or raise maxRows of this database in the sidecar's configuration.",
       );
+      return { ...many, mayBeAltered: false };
     }
     found.push([...seen.values()]);
     place += width;

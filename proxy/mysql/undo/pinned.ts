@@ -28,7 +28,8 @@ export function capturePinned(
 ): Capture {
   const isDelete = statement.kind === 'delete';
   const [table] = tables;
-  const named = tables.length === 1 && table !== undefined ? namedRow(statement, source, table) : undefined;
+  const isNamed = tables.length === 1 && table !== undefined && table.moved === undefined;
+  const named = isNamed ? namedRow(statement, source, table) : undefined;
   const atOnce = named && {
     change: { sql: textOf(source, span), parameters: [] },
     after: isDelete || table === undefined ? undefined : readNamed(table, named),
@@ -133,9 +134,10 @@ function afterStep(tables: readonly CapturedTable[], before: Found): Step | unde
     const own = { ...table, row: '`atomesh_row`' };
     // The columns of the other tables of a joined change are there, and empty.
     const columns = tables.map((each, place) => (place === index ? readColumns(own) : noColumns(each)));
-    return [
-      `SELECT ${columns.join(', ')} FROM ${ownName(table)} AS ${own.row} WHERE ${ours(rowsSql(table, images, own.row))} FOR UPDATE`,
-    ];
+    const moved = table.moved === undefined ? [] : [table.moved(images, own.row)];
+    return [ours(rowsSql(table, images, own.row)), ...moved].map(
+      (condition) => `SELECT ${columns.join(', ')} FROM ${ownName(table)} AS ${own.row} WHERE ${condition} FOR UPDATE`,
+    );
   });
   if (reads.length === 0) return undefined;
   return {

@@ -146,16 +146,11 @@ function tupleOf(insertion: Insertion, columns: readonly string[], row: readonly
 function readMet({ table }: Insertion, met: readonly Meeting[], known: readonly FoundRow[], locks: boolean): Step {
   const own = { ...table, row: ROW };
   const conditions = met.map(({ condition }) => condition);
-  if (known.length > 0)
-    conditions.push(
-      ours(
-        rowsSql(
-          own,
-          known.map(({ image }) => image),
-          ROW,
-        ),
-      ),
-    );
+  if (known.length > 0) {
+    const images = known.map(({ image }) => image);
+    conditions.push(ours(rowsSql(own, images, ROW)));
+    if (table.moved !== undefined) conditions.push(table.moved(images, ROW));
+  }
   const reads = conditions.map(
     (condition) =>
       `(SELECT ${readColumns(own)} FROM ${ownName(table)} AS ${ROW} WHERE ${condition}${locks ? ' FOR UPDATE' : ''})`,

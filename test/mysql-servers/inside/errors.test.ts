@@ -12,7 +12,12 @@ create table bare (id int, v int, key (id));
 create table held (id int primary key, body mediumblob, code varbinary(4) unique, name varchar(20));
 insert into held values (1, 'a', 'b', 'c');
 insert into item values (1, 1), (2, 2);
-insert into bare values (1, 1), (2, 2);`;
+insert into bare values (1, 1), (2, 2);
+create table strict (id int primary key, v int not null);
+create table stricter like strict;
+create table strictest like strict;
+insert into strict values (1, 1), (2, 2);
+insert into strictest values (1, 1), (2, 2);`;
 
 interface Shown {
   readonly level: string;
@@ -84,6 +89,8 @@ for (const [name, start] of SERVERS) {
     const bytes = (...values: number[]): unknown => mysql.TypedParameter.VAR_STRING(Buffer.from(values));
     const run = async (client: Connection, sql: string, values: unknown[]): Promise<unknown> => {
       const [{ affectedRows, warningStatus, info }] = await client.execute<ResultSetHeader>(sql, values as string[]);
+      // Another sql_mode is set before it is run again.
+      client.unprepare(sql);
       const shown = await warnings(client);
       const [[counted]] = await client.query<RowDataPacket[]>('select @@warning_count as n');
       return [affectedRows, warningStatus, info, shown, counted];
@@ -113,5 +120,49 @@ for (const [name, start] of SERVERS) {
     await mesh.end(gid, 'rollback');
     through.destroy();
     plain.destroy();
+  });
+
+  test.serial(`${name}: a column that has come to take NULL a moment ago is captured as it is now`, async (t) => {
+    const gid = await mesh.begin();
+    for (const [table, sql, changed] of [
+      ['strict', 'update strict set v = 5 where id = 2', 1],
+      ['stricter', 'insert into stricter values (3, null)', 1],
+      ['strictest', 'insert into strictest values (2, 7), (4, null) on duplicate key update v = 7', 3],
+    ] as const) {
+      const client = await mesh.client();
+      await client.query(`set @atomesh_gid = '${gid}'`);
+      // What is known of the table now is known for a second.
+      await client.query(`update ${table} set v = 9 where id = 77`);
+      await mesh.owner.query(`use shop; alter table ${table} modify v int; update ${table} set v = null where id = 2`);
+      const [{ affectedRows }] = await client.query<ResultSetHeader>(sql);
+      t.is(affectedRows, changed, sql);
+      client.destroy();
+    }
+    t.is(await mesh.end(gid, 'rollback'), 'failed');
+    t.deepEqual(
+      await mesh.lines(
+        'select * from shop.strict union all select * from shop.stricter union all select * from shop.strictest',
+      ),
+      ['1 1', '2 null', '1 1', '2 null'],
+    );
+  });
+
+  test.serial(`${name}: a row that is longer than its image may be is refused`, async (t) => {
+    const gid = await mesh.begin();
+    await mesh.owner.query(
+      "use shop; insert into held values (7, repeat('x', 600000), null, 'as it was'); set @packet = @@global.max_allowed_packet; set global max_allowed_packet = 1048576",
+    );
+    const client = await mesh.client();
+    await mesh.owner.query('set global max_allowed_packet = @packet');
+    await client.query(`set @atomesh_gid = '${gid}'`);
+    for (const begin of ['do 1', 'begin']) {
+      await client.query(begin);
+      await t.throwsAsync(client.query("update held set name = 'z' where id = 7"), {
+        message: /a row of `shop`.`held` that is longer than max_allowed_packet allows/,
+      });
+    }
+    client.destroy();
+    t.is(await mesh.end(gid, 'rollback'), 'failed');
+    t.deepEqual(await mesh.lines('select name from shop.held where id = 7'), ['as it was']);
   });
 }

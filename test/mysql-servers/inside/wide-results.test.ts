@@ -48,6 +48,25 @@ for (const [name, start] of SERVERS) {
       plain.destroy();
     });
 
+    if (name === 'MariaDB') {
+      test.serial(
+        `${name}: with character_set_results = ${charset} a prepared RETURNING is refused before it runs`,
+        async (t) => {
+          const before = await mesh.lines('select * from shop.t order by id');
+          const gid = await mesh.begin();
+          const client = await mesh.client();
+          await client.query(`set character_set_results = ${charset}`);
+          await client.query(`set @atomesh_gid = '${gid}'`);
+          await t.throwsAsync(client.execute('delete from t where id = ? returning id, n', [1]), {
+            message: /UTF-16, UCS-2 or UTF-32/,
+          });
+          t.deepEqual(await mesh.lines('select * from shop.t order by id'), before);
+          await mesh.end(gid, 'rollback');
+          client.destroy();
+        },
+      );
+    }
+
     test.serial(
       `${name}: with character_set_results = ${charset} the changes of an operation take effect once`,
       async (t) => {

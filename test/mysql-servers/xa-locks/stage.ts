@@ -17,6 +17,7 @@ const SCHEMA = `
 create table item (id int primary key, qty int, note varchar(20) unique);
 create table noted (id int primary key, qty int);
 create table spare (id int primary key, qty int);
+create table pair (id int, part int, qty int, primary key (id, part));
 create table source (id int, qty int);
 create table parent (id int primary key, qty int);
 create table child (id int primary key, parent int, foreign key (parent) references parent (id));
@@ -28,7 +29,7 @@ create function calm(n int) returns int deterministic no sql return 1;
 create procedure raise(which int) update item set qty = qty + 1 where id = which;
 insert into loose values (1, 10);
 insert into source values (1, 7), (2, 8);`;
-const TABLES = ['item', 'noted', 'spare', 'parent', 'child'];
+const TABLES = ['item', 'noted', 'spare', 'pair', 'parent', 'child'];
 
 const LISTENERS = {
   escalating: { mode: 'undo', escalate: 'xa', lockTimeout: '15s' },
@@ -132,10 +133,11 @@ export async function openStage(start: () => Promise<MariadbServer>): Promise<St
     async restore() {
       for (const database of ['shop', 'plain']) {
         await owner.query(
-          `use ${database}; delete from child; delete from parent; delete from item; delete from noted; delete from spare;
+          `use ${database}; delete from child; delete from parent; delete from item; delete from noted; delete from spare; delete from pair;
 insert into item values (1, 10, 'n1'), (2, 20, 'n2'), (3, 30, 'n3'), (4, 40, 'n4');
 insert into noted values (1, 10), (2, 20);
 insert into spare values (1, 10), (2, 20);
+insert into pair values (1, 1, 10), (2, 1, 20), (2, 2, 30);
 insert into parent values (1, 10), (2, 20);
 insert into child values (1, 1), (2, 2)`,
         );

@@ -102,3 +102,47 @@ test('an operation is named for a local transaction, and not for the session', (
   t.is(binding.claim({ kind: 'mark', scope: 'session', mark })?.errno, 1105);
   t.is(binding.claim({ kind: 'mark', scope: 'local', mark }), undefined);
 });
+
+test('a text of several statements is for one gid, also behind the end of a local transaction', (t) => {
+  for (const effect of ['ends', 'chains'] as const) {
+    const story = new Story(false);
+    story.names('g1', 'local');
+    story.binding.namesAll();
+    const isOpen = effect === 'chains';
+    story.binding.heard('inside', { kind: 'ok', status: STATUS.inTransaction });
+    story.binding.heard(effect, { kind: 'ok', status: isOpen ? STATUS.inTransaction : 0 });
+    t.is(story.binding.mark, undefined);
+    story.binding.goesOn();
+    t.deepEqual(story.binding.mark, parseMark('g1'));
+    t.is(story.does('ends', false), undefined);
+  }
+});
+
+test('a text that names none is for the gid of the local transaction in which it comes', (t) => {
+  const story = new Story();
+  story.does('begins', true, 'g1');
+  story.binding.claim({ kind: 'none', reason: 'none' });
+  story.binding.namesAll();
+  story.binding.heard('ends', { kind: 'ok', status: STATUS.autocommit });
+  story.binding.goesOn();
+  t.deepEqual(story.binding.mark, parseMark('g1'));
+});
+
+test('a local transaction that is engaged is not free, and nothing is said in it where its mark is lost', (t) => {
+  const story = new Story();
+  story.does('begins', true);
+  t.true(story.binding.isFree);
+  story.binding.engage();
+  t.false(story.binding.isFree);
+  t.throws(() => story.binding.claim({ kind: 'none', reason: 'none' }), { message: /has its mark/ });
+  t.throws(() => story.names('g2', 'local'), { message: /has its mark/ });
+});
+
+test('what is over cannot be engaged, and the next local transaction is free', (t) => {
+  const story = new Story();
+  story.does('begins', true, 'g1');
+  story.fails('inside', 1213);
+  story.binding.engage();
+  story.does('begins', true);
+  t.true(story.binding.isFree);
+});

@@ -77,3 +77,20 @@ test('values that were sent ahead are remembered up to the next run', (t) => {
   statements.passed(COMMAND.stmtClose, Buffer.from([COMMAND.stmtClose]));
   t.not(statements.get(1), undefined);
 });
+
+test('a run that may select a database, or change how texts are read, is told', (t) => {
+  const execute = (id: number): Buffer => command(COMMAND.stmtExecute, id, [0, 1, 0, 0, 0]);
+  const ran = (statements: Statements, id: number): boolean => statements.ranUnseen(execute(id), 0, 10);
+  const harmless = prepared(PLAIN);
+  t.false(ran(harmless, 1));
+  t.false(ran(harmless, 7), 'of a number that is not known');
+  const statements = prepared(PLAIN, Buffer.from('set names latin1'), Buffer.from('set autocommit = 1'));
+  t.deepEqual(
+    [1, 2, 3].map((id) => ran(statements, id)),
+    [false, true, false],
+  );
+  t.true(ran(statements, 7), 'of a number that is not known');
+  t.true(statements.ranUnseen(execute(1), 0, 3), 'of a number that is not here yet');
+  statements.forgetAll();
+  t.false(ran(statements, 2));
+});

@@ -23,7 +23,7 @@ const CHANGES = [
 ].filter((text) => /^(?:update|delete|insert|replace)\b/i.test(text));
 
 const CONSTANTS: Readonly<Record<'number' | 'string', fc.Arbitrary<string>>> = {
-  number: fc.constantFrom('0', '7', '12345678901234567890', '1.5', '2e3', '.5', '0x1f', "'"),
+  number: fc.constantFrom('0', '7', '12345678901234567890', '1.5', '2e3', '.5', '0x1f'),
   string: fc.constantFrom("''", "'it''s'", "'a;b'", "'-- '", String.raw`'\''`, '"x"', "'\n'", "x'00'", "n'é'"),
 };
 

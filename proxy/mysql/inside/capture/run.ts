@@ -233,9 +233,15 @@ function readBefore(
   if (failure?.kind === 'error' && MISUNDERSTOOD.has(failure.errno)) return { kind: 'stale', failure };
   if (failure !== undefined) return failure;
   const read = readFound(capture.tables, rowsIn(reply), c.parts.maxRows);
-  if (read.kind === 'refuse') return { kind: 'refused', refusal: withErrno(read.refusal) };
+  if (read.kind === 'refuse') return unread(read);
   if (capture.looksFirst && !locks && read.found.some((rows) => rows.length > 0)) return { kind: 'again' };
   return { found: read.found };
+}
+
+/** What stays so once the table is planned for anew is what the client hears. */
+function unread({ refusal, mayBeAltered }: Exclude<ReturnType<typeof readFound>, { kind: 'found' }>): Attempt {
+  const failure: Failure = { kind: 'refused', refusal: withErrno(refusal) };
+  return mayBeAltered ? { kind: 'stale', failure } : failure;
 }
 
 interface Steps {
@@ -303,7 +309,7 @@ async function conclude(c: Context, capture: Capture, { found, run, replies, wan
     const broken = failureIn(reply);
     if (broken !== undefined) return broken;
     const read = readFound(capture.tables, rowsIn(reply), Number.POSITIVE_INFINITY);
-    if (read.kind === 'refuse') return { kind: 'refused', refusal: withErrno(read.refusal) };
+    if (read.kind === 'refuse') return unread(read);
     after = read.found;
   }
   const conclusion = capture.conclude(found, outcome, after);
