@@ -12,7 +12,7 @@ export interface Engine {
   /** The schemes of its URLs, as configurations and drivers write them. */
   readonly scheme: RegExp;
   readonly port: number;
-  /** Which database is meant by an upstream that names none; undefined: any on its server. */
+  /** Clients whose URL has no database are logged in to this one; undefined: to none, so that an upstream without one stands for all of its server. */
   readonly unnamed: string | undefined;
   /** The parameters of a URL that the rewritten one has, given the scheme and those that it had. */
   readonly parameters: (scheme: string, parameters: readonly string[]) => readonly string[];

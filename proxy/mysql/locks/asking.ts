@@ -23,13 +23,13 @@ import { rowsSql } from '../undo/image.ts';
  */
 export function keysOnly(table: CapturedTable, assignments: readonly Assignment[], source: Source): CapturedTable {
   const columns = table.columns.filter(({ name }) => table.key.includes(name));
-  const moved = movedBy({ ...table, columns }, assignments, source);
+  const movedSql = movedBy({ ...table, columns }, assignments, source);
   const own = { ...table, columns, readSql: readSqlOf({ columns, locks: table.locks }, []) };
-  return moved === undefined ? own : { ...own, moved };
+  return movedSql === undefined ? own : { ...own, movedSql };
 }
 
 /** Undefined where no key is assigned, or another value than a constant: where the rows have gone is then not known. */
-function movedBy(table: CapturedTable, assignments: readonly Assignment[], source: Source): CapturedTable['moved'] {
+function movedBy(table: CapturedTable, assignments: readonly Assignment[], source: Source): CapturedTable['movedSql'] {
   // Of several for one column the last one counts.
   const assigned = table.key.flatMap(
     (name) => assignments.findLast(({ column }) => column.toLowerCase() === name.toLowerCase()) ?? [],

@@ -199,10 +199,11 @@ class Relay implements OpenSession {
     this.#passage.add(reader.bytes, reader.start, reader.end);
     if (!reader.isFirst) return;
     if (runs(reader.type)) this.#ran('none');
-    const [from, to] = [reader.start + HEADER_BYTES, reader.end];
-    if (isExecute(reader.type) && this.#statements.ranUnseen(reader.bytes, from, to)) this.#serving.inside?.moved();
+    const { bytes, end } = reader;
+    const from = reader.start + HEADER_BYTES;
+    if (isExecute(reader.type) && this.#statements.ranUnseen(bytes, from, end)) this.#serving.inside?.moved();
     if (reader.type !== COMMAND.query) this.#serving.inside?.forget();
-    else this.#serving.inside?.unseenText(reader.bytes, from + 1, to);
+    else this.#serving.inside?.unseenText(bytes, from + 1, end);
     this.#sent(UNSEEN);
   }
 

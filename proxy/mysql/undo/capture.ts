@@ -30,7 +30,7 @@ export interface CapturedTable {
   /** The columns that a read has for a row, of what these are qualified with: its image, then its locks. */
   readonly readSql: (row: string) => string;
   /** Only where a change is asked about: the condition for where rows with these images may be, once the statement has given them another key. */
-  readonly moved?: (images: readonly string[], row: string) => string;
+  readonly movedSql?: (images: readonly string[], row: string) => string;
 }
 
 /** A row as it was read. */

@@ -28,7 +28,7 @@ export function capturePinned(
 ): Capture {
   const isDelete = statement.kind === 'delete';
   const [table] = tables;
-  const isNamed = tables.length === 1 && table !== undefined && table.moved === undefined;
+  const isNamed = tables.length === 1 && table !== undefined && table.movedSql === undefined;
   const named = isNamed ? namedRow(statement, source, table) : undefined;
   const atOnce = named && {
     change: { sql: textOf(source, span), parameters: [] },
@@ -134,7 +134,7 @@ function afterStep(tables: readonly CapturedTable[], before: Found): Step | unde
     const own = { ...table, row: '`atomesh_row`' };
     // The columns of the other tables of a joined change are there, and empty.
     const columns = tables.map((each, place) => (place === index ? readColumns(own) : noColumns(each)));
-    const moved = table.moved === undefined ? [] : [table.moved(images, own.row)];
+    const moved = table.movedSql === undefined ? [] : [table.movedSql(images, own.row)];
     return [ours(rowsSql(table, images, own.row)), ...moved].map(
       (condition) => `SELECT ${columns.join(', ')} FROM ${ownName(table)} AS ${own.row} WHERE ${condition} FOR UPDATE`,
     );

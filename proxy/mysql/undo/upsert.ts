@@ -149,7 +149,7 @@ function readMet({ table }: Insertion, met: readonly Meeting[], known: readonly 
   if (known.length > 0) {
     const images = known.map(({ image }) => image);
     conditions.push(ours(rowsSql(own, images, ROW)));
-    if (table.moved !== undefined) conditions.push(table.moved(images, ROW));
+    if (table.movedSql !== undefined) conditions.push(table.movedSql(images, ROW));
   }
   const reads = conditions.map(
     (condition) =>

@@ -1,15 +1,9 @@
 /** A real MySQL or MariaDB with a database twice, behind a real sidecar and without one, and a real coordinator. */
 import mysql from 'mysql2/promise';
 import type { MariadbServer } from '../../../examples/support/mariadb-server.ts';
-import { initialiseDatabase } from '../../../proxy/mysql/setup/init.ts';
-import { sidecarOptions } from '../../../proxy/options.ts';
-import { startSidecar } from '../../../proxy/proxy.ts';
 import type { CoordinatorClient } from '../../../src/client/coordinator-client.ts';
-import { connectCoordinator } from '../../../src/client/connect.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
-import { startCoordinator } from '../../../src/coordinator.ts';
-import { coordinatorOptions } from '../../../src/options.ts';
-import { openLog } from '../../../src/platform/log.ts';
+import { startBehind } from '../behind.ts';
 
 export interface Mesh extends AsyncDisposable {
   readonly server: MariadbServer;
@@ -48,38 +42,11 @@ export interface MeshOptions {
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await options.start());
-  for (const name of ['shop', 'plain']) await server.run(`create database ${name}; use ${name}; ${options.schema}`);
-  await initialiseDatabase({ host: '127.0.0.1', port: server.port, user: server.user });
-  const log = openLog('test', 'silent');
-  const process_ = await startCoordinator(
-    coordinatorOptions.parse({ listen: '127.0.0.1:0', grpc: { listen: 'off' }, store: { memory: {} } }),
-    log,
-  );
-  stack.defer(() => process_.close(100));
-  const coordinator = connectCoordinator({ url: process_.url, timeoutMs: 5_000 });
-  stack.defer(() => coordinator.close());
-  const sidecar = await startSidecar(
-    sidecarOptions.parse({
-      service: 'orders',
-      coordinator: { url: options.coordinatorOf?.(process_.url) ?? process_.url, timeout: '2s' },
-      control: { listen: '127.0.0.1:0' },
-      admin: { listen: '127.0.0.1:0' },
-      databases: [
-        {
-          engine: 'mysql',
-          name: 'shop',
-          listen: '127.0.0.1:0',
-          upstream: `mysql://127.0.0.1:${server.port}/shop`,
-          credentials: { user: server.user },
-          lockTimeout: `${options.lockTimeoutMs ?? 3_000}ms`,
-          escalate: 'off',
-          ...options.database,
-        },
-      ],
-    }),
-    log,
-  );
-  stack.defer(() => sidecar.close(0));
+  const { coordinator, ports } = await startBehind(stack, server, {
+    schema: options.schema,
+    listeners: { shop: { lockTimeout: `${options.lockTimeoutMs ?? 3_000}ms`, escalate: 'off', ...options.database } },
+    coordinatorOf: options.coordinatorOf,
+  });
   const clients: mysql.Connection[] = [];
   stack.defer(() => {
     for (const client of clients) client.destroy();
@@ -90,7 +57,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     clients.push(client);
     return client;
   };
-  const port = sidecar.ports.databases['shop'] ?? 0;
+  const port = ports.databases['shop'] ?? 0;
   const owner = await open({ port: server.port, database: 'shop', multipleStatements: true });
   const disposal = stack.move();
   const lines = async (sql: string): Promise<readonly string[]> => {
@@ -103,7 +70,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     owner,
     port,
     async metric(name, labels = '') {
-      const text = await (await fetch(`http://127.0.0.1:${sidecar.ports.admin}/metrics`)).text();
+      const text = await (await fetch(`http://127.0.0.1:${ports.admin}/metrics`)).text();
       return text
         .split('\n')
         .find((line) => line.startsWith(`${name}{database="shop"${labels}} `))

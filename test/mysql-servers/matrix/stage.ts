@@ -2,14 +2,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import mysql from 'mysql2/promise';
 import type { MariadbServer } from '../../../examples/support/mariadb-server.ts';
-import { initialiseDatabase } from '../../../proxy/mysql/setup/init.ts';
-import { sidecarOptions } from '../../../proxy/options.ts';
-import { startSidecar } from '../../../proxy/proxy.ts';
-import { connectCoordinator } from '../../../src/client/connect.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
-import { startCoordinator } from '../../../src/coordinator.ts';
-import { coordinatorOptions } from '../../../src/options.ts';
-import { silent } from '../second-phase/world.ts';
+import { startBehind } from '../behind.ts';
 import { MARIADB_SCHEMA, resetSql, SCHEMA, tablesOf } from './schema.ts';
 
 /** How the sidecar stands in front of the server, by the name of its listener. */
@@ -47,32 +41,7 @@ export async function startStage(start: () => Promise<MariadbServer>, isMariadb:
   const server = stack.use(await start());
   const login = { host: '127.0.0.1', port: server.port, user: server.user };
   const schema = isMariadb ? SCHEMA + MARIADB_SCHEMA : SCHEMA;
-  for (const name of ['shop', 'plain']) await server.run(`CREATE DATABASE ${name}; USE ${name}; ${schema}`);
-  await initialiseDatabase(login);
-  const settings = { listen: '127.0.0.1:0', grpc: { listen: 'off' }, store: { memory: {} } };
-  const process_ = await startCoordinator(coordinatorOptions.parse(settings), silent);
-  stack.defer(() => process_.close(100));
-  const coordinator = connectCoordinator({ url: process_.url, timeoutMs: 5_000 });
-  stack.defer(() => coordinator.close());
-  const databases = Object.entries(LISTENERS).map(([name, options]) => ({
-    engine: 'mysql',
-    name,
-    listen: '127.0.0.1:0',
-    upstream: `mysql://127.0.0.1:${server.port}/shop`,
-    credentials: { user: server.user },
-    ...options,
-  }));
-  const sidecar = await startSidecar(
-    sidecarOptions.parse({
-      service: 'orders',
-      coordinator: { url: process_.url, timeout: '2s' },
-      control: { listen: '127.0.0.1:0' },
-      admin: { listen: '127.0.0.1:0' },
-      databases,
-    }),
-    silent,
-  );
-  stack.defer(() => sidecar.close(0));
+  const { coordinator, ports } = await startBehind(stack, server, { schema, listeners: LISTENERS });
   const owner = await mysql.createConnection({ ...login, multipleStatements: true });
   stack.defer(() => owner.destroy());
   const rows = async (sql: string): Promise<readonly unknown[]> => {
@@ -99,7 +68,7 @@ export async function startStage(start: () => Promise<MariadbServer>, isMariadb:
     open: (to) =>
       mysql.createConnection({
         ...login,
-        ...(to === 'twin' ? { database: 'plain' } : { port: sidecar.ports.databases[to] ?? 0, database: 'shop' }),
+        ...(to === 'twin' ? { database: 'plain' } : { port: ports.databases[to] ?? 0, database: 'shop' }),
         multipleStatements: true,
         dateStrings: true,
         supportBigNumbers: true,

@@ -1,7 +1,8 @@
 /** What follows on the end of a local transaction: CHAIN, RELEASE, `completion_type` and autocommit. */
 import test from 'ava';
-import { startMesh, type Mesh } from '../inside/mesh.ts';
+import { startMesh } from '../inside/mesh.ts';
 import { SERVERS } from '../second-phase/world.ts';
+import { onEachWay } from './each-way.ts';
 import { sideBySide, told } from './side-by-side.ts';
 
 const SCHEMA = `
@@ -35,85 +36,80 @@ const TALKS: readonly (readonly string[])[] = [
   ['savepoint a', change(1), 'begin', 'savepoint b', change(2), 'savepoint `B`', change(3), 'rollback to b', 'commit'],
 ];
 
+onEachWay({ schema: SCHEMA, lockTimeoutMs: 300 }, ({ name, escalate, mesh }) => {
+  const rows = (database: string): Promise<readonly string[]> => mesh().lines(`select * from ${database}.item`);
+  const clear = async (): Promise<void> => {
+    for (const database of ['shop', 'plain']) await mesh().owner.query(`update ${database}.item set v = 0`);
+  };
+
+  test.serial(
+    `${name}, escalate ${escalate}: what follows on COMMIT and ROLLBACK is what the server does`,
+    async (t) => {
+      for (const texts of TALKS) {
+        for (const outcome of ['commit', 'rollback'] as const) {
+          await clear();
+          const gid = await mesh().begin();
+          const { different } = await sideBySide(mesh(), [`set @atomesh_gid = '${gid}'`, ...texts], (text) => text);
+          t.deepEqual(different, [], texts.join('; '));
+          t.is(await mesh().end(gid, outcome), outcome === 'commit' ? 'succeed' : 'failed', texts.join('; '));
+          const wanted = outcome === 'commit' ? await rows('plain') : ['1 0', '2 0', '3 0', '9 0'];
+          t.deepEqual(await rows('shop'), wanted, `${outcome}: ${texts.join('; ')}`);
+        }
+      }
+      t.is(await mesh().leftovers(), '0 records, 0 locks');
+    },
+  );
+
+  test.serial(
+    `${name}, escalate ${escalate}: a local transaction that is chained belongs to no gid that was named for the one before`,
+    async (t) => {
+      for (const [index, texts] of TALKS.entries()) {
+        await clear();
+        const gid = await mesh().begin();
+        const named = (text: string, at: number): string =>
+          text === texts.find((each) => /^(?:begin|start)/.test(each)) && at === texts.indexOf(text)
+            ? `${text} /*atomesh_gid='${gid}'*/`
+            : text;
+        const { different } = await sideBySide(mesh(), texts, named);
+        t.deepEqual(different, [], `${index}: ${texts.join('; ')}`);
+        t.deepEqual(await rows('shop'), await rows('plain'), `${index}: ${texts.join('; ')}`);
+        t.is(await mesh().end(gid, 'commit'), 'succeed');
+      }
+      t.is(await mesh().leftovers(), '0 records, 0 locks');
+    },
+  );
+
+  test.serial(
+    `${name}, escalate ${escalate}: what would commit or end the session in the midst is refused, and nothing is lost`,
+    async (t) => {
+      const refused = [
+        ['begin', 'set autocommit = 1'],
+        ['begin', 'set autocommit = 0'],
+        ['set autocommit = 0', 'set @@session.autocommit := on'],
+        ['begin', 'commit release'],
+        ['begin', 'rollback release'],
+        ['begin', 'commit and no chain release'],
+      ] as const;
+      for (const [begin, end] of refused) {
+        await clear();
+        const gid = await mesh().begin();
+        const client = await mesh().client();
+        await client.query(`set @atomesh_gid = '${gid}'`);
+        await client.query(begin);
+        await client.query(change(1));
+        await t.throwsAsync(client.query(end), { message: /^atomesh: / }, end);
+        await client.query(change(2));
+        await client.query('commit');
+        t.deepEqual(await rows('shop'), ['1 1', '2 2', '3 0', '9 0'], end);
+        await mesh().end(gid, 'rollback');
+        t.deepEqual(await rows('shop'), ['1 0', '2 0', '3 0', '9 0'], end);
+        client.destroy();
+      }
+    },
+  );
+});
+
 for (const [name, start] of SERVERS) {
-  for (const escalate of ['off', 'xa'] as const) {
-    let mesh: Mesh;
-    test.before(async () => {
-      mesh = await startMesh({ start, schema: SCHEMA, lockTimeoutMs: 300, database: { escalate } });
-    });
-    test.after.always(async () => mesh?.[Symbol.asyncDispose]());
-    const rows = (database: string): Promise<readonly string[]> => mesh.lines(`select * from ${database}.item`);
-    const clear = async (): Promise<void> => {
-      for (const database of ['shop', 'plain']) await mesh.owner.query(`update ${database}.item set v = 0`);
-    };
-
-    test.serial(
-      `${name}, escalate ${escalate}: what follows on COMMIT and ROLLBACK is what the server does`,
-      async (t) => {
-        for (const texts of TALKS) {
-          for (const outcome of ['commit', 'rollback'] as const) {
-            await clear();
-            const gid = await mesh.begin();
-            const { different } = await sideBySide(mesh, [`set @atomesh_gid = '${gid}'`, ...texts], (text) => text);
-            t.deepEqual(different, [], texts.join('; '));
-            t.is(await mesh.end(gid, outcome), outcome === 'commit' ? 'succeed' : 'failed', texts.join('; '));
-            const wanted = outcome === 'commit' ? await rows('plain') : ['1 0', '2 0', '3 0', '9 0'];
-            t.deepEqual(await rows('shop'), wanted, `${outcome}: ${texts.join('; ')}`);
-          }
-        }
-        t.is(await mesh.leftovers(), '0 records, 0 locks');
-      },
-    );
-
-    test.serial(
-      `${name}, escalate ${escalate}: a local transaction that is chained belongs to no gid that was named for the one before`,
-      async (t) => {
-        for (const [index, texts] of TALKS.entries()) {
-          await clear();
-          const gid = await mesh.begin();
-          const named = (text: string, at: number): string =>
-            text === texts.find((each) => /^(?:begin|start)/.test(each)) && at === texts.indexOf(text)
-              ? `${text} /*atomesh_gid='${gid}'*/`
-              : text;
-          const { different } = await sideBySide(mesh, texts, named);
-          t.deepEqual(different, [], `${index}: ${texts.join('; ')}`);
-          t.deepEqual(await rows('shop'), await rows('plain'), `${index}: ${texts.join('; ')}`);
-          t.is(await mesh.end(gid, 'commit'), 'succeed');
-        }
-        t.is(await mesh.leftovers(), '0 records, 0 locks');
-      },
-    );
-
-    test.serial(
-      `${name}, escalate ${escalate}: what would commit or end the session in the midst is refused, and nothing is lost`,
-      async (t) => {
-        const refused = [
-          ['begin', 'set autocommit = 1'],
-          ['begin', 'set autocommit = 0'],
-          ['set autocommit = 0', 'set @@session.autocommit := on'],
-          ['begin', 'commit release'],
-          ['begin', 'rollback release'],
-          ['begin', 'commit and no chain release'],
-        ] as const;
-        for (const [begin, end] of refused) {
-          await clear();
-          const gid = await mesh.begin();
-          const client = await mesh.client();
-          await client.query(`set @atomesh_gid = '${gid}'`);
-          await client.query(begin);
-          await client.query(change(1));
-          await t.throwsAsync(client.query(end), { message: /^atomesh: / }, end);
-          await client.query(change(2));
-          await client.query('commit');
-          t.deepEqual(await rows('shop'), ['1 1', '2 2', '3 0', '9 0'], end);
-          await mesh.end(gid, 'rollback');
-          t.deepEqual(await rows('shop'), ['1 0', '2 0', '3 0', '9 0'], end);
-          client.destroy();
-        }
-      },
-    );
-  }
-
   test(`${name}: the level that was set for a local transaction is that of the one chained to it`, async (t) => {
     await using mesh = await startMesh({ start, schema: SCHEMA });
     const client = await mesh.client();

@@ -6,9 +6,9 @@ import type { Parameter } from '../../../proxy/mysql/wire/query.ts';
 import { decodePrepareOk } from '../../../proxy/mysql/wire/rows.ts';
 import { TYPE } from '../../../proxy/mysql/wire/values.ts';
 import { Random } from '../../simulation/random.ts';
-import { startMesh, type Mesh } from '../inside/mesh.ts';
+import type { Mesh } from '../inside/mesh.ts';
 import { rawClient, type RawClient } from '../raw-client.ts';
-import { SERVERS } from '../second-phase/world.ts';
+import { onEachWay } from './each-way.ts';
 
 const SCHEMA = `
 create table item (id int primary key, v bigint, name varchar(20));
@@ -147,105 +147,98 @@ async function play(client: RawClient, talk: readonly Word[], gid: string | unde
   return heard;
 }
 
-for (const [name, start] of SERVERS) {
-  for (const escalate of ['off', 'xa'] as const) {
-    let mesh: Mesh;
-    test.before(async () => {
-      mesh = await startMesh({ start, schema: SCHEMA, lockTimeoutMs: 500, database: { escalate } });
-    });
-    test.after.always(async () => mesh?.[Symbol.asyncDispose]());
-    const rows = (database: string): Promise<readonly string[]> => mesh.lines(`select * from ${database}.item`);
+onEachWay({ schema: SCHEMA, lockTimeoutMs: 500 }, ({ name, escalate, mesh }) => {
+  const rows = (database: string): Promise<readonly string[]> => mesh().lines(`select * from ${database}.item`);
 
-    const variants: readonly (readonly ['commit' | 'rollback', string, Capabilities])[] = [
-      ['commit', 'by OK', CAPABILITY.deprecateEof],
-      ['rollback', 'by EOF', 0n],
-    ];
-    for (const [outcome, ending, capabilities] of variants) {
-      test.serial(
-        `${name}, escalate ${escalate}: cursors whose rows end ${ending} answer as those of the server alone; ${outcome}`,
-        async (t) => {
-          for (const talk of TALKS) {
-            const what = `${JSON.stringify(talk)}: ${outcome}`;
-            for (const database of ['shop', 'plain']) {
-              await mesh.owner.query(`delete from ${database}.item`);
-              await mesh.owner.query(
-                `insert into ${database}.item values (1, 0, 'a'), (2, 0, 'b'), (3, 0, 'c'), (4, 0, 'd')`,
-              );
-            }
-            const before = await rows('shop');
-            const gid = await mesh.begin();
-            const alone = await rawClient(mesh.server.port, mesh.server.user, capabilities, 'plain');
-            const client = await rawClient(mesh.port, mesh.server.user, capabilities, 'shop');
-            const wanted = await play(alone, talk, undefined);
-            const heard = await play(client, talk, gid);
-            for (const each of [alone, client]) each.close();
-            t.deepEqual(heard.map(unnamed), wanted.map(unnamed), what);
-            t.is(await mesh.end(gid, outcome), outcome === 'commit' ? 'succeed' : 'failed', what);
-            const changesOutside = talk.indexOf('N') >= 0 && talk.indexOf('N') < talk.length - 2;
-            if (outcome === 'commit' || !changesOutside)
-              t.deepEqual(await rows('shop'), outcome === 'commit' ? await rows('plain') : before, what);
-          }
-          t.is(await mesh.leftovers(), '0 records, 0 locks');
-        },
-      );
-    }
-
+  const variants: readonly (readonly ['commit' | 'rollback', string, Capabilities])[] = [
+    ['commit', 'by OK', CAPABILITY.deprecateEof],
+    ['rollback', 'by EOF', 0n],
+  ];
+  for (const [outcome, ending, capabilities] of variants) {
     test.serial(
-      `${name}, escalate ${escalate}: a prepared statement runs inside and outside of gids in turns`,
+      `${name}, escalate ${escalate}: cursors whose rows end ${ending} answer as those of the server alone; ${outcome}`,
       async (t) => {
-        const seed = Date.now() % 0x7fff_ffff;
-        t.log(`seed ${seed}`);
-        const random = new Random(seed);
-        for (let round = 0; round < 8; round += 1) {
-          for (const database of ['shop', 'plain'])
-            await mesh.owner.query(`update ${database}.item set v = 0, name = ''`);
-          const alone = await rawClient(mesh.server.port, mesh.server.user, CAPABILITY.deprecateEof, 'plain');
-          const client = await rawClient(mesh.port, mesh.server.user, CAPABILITY.deprecateEof, 'shop');
-          const sql = 'update item set v = v + ?, name = ? where id = ?';
-          const [statement, other] = await Promise.all(
-            [client, alone].map(async (each) => {
-              const [packet] = await each.ask({ kind: 'stmt-prepare', text: Buffer.from(sql) });
-              return packet?.readUInt32LE(1) ?? 0;
-            }),
-          );
-          let gid: Awaited<ReturnType<Mesh['begin']>> | undefined;
-          const said: string[] = [];
-          // Rows 1 and 2 are changed inside, 3 and 4 outside.
-          let isBroken = false;
-          let isFirst = true;
-          for (let step = 0; step < 12; step += 1) {
-            if (random.between(0, 1) === 1) {
-              if (gid !== undefined) await mesh.end(gid, 'commit');
-              gid = gid === undefined ? await mesh.begin() : undefined;
-              await client.ask(query(`set @atomesh_gid = ${gid === undefined ? 'null' : `'${gid}'`}`));
-            }
-            const isInside = gid !== undefined;
-            const sendsTypes = isFirst || random.between(0, 2) === 0;
-            if (sendsTypes) isBroken = random.between(0, 1) === 1;
-            isFirst = false;
-            const amount = random.between(1, 9);
-            const id = BigInt(random.between(1, 2) + (isInside ? 0 : 2));
-            const values = [isBroken ? broken(amount) : whole(BigInt(amount)), text(`n${step}`), whole(id)];
-            const [wanted] = await alone.ask(run(other ?? 0, values, { sendsTypes }));
-            let [heard] = await client.ask(run(statement ?? 0, values, { sendsTypes }));
-            // Types that went by unseen are not known inside: the client hears so, and sends them.
-            if (heard?.[0] === 0xff && isInside && !sendsTypes) {
-              said.push('again');
-              [heard] = await client.ask(run(statement ?? 0, values, { sendsTypes: true }));
-            }
-            said.push(
-              `${isInside ? 'inside' : 'outside'} ${isBroken ? 'double' : 'integer'} ${amount} of ${id}, types ${sendsTypes}`,
+        for (const talk of TALKS) {
+          const what = `${JSON.stringify(talk)}: ${outcome}`;
+          for (const database of ['shop', 'plain']) {
+            await mesh().owner.query(`delete from ${database}.item`);
+            await mesh().owner.query(
+              `insert into ${database}.item values (1, 0, 'a'), (2, 0, 'b'), (3, 0, 'c'), (4, 0, 'd')`,
             );
-            t.is(first(heard), first(wanted), `seed ${seed}, round ${round}: ${said.join('; ')}`);
           }
-          if (gid !== undefined) await mesh.end(gid, 'commit');
-          t.deepEqual(await rows('shop'), await rows('plain'), `seed ${seed}, round ${round}: ${said.join('; ')}`);
+          const before = await rows('shop');
+          const gid = await mesh().begin();
+          const alone = await rawClient(mesh().server.port, mesh().server.user, capabilities, 'plain');
+          const client = await rawClient(mesh().port, mesh().server.user, capabilities, 'shop');
+          const wanted = await play(alone, talk, undefined);
+          const heard = await play(client, talk, gid);
           for (const each of [alone, client]) each.close();
+          t.deepEqual(heard.map(unnamed), wanted.map(unnamed), what);
+          t.is(await mesh().end(gid, outcome), outcome === 'commit' ? 'succeed' : 'failed', what);
+          const changesOutside = talk.indexOf('N') >= 0 && talk.indexOf('N') < talk.length - 2;
+          if (outcome === 'commit' || !changesOutside)
+            t.deepEqual(await rows('shop'), outcome === 'commit' ? await rows('plain') : before, what);
         }
+        t.is(await mesh().leftovers(), '0 records, 0 locks');
       },
     );
   }
-}
+
+  test.serial(
+    `${name}, escalate ${escalate}: a prepared statement runs inside and outside of gids in turns`,
+    async (t) => {
+      const seed = Date.now() % 0x7fff_ffff;
+      t.log(`seed ${seed}`);
+      const random = new Random(seed);
+      for (let round = 0; round < 8; round += 1) {
+        for (const database of ['shop', 'plain'])
+          await mesh().owner.query(`update ${database}.item set v = 0, name = ''`);
+        const alone = await rawClient(mesh().server.port, mesh().server.user, CAPABILITY.deprecateEof, 'plain');
+        const client = await rawClient(mesh().port, mesh().server.user, CAPABILITY.deprecateEof, 'shop');
+        const sql = 'update item set v = v + ?, name = ? where id = ?';
+        const [statement, other] = await Promise.all(
+          [client, alone].map(async (each) => {
+            const [packet] = await each.ask({ kind: 'stmt-prepare', text: Buffer.from(sql) });
+            return packet?.readUInt32LE(1) ?? 0;
+          }),
+        );
+        let gid: Awaited<ReturnType<Mesh['begin']>> | undefined;
+        const said: string[] = [];
+        // Rows 1 and 2 are changed inside, 3 and 4 outside.
+        let isBroken = false;
+        let isFirst = true;
+        for (let step = 0; step < 12; step += 1) {
+          if (random.between(0, 1) === 1) {
+            if (gid !== undefined) await mesh().end(gid, 'commit');
+            gid = gid === undefined ? await mesh().begin() : undefined;
+            await client.ask(query(`set @atomesh_gid = ${gid === undefined ? 'null' : `'${gid}'`}`));
+          }
+          const isInside = gid !== undefined;
+          const sendsTypes = isFirst || random.between(0, 2) === 0;
+          if (sendsTypes) isBroken = random.between(0, 1) === 1;
+          isFirst = false;
+          const amount = random.between(1, 9);
+          const id = BigInt(random.between(1, 2) + (isInside ? 0 : 2));
+          const values = [isBroken ? broken(amount) : whole(BigInt(amount)), text(`n${step}`), whole(id)];
+          const [wanted] = await alone.ask(run(other ?? 0, values, { sendsTypes }));
+          let [heard] = await client.ask(run(statement ?? 0, values, { sendsTypes }));
+          // Types that went by unseen are not known inside: the client hears so, and sends them.
+          if (heard?.[0] === 0xff && isInside && !sendsTypes) {
+            said.push('again');
+            [heard] = await client.ask(run(statement ?? 0, values, { sendsTypes: true }));
+          }
+          said.push(
+            `${isInside ? 'inside' : 'outside'} ${isBroken ? 'double' : 'integer'} ${amount} of ${id}, types ${sendsTypes}`,
+          );
+          t.is(first(heard), first(wanted), `seed ${seed}, round ${round}: ${said.join('; ')}`);
+        }
+        if (gid !== undefined) await mesh().end(gid, 'commit');
+        t.deepEqual(await rows('shop'), await rows('plain'), `seed ${seed}, round ${round}: ${said.join('; ')}`);
+        for (const each of [alone, client]) each.close();
+      }
+    },
+  );
+});
 
 /** The name of a database is in what a server says of columns. */
 function unnamed(line: string): string {

@@ -1,100 +1,82 @@
 /** Another global transaction is named, or none any more, in the midst of a local transaction. */
 import test from 'ava';
-import { startMesh, type Mesh } from '../inside/mesh.ts';
-import { SERVERS } from '../second-phase/world.ts';
+import { ITEMS, of, onEachWay, UNCHANGED } from './each-way.ts';
 
-const SCHEMA = `
-create table item (id int primary key, v int);
-insert into item values (1, 0), (2, 0), (3, 0);
-create table log (id int auto_increment primary key, what int);
-create trigger noted after insert on log for each row update item set v = v + 100 where id = 3;`;
+onEachWay({ schema: ITEMS, lockTimeoutMs: 300 }, ({ name, escalate, mesh }) => {
+  const rows = (): Promise<readonly string[]> => mesh().lines('select * from shop.item');
 
-const CLEAN = ['1 0', '2 0', '3 0'];
-
-for (const [name, start] of SERVERS) {
-  for (const escalate of ['off', 'xa'] as const) {
-    let mesh: Mesh;
-    test.before(async () => {
-      mesh = await startMesh({ start, schema: SCHEMA, lockTimeoutMs: 300, database: { escalate } });
-    });
-    test.after.always(async () => mesh?.[Symbol.asyncDispose]());
-    const rows = (): Promise<readonly string[]> => mesh.lines('select * from shop.item');
-    const of = (gid: string): string => `/*atomesh_gid='${gid}'*/`;
-
-    test.serial(`${name}, escalate ${escalate}: one that has changed rows is for one global transaction`, async (t) => {
-      const [one, two] = [await mesh.begin(), await mesh.begin()];
-      const set = (gid: string): string => `set @atomesh_gid = '${gid}'`;
-      const begins = [[`begin ${of(one)}`], [set(one), 'begin'], [set(one), 'set autocommit = 0']];
-      const others = [
-        `update item set v = 2 where id = 2 ${of(two)}`,
-        `begin ${of(two)}`,
-        set(two),
-        'set @atomesh_gid = null',
-        `commit ${of(two)}`,
-      ];
-      for (const begin of begins) {
-        for (const other of others) {
-          const client = await mesh.client();
-          for (const text of [...begin, 'update item set v = v + 1 where id = 1']) await client.query(text);
-          await t.throwsAsync(client.query(other), { message: /^atomesh: this local transaction already/ }, other);
-          await client.query('update item set v = v + 3 where id = 3');
-          await client.query('commit');
-          client.destroy();
-        }
+  test.serial(`${name}, escalate ${escalate}: one that has changed rows is for one global transaction`, async (t) => {
+    const [one, two] = [await mesh().begin(), await mesh().begin()];
+    const set = (gid: string): string => `set @atomesh_gid = '${gid}'`;
+    const begins = [[`begin ${of(one)}`], [set(one), 'begin'], [set(one), 'set autocommit = 0']];
+    const others = [
+      `update item set v = 2 where id = 2 ${of(two)}`,
+      `begin ${of(two)}`,
+      set(two),
+      'set @atomesh_gid = null',
+      `commit ${of(two)}`,
+    ];
+    for (const begin of begins) {
+      for (const other of others) {
+        const client = await mesh().client();
+        for (const text of [...begin, 'update item set v = v + 1 where id = 1']) await client.query(text);
+        await t.throwsAsync(client.query(other), { message: /^atomesh: this local transaction already/ }, other);
+        await client.query('update item set v = v + 3 where id = 3');
+        await client.query('commit');
+        client.destroy();
       }
-      t.deepEqual(await rows(), ['1 15', '2 0', '3 45']);
-      await mesh.end(one, 'rollback');
-      t.deepEqual(await rows(), CLEAN);
-      await mesh.end(two, 'rollback');
-      t.is(await mesh.leftovers(), '0 records, 0 locks');
-    });
+    }
+    t.deepEqual(await rows(), ['1 15', '2 0', '3 45']);
+    await mesh().end(one, 'rollback');
+    t.deepEqual(await rows(), UNCHANGED);
+    await mesh().end(two, 'rollback');
+    t.is(await mesh().leftovers(), '0 records, 0 locks');
+  });
 
-    test.serial(
-      `${name}, escalate ${escalate}: what BEGIN names is what it begins, also where it commits another one`,
-      async (t) => {
-        for (const outcome of ['commit', 'rollback'] as const) {
-          const [one, two] = [await mesh.begin(), await mesh.begin()];
-          const client = await mesh.client();
-          const begin = escalate === 'off' ? `begin ${of(one)}` : 'begin';
-          for (const text of [
-            begin,
-            'select * from item',
-            `start transaction ${of(two)}`,
-            'update item set v = 2 where id = 2',
-          ])
-            await client.query(text);
-          await client.query('commit');
-          client.destroy();
-          await mesh.end(one, 'commit');
-          t.deepEqual(await rows(), ['1 0', '2 2', '3 0']);
-          await mesh.end(two, outcome);
-          t.deepEqual(await rows(), outcome === 'commit' ? ['1 0', '2 2', '3 0'] : CLEAN);
-          await mesh.owner.query('update shop.item set v = 0');
-        }
-      },
-    );
-
-    test.serial(
-      `${name}, escalate ${escalate}: BEGIN without a name, behind one with a name, begins what is nobody's`,
-      async (t) => {
-        const one = await mesh.begin();
-        const client = await mesh.client();
-        for (const text of [`begin ${of(one)}`, 'update item set v = 1 where id = 1', 'begin'])
-          await client.query(text);
+  test.serial(
+    `${name}, escalate ${escalate}: what BEGIN names is what it begins, also where it commits another one`,
+    async (t) => {
+      for (const outcome of ['commit', 'rollback'] as const) {
+        const [one, two] = [await mesh().begin(), await mesh().begin()];
+        const client = await mesh().client();
+        const begin = escalate === 'off' ? `begin ${of(one)}` : 'begin';
         for (const text of [
+          begin,
+          'select * from item',
+          `start transaction ${of(two)}`,
           'update item set v = 2 where id = 2',
-          'rollback',
-          'begin',
-          'update item set v = 3 where id = 3',
         ])
           await client.query(text);
         await client.query('commit');
-        t.deepEqual(await rows(), ['1 1', '2 0', '3 3']);
-        await mesh.end(one, 'rollback');
-        t.deepEqual(await rows(), ['1 0', '2 0', '3 3']);
-        await mesh.owner.query('update shop.item set v = 0');
         client.destroy();
-      },
-    );
-  }
-}
+        await mesh().end(one, 'commit');
+        t.deepEqual(await rows(), ['1 0', '2 2', '3 0']);
+        await mesh().end(two, outcome);
+        t.deepEqual(await rows(), outcome === 'commit' ? ['1 0', '2 2', '3 0'] : UNCHANGED);
+        await mesh().owner.query('update shop.item set v = 0');
+      }
+    },
+  );
+
+  test.serial(
+    `${name}, escalate ${escalate}: BEGIN without a name, behind one with a name, begins what is nobody's`,
+    async (t) => {
+      const one = await mesh().begin();
+      const client = await mesh().client();
+      for (const text of [`begin ${of(one)}`, 'update item set v = 1 where id = 1', 'begin']) await client.query(text);
+      for (const text of [
+        'update item set v = 2 where id = 2',
+        'rollback',
+        'begin',
+        'update item set v = 3 where id = 3',
+      ])
+        await client.query(text);
+      await client.query('commit');
+      t.deepEqual(await rows(), ['1 1', '2 0', '3 3']);
+      await mesh().end(one, 'rollback');
+      t.deepEqual(await rows(), ['1 0', '2 0', '3 3']);
+      await mesh().owner.query('update shop.item set v = 0');
+      client.destroy();
+    },
+  );
+});

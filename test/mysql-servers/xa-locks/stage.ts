@@ -2,15 +2,9 @@
 import mysql from 'mysql2/promise';
 import { until } from '../../../examples/support/until.ts';
 import type { MariadbServer } from '../../../examples/support/mariadb-server.ts';
-import { initialiseDatabase } from '../../../proxy/mysql/setup/init.ts';
-import { sidecarOptions } from '../../../proxy/options.ts';
-import { startSidecar } from '../../../proxy/proxy.ts';
-import { connectCoordinator } from '../../../src/client/connect.ts';
 import type { LockPage } from '../../../src/contract/locks.ts';
 import type { Gid } from '../../../src/contract/transaction.ts';
-import { startCoordinator } from '../../../src/coordinator.ts';
-import { coordinatorOptions } from '../../../src/options.ts';
-import { silent } from '../second-phase/world.ts';
+import { startBehind } from '../behind.ts';
 
 /** Captured, but for `UPDATE noted`; `bump`, `calm` and `raise` may change rows, as far as anybody knows. */
 const SCHEMA = `
@@ -71,31 +65,7 @@ export async function openStage(start: () => Promise<MariadbServer>): Promise<St
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await start());
   const login = { host: '127.0.0.1', port: server.port, user: server.user };
-  for (const name of ['shop', 'plain']) await server.run(`create database ${name}; use ${name}; ${SCHEMA}`);
-  await initialiseDatabase(login);
-  const settings = { listen: '127.0.0.1:0', grpc: { listen: 'off' }, store: { memory: {} } };
-  const process_ = await startCoordinator(coordinatorOptions.parse(settings), silent);
-  stack.defer(() => process_.close(100));
-  const coordinator = connectCoordinator({ url: process_.url, timeoutMs: 5_000 });
-  stack.defer(() => coordinator.close());
-  const sidecar = await startSidecar(
-    sidecarOptions.parse({
-      service: 'orders',
-      coordinator: { url: process_.url, timeout: '2s' },
-      control: { listen: '127.0.0.1:0' },
-      admin: { listen: '127.0.0.1:0' },
-      databases: Object.entries(LISTENERS).map(([name, options]) => ({
-        engine: 'mysql',
-        name,
-        listen: '127.0.0.1:0',
-        upstream: `mysql://127.0.0.1:${server.port}/shop`,
-        credentials: { user: server.user },
-        ...options,
-      })),
-    }),
-    silent,
-  );
-  stack.defer(() => sidecar.close(0));
+  const { coordinator, ports } = await startBehind(stack, server, { schema: SCHEMA, listeners: LISTENERS });
   const owner = await mysql.createConnection({ ...login, multipleStatements: true });
   stack.defer(() => owner.destroy());
   const rows = async (sql: string): Promise<readonly unknown[]> => {
@@ -108,7 +78,7 @@ export async function openStage(start: () => Promise<MariadbServer>): Promise<St
     open: (to) =>
       mysql.createConnection({
         ...login,
-        ...(to === 'twin' ? { database: 'plain' } : { port: sidecar.ports.databases[to] ?? 0, database: 'shop' }),
+        ...(to === 'twin' ? { database: 'plain' } : { port: ports.databases[to] ?? 0, database: 'shop' }),
         multipleStatements: true,
       }),
     begin: async () => (await coordinator.begin({ timeoutMs: 60_000, retryIntervalMs: 50 })).gid,
@@ -120,7 +90,7 @@ export async function openStage(start: () => Promise<MariadbServer>): Promise<St
     over,
     isWaitedFor: (gid) =>
       until('somebody waits', async () => {
-        const response = await fetch(`http://127.0.0.1:${sidecar.ports.admin}/locks?gid=${gid}`);
+        const response = await fetch(`http://127.0.0.1:${ports.admin}/locks?gid=${gid}`);
         const { locks } = (await response.json()) as LockPage;
         return locks.some(({ waiting }) => waiting.length > 0) ? true : undefined;
       }),
