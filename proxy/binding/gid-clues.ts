@@ -30,9 +30,9 @@ interface Candidate {
 const CANDIDATES: readonly (readonly Candidate[])[] = candidatesByPair();
 const IS_CANDIDATE = Uint8Array.from(CANDIDATES, (candidates) => (candidates.length > 0 ? 1 : 0));
 
-/** True when a text holds a word that a gid can come with, in whatever case. */
-export function hasClue(bytes: Buffer): boolean {
-  for (let at = STRIDE; at < bytes.length; at += STRIDE) {
+/** True when a text, which `bytes` has from `start` to `end`, holds a word that a gid can come with, in whatever case. */
+export function hasClue(bytes: Buffer, start = 0, end = bytes.length): boolean {
+  for (let at = start + STRIDE; at < end; at += STRIDE) {
     const pair = (((bytes[at - 1] as number) & 31) << 5) | ((bytes[at] as number) & 31);
     if (IS_CANDIDATE[pair] !== 0 && isClueAt(bytes, at, pair)) return true;
   }

@@ -108,7 +108,8 @@ export class AnswerReader {
       if (this.#isShown) this.#passage.add(reader.bytes, reader.start, reader.end);
       if (reader.isLast && this.#endsAnswer && !this.isLost) {
         this.#passage.flush();
-        const [asked, end] = [this.#asked, this.#end];
+        const asked = this.#asked;
+        const end = this.#end;
         this.#asked = undefined;
         this.#end = undefined;
         this.#events.onAnswered(asked);

@@ -209,7 +209,7 @@ class Relay implements OpenSession {
 
   #concernsGid(reader: FrameReader): boolean {
     if (!this.#binding.isFree || this.#serving.isDoomed || reader.type === COMMAND.changeUser) return true;
-    return runs(reader.type) && mayName(reader.type, reader.payload(), this.#context);
+    return runs(reader.type) && mayName(reader, this.#context);
   }
 
   /** A part of what is no command: of a file that the server has asked for, or of a login inside COM_CHANGE_USER. */

@@ -110,7 +110,7 @@ const SINGLE: readonly number[] = [
 /** Commands that get no answer at all. The connection ends after COM_QUIT, or an ERR comes that nobody asked for. */
 const NO_ANSWER: readonly number[] = [COMMAND.quit, COMMAND.stmtSendLongData, COMMAND.stmtClose];
 
-const SHAPES: ReadonlyMap<number, Shape> = new Map<number, Shape>([
+const KNOWN_SHAPES: ReadonlyMap<number, Shape> = new Map<number, Shape>([
   ...SINGLE.map((code) => [code, 'single'] as const),
   ...NO_ANSWER.map((code) => [code, 'none'] as const),
   [COMMAND.query, 'result'],
@@ -122,6 +122,8 @@ const SHAPES: ReadonlyMap<number, Shape> = new Map<number, Shape>([
   [COMMAND.stmtFetch, 'fetch'],
   [COMMAND.changeUser, 'authentication'],
 ]);
+/** By the first byte of the command. */
+const SHAPES: readonly Shape[] = Array.from({ length: 256 }, (_, code) => KNOWN_SHAPES.get(code) ?? 'opaque');
 
 /** A machine for a session with the given capabilities, which both sides agreed on. */
 export function createAnswers<T>(capabilities: Capabilities): Answers<T> {
@@ -136,8 +138,14 @@ class Machine<T> implements Answers<T> {
   readonly #capabilities: Capabilities;
   readonly #deprecatesEof: boolean;
   readonly #cachesMetadata: boolean;
-  #queue: { readonly shape: Shape; readonly kept: T }[] = [];
+  /** Of the command that is answered; undefined when all are. */
+  #shape: Shape | undefined;
+  #kept: T | undefined;
+  /** Those behind it: few clients have any. */
+  #behind: { readonly shape: Shape; readonly kept: T }[] = [];
   #place: Place = 'start';
+  /** The columns of a result, where the packet that says so is passing. */
+  #count = 0;
   /** Definitions that are still to come, and of the second list of a prepared statement. */
   #definitions = 0;
   #secondDefinitions = 0;
@@ -149,26 +157,28 @@ class Machine<T> implements Answers<T> {
   }
 
   get size(): number {
-    return this.#queue.length;
+    return this.#shape === undefined ? 0 : 1 + this.#behind.length;
   }
 
   push(command: number | 'login', kept: T): void {
-    const shape = command === 'login' ? 'authentication' : (SHAPES.get(command) ?? 'opaque');
+    const shape = command === 'login' ? 'authentication' : (SHAPES[command] ?? 'opaque');
     if (shape === 'none') return;
-    this.#queue.push({ shape, kept });
-    if (this.#queue.length === 1) this.#startAnswer();
+    if (this.#shape === undefined) this.#startAnswer(shape, kept);
+    else this.#behind.push({ shape, kept });
   }
 
   head(): T | undefined {
-    return this.#queue[0]?.kept;
+    return this.#kept;
   }
 
   holds(type: number, length: number): boolean {
-    const shape = this.#queue[0]?.shape;
+    const shape = this.#shape;
     if (shape === undefined) return true;
     if (shape === 'opaque') return false;
     switch (this.#place) {
       case 'start':
+        this.#count = length === 1 && (shape === 'result' || shape === 'execute') ? this.#countIn(type) : 0;
+        return this.#count === 0;
       case 'file':
       case 'definitions-end':
       case 'second-definitions-end':
@@ -183,7 +193,7 @@ class Machine<T> implements Answers<T> {
 
   passed(): PacketRole | ProtocolFault {
     this.isEnd = false;
-    const shape = this.#queue[0]?.shape;
+    const shape = this.#shape;
     if (shape === 'opaque') return 'opaque';
     switch (this.#place) {
       case 'rows':
@@ -193,6 +203,8 @@ class Machine<T> implements Answers<T> {
         if (shape !== 'fields') this.#countDefinition();
         return 'definition';
       case 'start':
+        if (this.#count > 0) return this.#columns(this.#count, false);
+        return protocolFault('a packet passes that has to be read');
       case 'file':
       case 'definitions-end':
       case 'second-definitions-end':
@@ -202,10 +214,10 @@ class Machine<T> implements Answers<T> {
 
   held(payload: Buffer): PacketRole | ProtocolFault {
     this.isEnd = false;
-    const head = this.#queue[0];
+    const shape = this.#shape;
     if (payload[0] === OUTCOME.error) return this.#error(payload);
-    if (head === undefined) return protocolFault('the server answers what nobody asked');
-    switch (head.shape) {
+    if (shape === undefined) return protocolFault('the server answers what nobody asked');
+    switch (shape) {
       case 'none':
       case 'opaque':
         return 'opaque';
@@ -218,7 +230,7 @@ class Machine<T> implements Answers<T> {
       case 'fields':
       case 'prepare':
       case 'fetch':
-        return this.#inResult(head.shape, payload);
+        return this.#inResult(shape, payload);
     }
   }
 
@@ -253,15 +265,16 @@ class Machine<T> implements Answers<T> {
       this.turn = 'file';
       return 'local-infile';
     }
-    const first = payload[0] as number;
-    if (payload.length === 1 && first > 0 && first < OUTCOME.localInfile && !this.#cachesMetadata) {
-      return this.#columns(first, false);
-    }
     const counted = decodeColumnCount(payload, this.#capabilities);
     if (counted.kind === 'fault') return counted;
     if (counted.columnCount === 0) return protocolFault('a result without columns');
     // MariaDB leaves the definitions out when the client has them from the last run of the statement.
     return this.#columns(counted.columnCount, counted.definitionsFollow === false);
+  }
+
+  /** The count of columns that a packet of one byte tells; 0 where it tells none. */
+  #countIn(byte: number): number {
+    return byte > 0 && byte < OUTCOME.localInfile && !this.#cachesMetadata ? byte : 0;
   }
 
   #columns(count: number, areLeftOut: boolean): PacketRole {
@@ -287,7 +300,7 @@ class Machine<T> implements Answers<T> {
     if (this.#definitions > 0) return;
     if (!this.#deprecatesEof) {
       this.#place = this.#place === 'definitions' ? 'definitions-end' : 'second-definitions-end';
-    } else if (this.#queue[0]?.shape === 'prepare') this.#nextDefinitions();
+    } else if (this.#shape === 'prepare') this.#nextDefinitions();
     else this.#place = 'rows';
   }
 
@@ -347,7 +360,7 @@ class Machine<T> implements Answers<T> {
     if (payload.readUInt16LE(1) === PROGRESS_ERRNO && has(this.#capabilities, CAPABILITY.mariadbProgress)) {
       return 'progress';
     }
-    if (this.#queue.length === 0) return 'unasked-error';
+    if (this.#shape === undefined) return 'unasked-error';
     if (this.turn === 'authentication') this.turn = 'command';
     this.#endAnswer();
     return 'error';
@@ -355,12 +368,14 @@ class Machine<T> implements Answers<T> {
 
   #endAnswer(): void {
     this.isEnd = true;
-    this.#queue.shift();
-    this.#startAnswer();
+    const next = this.#behind.length === 0 ? undefined : this.#behind.shift();
+    this.#startAnswer(next?.shape, next?.kept);
   }
 
-  #startAnswer(): void {
-    const shape = this.#queue[0]?.shape;
+  #startAnswer(shape: Shape | undefined, kept: T | undefined): void {
+    this.#shape = shape;
+    this.#kept = kept;
+    this.#count = 0;
     this.#definitions = 0;
     this.#secondDefinitions = 0;
     this.#place = shape === 'fetch' ? 'rows' : shape === 'fields' ? 'definitions' : 'start';

@@ -22,7 +22,7 @@ export class TemporaryTables {
 
   /** Anything may have been carried out since. */
   forget(): void {
-    this.#isTemporary.clear();
+    if (this.#isTemporary.size > 0) this.#isTemporary.clear();
   }
 
   /** True when it is known to be a temporary table of the session. */

@@ -3,7 +3,7 @@ import { ClueSearch, hasClue } from '../../../binding/gid-clues.ts';
 import type { Capabilities } from '../../wire/capabilities.ts';
 import { COMMAND } from '../../wire/commands.ts';
 import { decodeBulkExecute, decodeExecute, encodeExecute, statementOf, type BulkExecute } from '../../wire/execute.ts';
-import { encodePackets, type FrameReader } from '../../wire/frames.ts';
+import { encodePackets, HEADER_BYTES, PACKET_BYTES_MAX, type FrameReader } from '../../wire/frames.ts';
 import { STATUS } from '../../wire/outcome.ts';
 import { decodeQuery, type Parameter } from '../../wire/query.ts';
 import { interpretBinary } from '../../wire/values.ts';
@@ -77,13 +77,16 @@ export function mayConcern(code: number, { mayHaveAttributes, statements }: Read
   }
 }
 
-/** True when a whole command may name a gid. Cheap: most do not. */
-export function mayName(code: number, payload: Buffer, { mayHaveAttributes, statements }: ReadContext): boolean {
-  if (code === COMMAND.query) return hasClue(payload);
-  if (!isExecute(code)) return false;
-  const id = statements.mayConcern ? statementOf(payload) : undefined;
+/** True when the whole command that the reader is at may name a gid. Cheap, for most do not: of a text no view is made. */
+export function mayName(reader: FrameReader, { mayHaveAttributes, statements }: ReadContext): boolean {
+  if (reader.type === COMMAND.query && reader.length < PACKET_BYTES_MAX) {
+    return hasClue(reader.bytes, reader.start + HEADER_BYTES, reader.end);
+  }
+  if (reader.type === COMMAND.query) return hasClue(reader.payload());
+  if (!isExecute(reader.type)) return false;
+  const id = statements.mayConcern ? statementOf(reader.payload()) : undefined;
   if (typeof id === 'number' && statements.concerns(id)) return true;
-  return mayHaveAttributes && hasClue(payload);
+  return mayHaveAttributes && hasClue(reader.payload());
 }
 
 /** A command that is too large to be kept, as it passes. */
