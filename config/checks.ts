@@ -9,7 +9,7 @@ import {
   type SidecarOptions,
 } from '../proxy/options.ts';
 import { type Finding, type Path, pathText } from './fault.ts';
-import { loginFaults, loginWarnings, tlsFaults } from './login-checks.ts';
+import { loginFaults, loginWarnings } from './login-checks.ts';
 
 export interface Findings {
   readonly faults: readonly Finding[];
@@ -41,7 +41,7 @@ export function checkSidecar(options: SidecarOptions): Findings {
   }
   const { control } = options;
   const warnings: Finding[] = options.databases.flatMap((database, index) => {
-    return database.engine === 'mysql' ? [] : loginWarnings(database, ['databases', index]);
+    return loginWarnings(database, ['databases', index]);
   });
   if (isWildcard(control.listen) && control.advertise === undefined) {
     warnings.push({
@@ -75,8 +75,9 @@ export function checkSidecar(options: SidecarOptions): Findings {
 
 /** What has to hold between the options of one database. */
 function databaseFaults(database: AnyDatabaseOptions, path: Path): readonly Finding[] {
-  if (database.engine === 'mysql') return [...tlsFaults(database, path), ...credentialsFaults(database, path)];
-  return [...loginFaults(database, path), ...captureFaults(database, path)];
+  const faults = loginFaults(database, path);
+  if (database.engine === 'mysql') return [...faults, ...credentialsFaults(database, path)];
+  return [...faults, ...captureFaults(database, path)];
 }
 
 /** Without an account of its own the second phase can end nothing. */

@@ -1,16 +1,18 @@
 /** What has to hold between the options of one database that say how clients and the sidecar log in, and with which TLS. */
-import type { AnyDatabaseOptions, DatabaseOptions } from '../proxy/options.ts';
+import type { AnyDatabaseOptions } from '../proxy/options.ts';
 import type { Finding, Path } from './fault.ts';
 
 /** What cannot work. */
-export function loginFaults(database: DatabaseOptions, path: Path): readonly Finding[] {
+export function loginFaults(database: AnyDatabaseOptions, path: Path): readonly Finding[] {
   return [...tlsFaults(database, path), ...authFaults(database, [...path, 'auth'])];
 }
 
 /** What works, and not as somebody may think. */
-export function loginWarnings({ auth, listen, listenTls, tls }: DatabaseOptions, path: Path): readonly Finding[] {
+export function loginWarnings(database: AnyDatabaseOptions, path: Path): readonly Finding[] {
+  const { engine, auth, listen, listenTls, tls } = database;
   const warnings: Finding[] = [];
-  if (auth.mode === 'passthrough' && listenTls !== undefined && tls.mode !== 'disable') {
+  const passesScram = engine !== 'mysql' && auth.mode === 'passthrough';
+  if (passesScram && listenTls !== undefined && tls.mode !== 'disable') {
     warnings.push({
       path: [...path, 'listenTls'],
       message: 'with TLS on both sides SCRAM passes through only for clients that leave channel binding off',
@@ -28,7 +30,7 @@ export function loginWarnings({ auth, listen, listenTls, tls }: DatabaseOptions,
 }
 
 /** What cannot work of TLS, on either side. */
-export function tlsFaults({ tls, listenTls }: AnyDatabaseOptions, path: Path): readonly Finding[] {
+function tlsFaults({ tls, listenTls }: AnyDatabaseOptions, path: Path): readonly Finding[] {
   const faults: Finding[] = [];
   if ((tls.certificate === undefined) !== (tls.key === undefined)) {
     const missing = tls.key === undefined ? 'key' : 'certificate';
@@ -57,7 +59,7 @@ export function tlsFaults({ tls, listenTls }: AnyDatabaseOptions, path: Path): r
   return faults;
 }
 
-function authFaults({ auth }: DatabaseOptions, path: Path): readonly Finding[] {
+function authFaults({ auth }: AnyDatabaseOptions, path: Path): readonly Finding[] {
   if (auth.mode === 'passthrough') {
     if (auth.clients.length === 0 && auth.role === undefined) return [];
     const name = auth.clients.length === 0 ? 'role' : 'clients';

@@ -52,33 +52,34 @@ const databaseLogin = z.strictObject({
   password: secret.optional().describe('Its password, if the server asks for one'),
 });
 
-const auth = z
-  .strictObject({
-    mode: z
-      .enum(['passthrough', 'managed'])
-      .default('passthrough')
-      .describe('passthrough: clients log in at the database; managed: at the sidecar, which logs in at the database'),
-    role: databaseLogin
-      .optional()
-      .describe('managed: how the sidecar logs in for clients that have no role of their own'),
-    clients: z
-      .array(
-        z.strictObject({
-          user: pattern(/^[^\0]+$/, 'the name of a user, such as orders').describe('The name that the client gives'),
-          password: secret.describe('Its password, or the SCRAM-SHA-256 verifier of one as pg_authid has it'),
-          role: databaseLogin.optional().describe('How the sidecar logs in for this client'),
-        }),
-      )
-      .default([])
-      .describe('managed: who may log in at the sidecar'),
-    timeout: duration
-      .prefault('60s')
-      .describe(
-        'How long a client may take for TLS and its start-up message, and as long again to log in at the sidecar',
-      ),
-  })
-  .prefault({})
-  .describe('Where the clients of this listener log in');
+/** Where clients log in, whatever the database. */
+function authOptions(described: { readonly password: string; readonly timeout: string }) {
+  return z
+    .strictObject({
+      mode: z
+        .enum(['passthrough', 'managed'])
+        .default('passthrough')
+        .describe(
+          'passthrough: clients log in at the database; managed: at the sidecar, which logs in at the database',
+        ),
+      role: databaseLogin
+        .optional()
+        .describe('managed: how the sidecar logs in for clients that have no role of their own'),
+      clients: z
+        .array(
+          z.strictObject({
+            user: pattern(/^[^\0]+$/, 'the name of a user, such as orders').describe('The name that the client gives'),
+            password: secret.describe(described.password),
+            role: databaseLogin.optional().describe('How the sidecar logs in for this client'),
+          }),
+        )
+        .default([])
+        .describe('managed: who may log in at the sidecar'),
+      timeout: duration.prefault('60s').describe(described.timeout),
+    })
+    .prefault({})
+    .describe('Where the clients of this listener log in');
+}
 
 const xaOptions = z
   .strictObject({
@@ -118,6 +119,10 @@ const everyDatabase = {
     .min(1)
     .default(10_000)
     .describe('Most rows that one statement inside a global transaction may change'),
+  stripComments: z
+    .boolean()
+    .default(false)
+    .describe('Take comments that carry a gid or a trace off before a statement goes on to the database'),
 };
 
 const postgresDatabase = z.strictObject({
@@ -126,7 +131,10 @@ const postgresDatabase = z.strictObject({
   upstream: postgresUrl,
   tls: upstreamTls,
   listenTls: listenTls.optional(),
-  auth,
+  auth: authOptions({
+    password: 'Its password, or the SCRAM-SHA-256 verifier of one as pg_authid has it',
+    timeout: 'How long a client may take for TLS and its start-up message, and as long again to log in at the sidecar',
+  }),
   credentials: z
     .strictObject({
       user: pattern(/^.+$/s, 'the name of a database role, such as atomesh').describe(
@@ -157,15 +165,11 @@ const postgresDatabase = z.strictObject({
     .describe(
       'What statements outside any global transaction do about a row that an unfinished one has changed: pass changes it, and a rollback finds it dirty; wait waits for it as well, for which each of them is parsed',
     ),
-  stripComments: z
-    .boolean()
-    .default(false)
-    .describe('Take comments that carry a gid or a trace off before a statement goes on to the database'),
 });
 
 const mysqlUrl = pattern(
   /^(?:mysql|mariadb):\/\/[^@/?#\s]+(?:\/[^?#\s]*)?$/,
-  'a URL such as mysql://host:3306/database, without user and password: clients log in as themselves',
+  'a URL such as mysql://host:3306/database, without user and password (see credentials and auth)',
 ).describe('The database server');
 
 const mysqlDatabase = z.strictObject({
@@ -174,12 +178,7 @@ const mysqlDatabase = z.strictObject({
   upstream: mysqlUrl,
   tls: z.strictObject(tlsOptions).prefault({}).describe(TLS_MEANING),
   listenTls: listenTls.optional(),
-  auth: z
-    .strictObject({
-      timeout: duration.prefault('60s').describe('How long a client may take to log in, TLS included'),
-    })
-    .prefault({})
-    .describe('Clients of this listener log in at the database'),
+  auth: authOptions({ password: 'Its password', timeout: 'How long a client may take to log in, TLS included' }),
   credentials: z
     .strictObject({
       user: pattern(/^[^\0]+$/, 'the name of an account, such as atomesh').describe(

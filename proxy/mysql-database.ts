@@ -16,6 +16,7 @@ import { createFinisher } from './mysql/finish.ts';
 import { Contention } from './mysql/inside/capture/contention.ts';
 import type { InsideParts, SessionPreparation } from './mysql/inside/parts.ts';
 import { startMysqlListener } from './mysql/listener.ts';
+import { createInterrupter } from './mysql/session/interrupting.ts';
 import { createLockList } from './mysql/locks/list.ts';
 import { createRowLocks } from './mysql/locks/row-locks.ts';
 import { openOwnPool, type OwnLogin } from './mysql/own-pool.ts';
@@ -60,11 +61,12 @@ async function changingEngine(parts: Parts): Promise<Engine> {
   const { mode, escalate } = options;
   const xa = await openXa({ options, resource: resourceName(parts), coordinator, log });
   const finisher = xa.wrap(createFinisher({ connection: login, log }));
-  const [allFacts, views, rowLocks, locks] = [
+  const [allFacts, views, rowLocks, locks, interrupter] = [
     createTableFacts(login, log),
     createViewFacts(login, log),
     createRowLocks(login, log),
     createLockList(login, log),
+    createInterrupter(login, log),
   ];
   // What is prepared is ended and not put back: then the second phase needs no rights to the tables.
   const tables = mode === 'xa' ? undefined : await openRestorableTables(login);
@@ -76,6 +78,7 @@ async function changingEngine(parts: Parts): Promise<Engine> {
     views,
     rowLocks,
     contention: new Contention(),
+    interrupter,
     sealSecret: await sealSecretOf(login),
     lockTimeoutMs: options.lockTimeout,
     maxRows: options.maxRows,
@@ -94,7 +97,8 @@ async function changingEngine(parts: Parts): Promise<Engine> {
       }),
     recover: () => xa.recover(finisher),
     async close() {
-      await Promise.all([allFacts.close(), views.close(), rowLocks.close(), locks.close(), tables?.close()]);
+      const mine = [allFacts.close(), views.close(), rowLocks.close(), locks.close(), interrupter.close()];
+      await Promise.all([...mine, tables?.close()]);
     },
   };
 }

@@ -65,8 +65,11 @@ function trailingComment(sql: string): Range | undefined {
   if (!sql.endsWith('*/', end)) return undefined;
   const open = sql.lastIndexOf('/*', end - 2);
   if (open < 0 || !isOurs(sql.slice(open + 2, end - 2))) return undefined;
-  // MySQL does not nest comments: in `/* a /* b */` the second `/*` opens nothing.
-  if (open > 0 && sql.lastIndexOf('/*', open - 1) > sql.lastIndexOf('*/', open - 1)) return undefined;
+  // MySQL does not nest comments: in `/* a /* b */` the second `/*` opens nothing, and `/*/` ends none.
+  const before = open > 0 ? sql.lastIndexOf('/*', open - 1) : -1;
+  if (before >= 0 && sql.lastIndexOf('*/', open - 1) < before + 2) return undefined;
+  // And in `/* a */* b */` it belongs to the end of the first.
+  if (sql[open - 1] === '*') return undefined;
   let start = open;
   // Not a line break: one may end a line comment.
   while (start > 0 && (sql[start - 1] === ' ' || sql[start - 1] === '\t')) start -= 1;

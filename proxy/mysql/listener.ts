@@ -16,6 +16,7 @@ import { loadGrammar } from './text/tree.ts';
 import { createClientTls } from './login/client-tls.ts';
 import { createKeys } from './login/keys.ts';
 import { logIn, type LoggedIn } from './login/login.ts';
+import { createManager } from './login/managed.ts';
 import { claimOfConnection } from './session/naming/carriers.ts';
 import { relay } from './session/connection.ts';
 import type { OpenSession } from './session/open-session.ts';
@@ -66,6 +67,7 @@ export async function startMysqlListener(options: MysqlListenerOptions): Promise
   /** Those that are no session yet. */
   const starting = new Set<Socket>();
   const keys = createKeys();
+  const manager = database.auth.mode === 'managed' ? createManager({ database, log }) : undefined;
   let isClosing = false;
   const { auth, listenTls, tls } = database;
   const clientTls =
@@ -98,15 +100,12 @@ export async function startMysqlListener(options: MysqlListenerOptions): Promise
   async function open(client: Socket): Promise<void> {
     const upstream = await reach(client);
     if (upstream === undefined) return undefined;
-    const leave = (): void => void upstream.destroy();
-    client.once('close', leave);
     const login = await logInWithin(client, upstream);
     if (login === undefined || !starting.delete(client)) return void upstream.destroy();
     const { statementBytesMax, traces, areOperationsOff, inside, count } = options;
-    // From here on the session says what becomes of the two.
-    client.off('close', leave);
     const isMariadb = /mariadb/i.test(login.handshake.version.toString('latin1'));
-    const parts = { statementBytesMax, traces, areOperationsOff, inside, isMariadb, count, log };
+    const { stripComments: stripsComments } = database;
+    const parts = { statementBytesMax, traces, areOperationsOff, inside, isMariadb, stripsComments, count, log };
     const connection = relay(login, parts);
     connections.add(connection);
     await connection.closed;
@@ -137,6 +136,7 @@ export async function startMysqlListener(options: MysqlListenerOptions): Promise
         database,
         clientTls,
         keys,
+        manager,
         deadline: AbortSignal.timeout(auth.timeout),
         examine: refusedAttributes,
         onProtocolError: () => options.count('protocol-error'),

@@ -53,6 +53,8 @@ const KEPT: readonly (readonly [title: string, sql: string])[] = [
   ['a dollar quote', `select $$/*${PARENT}*/$$`],
   ['the inner of two nested comments', `select 1 /* outer /*${PARENT}*/ */`],
   ['what MySQL reads as one comment', `select 1 /* outer /*${PARENT}*/`],
+  ['what only looks like a second comment', `select 1 /* a */*${PARENT}*/`],
+  ['the same behind a slash', `select 1 /*/ outer /*${PARENT}*/`],
   ['a value with an escaped quote', `select 1 /*action='it\\'s',${PARENT}*/`],
   ['a comment that does not end', `/*${PARENT} select 1`],
   ['an operator that looks like an end', `select 1 order by 1 using */`],

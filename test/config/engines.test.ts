@@ -51,13 +51,13 @@ test('with engine mysql there are the defaults of PostgreSQL, for as much as the
   const loaded = load(`  - { ${MYSQL}, credentials: { user: atomesh } }\n  - { ${POSTGRES} }`);
   if (loaded.kind !== 'valid') return t.fail();
   const [books, orders] = loaded.options.databases;
-  const { mode, escalate, xa, lockTimeout, maxRows } = books ?? {};
+  const { mode, escalate, xa, lockTimeout, maxRows, stripComments } = books ?? {};
   t.deepEqual(
-    { mode, escalate, lockTimeout, maxRows },
-    { mode: 'undo', escalate: 'xa', lockTimeout: 3_000, maxRows: 10_000 },
+    { mode, escalate, lockTimeout, maxRows, stripComments },
+    { mode: 'undo', escalate: 'xa', lockTimeout: 3_000, maxRows: 10_000, stripComments: false },
   );
   t.deepEqual(xa, { canCommit: false, timeout: 1_000, recover: 30_000 });
-  t.like(orders, { mode, escalate, xa, lockTimeout, maxRows });
+  t.like(orders, { mode, escalate, xa, lockTimeout, maxRows, stripComments });
 });
 
 test('a password that is written in the file is warned of, and never shown', (t) => {
@@ -68,16 +68,58 @@ test('a password that is written in the file is warned of, and never shown', (t)
 });
 
 test('what there is not with engine mysql is an unknown option, and only what there is is suggested', (t) => {
-  for (const option of ['capture: triggers', 'captureExcept: [a]', 'writersOutside: wait', 'stripComments: true']) {
+  for (const option of ['capture: triggers', 'captureExcept: [a]', 'writersOutside: wait']) {
     const faults = faultsOf(`  - { ${MYSQL}, mode: none, ${option} }`);
     t.regex(faults, new RegExp(`unknown option "${option.split(':')[0]}"`));
     t.notRegex(faults, /expected one of .*(?:capture|writersOutside)/);
   }
-  t.regex(
-    faultsOf(`  - { ${MYSQL}, mode: none, auth: { mode: managed } }`),
-    /databases\[0\]\.auth\.mode: unknown option/,
-  );
   t.regex(faultsOf(`  - { ${MYSQL}, mode: none, tls: { negotiation: direct } }`), /unknown option "negotiation"/);
+});
+
+const CLIENT = '{ user: orders, password: customer }';
+
+for (const [rule, auth, fault] of [
+  ['managed without clients', '{ mode: managed, role: { user: a } }', /auth: nobody may log in/],
+  ['managed without a role', `{ mode: managed, clients: [${CLIENT}] }`, /auth\.clients\[0\]: it is not said how/],
+  [
+    'managed with one name twice',
+    `{ mode: managed, role: { user: a }, clients: [${CLIENT}, ${CLIENT}] }`,
+    /auth\.clients\[1\]\.user: clients\[0\] has the name orders already/,
+  ],
+  [
+    'a client without a password',
+    '{ mode: managed, role: { user: a }, clients: [{ user: b }] }',
+    /clients\[0\]\.password/,
+  ],
+  [
+    'a client with an empty password',
+    `{ mode: managed, role: { user: a }, clients: [{ user: b, password: '' }] }`,
+    /clients\[0\]\.password/,
+  ],
+  ['passthrough with clients', `{ clients: [${CLIENT}] }`, /auth\.clients: clients log in at the database/],
+  ['passthrough with a role', '{ role: { user: a } }', /auth\.role: clients log in at the database/],
+  ['another mode', '{ mode: both }', /auth\.mode: found "both"\n.*expected one of passthrough, managed/],
+] as const) {
+  test(`with engine mysql ${rule} is a fault at its place`, (t) => {
+    t.regex(faultsOf(`  - { ${MYSQL}, mode: none, auth: ${auth} }`), fault);
+  });
+}
+
+test('with engine mysql a managed login is read as with PostgreSQL, its passwords show nowhere, and an open listener is warned of', (t) => {
+  const auth = `{ mode: managed, role: { user: app, password: hidden }, clients: [${CLIENT}] }`;
+  const tls = 'listenTls: { certificate: /a, key: /b }';
+  const warned = (lines: string): readonly string[] => {
+    const loaded = load(`  - { ${lines} }`);
+    if (loaded.kind !== 'valid') return [formatFaults(loaded.faults)];
+    t.notRegex(JSON.stringify(loaded.options), /hidden|customer/);
+    return loaded.warnings.map(({ path }) => path).filter((path) => !path.endsWith('password'));
+  };
+  t.deepEqual(warned(`${MYSQL}, mode: none, auth: ${auth}`), []);
+  const open = MYSQL.replace('127.0.0.1', '0.0.0.0');
+  t.deepEqual(warned(`${open}, mode: none, auth: ${auth}`), ['databases[0].listen']);
+  t.deepEqual(warned(`${open}, mode: none, auth: ${auth}, ${tls}`), []);
+  // Which certificate a client was shown says nothing to these servers.
+  t.deepEqual(warned(`${MYSQL}, mode: none, ${tls}, tls: { mode: require }`), []);
 });
 
 test('another engine is a fault that names those there are', (t) => {

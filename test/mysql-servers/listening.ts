@@ -3,7 +3,7 @@ import { startMysqlListener, type MysqlListener } from '../../proxy/mysql/listen
 import type { InsideParts } from '../../proxy/mysql/inside/parts.ts';
 import type { ServedTraces } from '../../proxy/binding/from-sql-comment.ts';
 import { sidecarOptions } from '../../proxy/options.ts';
-import { openLog } from '../../src/platform/log.ts';
+import { openLog, type Log } from '../../src/platform/log.ts';
 
 export interface ListeningOptions {
   /** The port of the server on 127.0.0.1. */
@@ -17,6 +17,8 @@ export interface ListeningOptions {
   readonly inside?: InsideParts;
   /** Further options of the database, as a configuration has them: `listenTls`, `tls`, `auth`. */
   readonly options?: Readonly<Record<string, unknown>>;
+  /** Default: silent. */
+  readonly log?: Log;
 }
 
 export interface Listening extends AsyncDisposable {
@@ -54,7 +56,7 @@ export async function startListening(options: ListeningOptions): Promise<Listeni
     count: (what) => {
       counts[what] = (counts[what] ?? 0) + 1;
     },
-    log: openLog('test', 'silent'),
+    log: options.log ?? openLog('test', 'silent'),
   });
   return { listener, port: listener.port, counts, [Symbol.asyncDispose]: () => listener.close(0) };
 }

@@ -1,12 +1,12 @@
 /** Changes that run as they came: those of an operation, behind the row of the barrier, and those of a local transaction that will be prepared. */
 import { assert } from '../../../src/platform/assert.ts';
 import { failureIn, isAlone, isOpen, type Context, type Failure } from './context.ts';
-import { beginLocal, beginNamed, commitLocal, giveUp, isNamed, rollBack } from './ending.ts';
+import { beginLocal, beginNamed, commitLocal, giveUp, explained, isNamed, rollBack } from './ending.ts';
 import { entryOf } from './enter.ts';
 import { answer, collect, tell, type Piece } from './piece.ts';
 import { lastStatement } from './last-statement.ts';
 import { notNamed } from './refusals.ts';
-import { okIn, type Reply } from './reply.ts';
+import { okIn } from './reply.ts';
 import { insideFailure } from '../xa/local.ts';
 
 /** What has no images may run all the same. Where the local transaction has begun without a name it cannot: then it is said why it has none. */
@@ -31,7 +31,13 @@ async function runInside(c: Context, piece: Piece, prepares: boolean): Promise<b
   if (failure !== undefined) return tell(c, isEnd(failure) ? await giveUp(c, failure) : failure);
   c.last = undefined;
   const reply = await collect(c, piece, 'inside');
-  return tellReply(c, piece, reply);
+  const error = failureIn(reply);
+  if (error !== undefined) {
+    const broken = explained(c, inItsWords(error));
+    return tell(c, isEnd(broken) ? await giveUp(c, broken) : broken);
+  }
+  answer(c, piece, reply.packets);
+  return true;
 }
 
 /** With a local transaction of its own, which ends before the client hears of it. */
@@ -44,20 +50,13 @@ async function runAlone(c: Context, piece: Piece, prepares: boolean): Promise<bo
   if (failure !== undefined) return tell(c, await giveUp(c, failure));
   const reply = await collect(c, piece, 'inside');
   const error = failureIn(reply);
-  if (error !== undefined) return tell(c, await giveUp(c, inItsWords(error)));
+  if (error !== undefined) return tell(c, await giveUp(c, explained(c, inItsWords(error))));
   const [warnings] = await c.seat.ask([{ sql: 'SHOW WARNINGS' }]);
   assert(warnings !== undefined, 'a statement was answered');
   const broken = await commitLocal(c);
   if (broken !== undefined) return tell(c, broken);
   const ok = okIn(reply);
   c.last = lastStatement(ok?.affectedRows ?? -1n, warnings, ok?.warnings);
-  answer(c, piece, reply.packets);
-  return true;
-}
-
-function tellReply(c: Context, piece: Piece, reply: Reply): boolean {
-  const error = failureIn(reply);
-  if (error !== undefined) return tell(c, inItsWords(error));
   answer(c, piece, reply.packets);
   return true;
 }

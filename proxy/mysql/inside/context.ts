@@ -18,6 +18,8 @@ export interface Context {
   readonly seat: Seat;
   readonly parts: InsideParts;
   readonly settings: Settings;
+  /** SET TRANSACTION may have given the local transaction a level of its own, or access, which nobody tells: begun anew it would not have it. */
+  readonly hasLevel: boolean;
   readonly tables: TemporaryTables;
   readonly memory: SessionMemory;
   /** Of the local transaction that is open, or is about to be. */

@@ -1,6 +1,6 @@
 /** BEGIN, COMMIT, ROLLBACK and savepoints of a client, inside a global transaction. */
 import type { OtherPlan } from '../text/verbs.ts';
-import { isAlone, isOpen, workOfSeat, type Context } from './context.ts';
+import { isOpen, workOfSeat, type Context } from './context.ts';
 import type { ParsedStatement } from '../parse.ts';
 import { findWord, isWord, textOf } from '../text/span.ts';
 import { encodeOk } from '../wire/outcome.ts';
@@ -26,7 +26,7 @@ export async function serveControl(c: Context, { verb, name = '' }: Control, pie
       return serveEnd(c, piece, { commits: false, chains: verb === 'rollback-and-chain' });
     case 'savepoint': {
       // Without autocommit it is the first word of a local transaction.
-      if (!isAlone(c)) await beginNamed(c);
+      await beginNamed(c);
       c.local.begunAs = undefined;
       const isDone = await succeeds(c, piece, 'inside');
       if (isDone) c.local.savepoint(name);

@@ -2,6 +2,7 @@
 import type { Mark } from '../../../src/contract/transaction.ts';
 import { newId } from '../../../src/platform/random.ts';
 import { withErrno } from '../session/refusals.ts';
+import { INTERRUPTED } from '../session/answer-reader.ts';
 import { STATUS } from '../wire/outcome.ts';
 import type { Effect } from '../session/transaction.ts';
 import {
@@ -17,9 +18,9 @@ import {
 import { markerKey, WRITE_MARKER } from '../xa/marker.ts';
 import { xidOf, xidSql } from '../xa/names.ts';
 import { assert } from '../../../src/platform/assert.ts';
-import { branchOf, failureIn, gidOf, isOpen, type Context, type Failure } from './context.ts';
+import { branchOf, failureIn, gidOf, isAlone, isOpen, type Context, type Failure } from './context.ts';
 import { filled, plainText } from './enter.ts';
-import { rolledBackAsAWhole } from './refusals.ts';
+import { rolledBackAsAWhole, waitsForOwn } from './refusals.ts';
 import type { Reply } from './reply.ts';
 
 /** Says what has to be said, turn by turn. */
@@ -70,9 +71,12 @@ export async function beginLocal(
   return failureOf(begun.failure);
 }
 
-/** Without autocommit a local transaction begins by itself: under a name, where it can. What has begun already goes on as it is. */
+/**
+ * Without autocommit a local transaction begins by itself, with the first reading too: under a name, where it can. What has begun already
+ * goes on as it is.
+ */
 export async function beginNamed(c: Context): Promise<void> {
-  if (isNamed(c) && !isOpen(c)) await beginLocal(c, { isPlain: false });
+  if (isNamed(c) && !isOpen(c) && !isAlone(c)) await beginLocal(c, { isPlain: false });
 }
 
 /** A local transaction in which nothing has been done, and that can be begun anew. */
@@ -83,9 +87,9 @@ export interface Restart {
 }
 
 /** What is needed to begin the local transaction anew; undefined where something was done in it, or nobody knows how it was begun. */
-export function restartOf({ local, seat }: Context): Restart | undefined {
+export function restartOf({ local, seat, hasLevel }: Context): Restart | undefined {
   const { begunAs: how, xid } = local;
-  return how === undefined ? undefined : { how, isPlain: xid === undefined, mark: seat.binding.mark };
+  return how === undefined || hasLevel ? undefined : { how, isPlain: xid === undefined, mark: seat.binding.mark };
 }
 
 /** Begins it anew, in the place of one that was rolled back: for the same global transaction. */
@@ -98,7 +102,10 @@ export async function beginAgain(c: Context, { how, isPlain, mark }: Restart): P
 /** ROLLBACK of the whole local transaction, by whatever means it was begun. Undefined when nothing of it is left. */
 export async function rollBack(c: Context): Promise<Failure | undefined> {
   if (!isOpen(c)) return undefined;
+  const { local } = c;
   const ended = await carryOut(c, end(kindOf(c), 'rollback'), 'ends');
+  // Nothing of that name is left to be ended.
+  if (ended.kind === 'rolled-back') local.xid = undefined;
   if (ended.kind === 'rolled-back' && ended.closes) c.seat.hangUp();
   return ended.kind === 'rolled-back' ? undefined : { kind: 'refused', refusal: rolledBackAsAWhole(gidOf(c)) };
 }
@@ -107,6 +114,22 @@ export async function rollBack(c: Context): Promise<Failure | undefined> {
 export async function giveUp(c: Context, failure: Failure): Promise<Failure> {
   return (await rollBack(c)) ?? failure;
 }
+
+/**
+ * An error of the server whose reason only we know. A statement that was interrupted because its global transaction was rolled back says so, and
+ * its local transaction goes with it; one that has waited may have waited for its own global transaction.
+ */
+export function explained(c: Context, failure: Failure): Failure {
+  if (failure.kind !== 'error') return failure;
+  if (failure.errno === INTERRUPTED && c.isAbandoned()) {
+    return { kind: 'refused', refusal: rolledBackAsAWhole(gidOf(c)), ends: true };
+  }
+  const isOwn = c.work.kind === 'undo' && c.parts.preparation?.hasPrepared(c.work.branch) === true;
+  return failure.errno === LOCK_WAIT && isOwn ? { kind: 'refused', refusal: waitsForOwn(gidOf(c)) } : failure;
+}
+
+/** ER_LOCK_WAIT_TIMEOUT. */
+const LOCK_WAIT = 1205;
 
 /** Why the local transaction may not be committed; undefined where it may. Its branch must be known to the coordinator by then. */
 export async function refuseCommit(c: Context): Promise<Failure | undefined> {
@@ -136,6 +159,7 @@ export async function commitLocal(c: Context): Promise<Failure | undefined> {
     else if (failure !== undefined) return giveUp(c, failure);
   }
   const ended = await (prepares ? prepareLocal(c) : carryOut(c, end(kindOf(c), 'commit'), 'ends'));
+  if (ended.kind === 'committed' || ended.kind === 'rolled-back') local.xid = undefined;
   switch (ended.kind) {
     case 'committed':
       return undefined;

@@ -12,7 +12,7 @@ import type { Capture } from '../undo/capture.ts';
 import type { Refused } from '../undo/refusal.ts';
 import { isOpen, workOfSeat, type Context } from './context.ts';
 import { serveControl } from './control.ts';
-import { rollBack } from './ending.ts';
+import { beginNamed, rollBack } from './ending.ts';
 import { serveLockingRead } from './capture/locking-read.ts';
 import { questionIn, warningsAnswer, type LastStatement, type SessionMemory } from './last-statement.ts';
 import { Local } from './local.ts';
@@ -25,7 +25,9 @@ import { serveBulk } from './bulk/bulk.ts';
 import type { Seat } from './seat.ts';
 import type { Xid } from '../xa/names.ts';
 import { xaEnd, xaFinish } from '../xa/statements.ts';
-import { askSettings, lastingOf, readsAlike, type Epoch, type Settings } from './settings.ts';
+import { SELECTS, type Lasting } from './past/lasting.ts';
+import { Past, type Epoch } from './past/past.ts';
+import { askSettings, readsAlike, type Settings } from './settings.ts';
 import { ownFault } from './tables/own-fault.ts';
 import { planStatement } from './tables/planning.ts';
 import { TemporaryTables } from './tables/temporary.ts';
@@ -35,7 +37,7 @@ export class Inside {
   readonly #parts: InsideParts;
   readonly #count: (what: SqlEvent) => void;
   #settings: Settings | undefined;
-  #epoch: Epoch = { databases: 0, readings: 0 };
+  readonly #past: Past;
   /** The command that is served was prepared where another database may have been selected: its names mean what they meant there. */
   #isMoved = false;
   readonly #tables = new TemporaryTables();
@@ -45,18 +47,15 @@ export class Inside {
   #localAt: number;
   #last: LastStatement | undefined;
   /** What was rolled back as a whole while this session belonged to it. */
-  #abandoned: { readonly key: string; readonly work: Work } | undefined;
+  #abandoned: string | undefined;
   /** The local transaction is gone, and its mark with it, and the client has not ended it yet. */
   #isDoomed = false;
-  /** The local transaction behind so many has an isolation level of its own, which nobody tells. */
-  #levelSetAt: number | undefined;
-  /** A prepared statement may set it at any time. */
-  #mayHaveLevel = false;
 
   constructor(seat: Seat, parts: InsideParts, count: (what: SqlEvent) => void) {
     this.#seat = seat;
     this.#parts = parts;
     this.#count = count;
+    this.#past = new Past(seat);
     this.#localAt = seat.binding.ended;
   }
 
@@ -64,33 +63,29 @@ export class Inside {
   reset(): void {
     this.forget();
     this.#isDoomed = false;
-    this.#levelSetAt = undefined;
-    this.#mayHaveLevel = false;
+    this.#past.reset();
+  }
+
+  /** The session has begun in this database, by the login of its client. */
+  loggedInto(database: Buffer | undefined): void {
+    this.#past.loggedInto(database);
   }
 
   /** A text goes on to the server, which `bytes` has from `start` to `end`. No view of it is made: this is on the path of every statement. */
   unseenText(bytes: Buffer, start: number, end: number): void {
     this.forget();
-    this.#runs(bytes, start, end);
+    this.#past.said(bytes, start, end);
   }
 
-  /** Another database may be the selected one from now on, or texts may be read otherwise. */
-  moved(database = true, reading = true): void {
-    const { databases, readings } = this.#epoch;
-    this.#epoch = { databases: databases + (database ? 1 : 0), readings: readings + (reading ? 1 : 0) };
+  /** Something else goes on to the server, which may leave this behind. */
+  unseen(lasting?: Lasting): void {
     this.forget();
+    if (lasting !== undefined) this.#past.leaves(lasting);
   }
 
-  /** A text is prepared, and may run unseen. Answers what it is prepared under. */
-  prepares(text: Buffer): Epoch {
-    if (lastingOf(text).level) this.#mayHaveLevel = true;
-    return this.#epoch;
-  }
-
-  #runs(text: Buffer, start = 0, end = text.length): void {
-    const { database, reading, level } = lastingOf(text, start, end, this.#seat.takesSeveral);
-    if (database || reading) this.moved(database, reading);
-    if (level) this.#levelSetAt = this.#seat.binding.ended;
+  /** What a text is prepared under that goes on to the server. */
+  get epoch(): Epoch {
+    return this.#past.epoch;
   }
 
   /** Something was carried out that was not looked at: the session may have other settings. */
@@ -112,7 +107,7 @@ export class Inside {
     if (this.#isDoomed && !ENDING.test(text.toString('latin1'))) return goneBefore;
     this.#isDoomed = false;
     this.forget();
-    this.#runs(text);
+    this.#past.said(text);
     return undefined;
   }
 
@@ -126,19 +121,22 @@ export class Inside {
     const work = workOfSeat(this.#seat, this.#parts);
     assert(work !== undefined, 'what is served inside a global transaction has a mark');
     this.#isDoomed = false;
-    const under = said.prepared?.statement.epoch ?? this.#epoch;
-    this.#isMoved = under.databases !== this.#epoch.databases;
-    const isReadOtherwise = under.readings !== this.#epoch.readings;
-    this.#runs(said.text);
-    const c = this.#context(work, await this.#learnSettings());
+    const under = said.prepared?.statement.epoch ?? this.#past.epoch;
+    const settings = await this.#learnSettings();
+    this.#past.learned(settings);
+    this.#isMoved = this.#past.hasMoved(under, settings);
+    const isReadOtherwise = this.#past.isReadOtherwise(under);
+    this.#past.said(said.text);
+    const c = this.#context(work, settings);
     const wasOpen = isOpen(c);
     const { ended } = this.#seat.binding;
     const { local } = c;
+    const { hasLevel: hadLevel } = this.#past;
     const verb = isReadOtherwise ? this.#notServed(c, setAnew) : await this.#serveAll(c, said);
     await this.#settle();
     await this.#endNamed(verb === 'control' || local.isPrepared ? undefined : local.xid, ended);
     // What is chained has it still.
-    if (this.#levelSetAt === ended && isOpen(c)) this.#levelSetAt = this.#seat.binding.ended;
+    if (hadLevel && isOpen(c)) this.#past.keepsLevel();
     await this.rollBackAbandoned();
     // The server has ended it, or we have: what the client says next without a gid is meant for it all the same.
     const isEnded = wasOpen && this.#seat.binding.ended !== ended && !isOpen(c);
@@ -181,16 +179,18 @@ export class Inside {
     return verb;
   }
 
-  /** The global transaction, or the operation, was rolled back as a whole: nothing more of its local transaction is carried out. */
-  abandon(work: Work): void {
-    const open = this.openWork;
-    if (open !== undefined && workKey(open) === workKey(work)) this.#abandoned = { key: workKey(work), work };
+  /** It was rolled back as a whole: nothing more of its local transaction is carried out. Answers on which server, where a statement of it `isServed`. */
+  abandon(work: Work, isServed: boolean): string | undefined {
+    const open = this.openWork ?? (isServed ? workOfSeat(this.#seat, this.#parts) : undefined);
+    if (open === undefined || workKey(open) !== workKey(work)) return undefined;
+    this.#abandoned = workKey(work);
+    return isServed ? this.#settings?.place : undefined;
   }
 
   /** Rolls back what was abandoned, between two commands. */
   async rollBackAbandoned(): Promise<void> {
     const open = this.openWork;
-    if (this.#abandoned === undefined || open === undefined || workKey(open) !== this.#abandoned.key) return;
+    if (this.#abandoned === undefined || open === undefined || workKey(open) !== this.#abandoned) return;
     await rollBack(this.#context(open, await this.#learnSettings()));
     this.#isDoomed = true;
   }
@@ -204,8 +204,7 @@ export class Inside {
   }
 
   #context(work: Work, known: Settings): Context {
-    const hasLevel = this.#mayHaveLevel || this.#levelSetAt === this.#seat.binding.ended;
-    const settings = hasLevel ? { ...known, hasPhantoms: true } : known;
+    const settings = this.#past.hasLevel ? { ...known, hasPhantoms: true } : known;
     const local = (): Local => this.#current;
     const setLast = (last: LastStatement | undefined): void => {
       this.#last = last;
@@ -215,6 +214,7 @@ export class Inside {
       seat: this.#seat,
       parts: this.#parts,
       settings,
+      hasLevel: this.#past.hasLevel,
       tables: this.#tables,
       memory: this.#memory,
       work,
@@ -227,7 +227,7 @@ export class Inside {
       set last(value) {
         setLast(value);
       },
-      isAbandoned: () => this.#abandoned?.key === workKey(work),
+      isAbandoned: () => this.#abandoned === workKey(work),
     };
   }
 
@@ -302,10 +302,12 @@ export class Inside {
       case 'control':
         return serveControl(c, plan, piece);
       case 'pass':
+        if (READS_TABLES.test(piece.sql)) await beginNamed(c);
         c.local.begunAs = undefined;
         this.#count('passed');
         return this.#pass(c, piece);
       case 'locking-read':
+        await beginNamed(c);
         c.local.begunAs = undefined;
         this.#count('passed');
         return isOperation ? this.#pass(c, piece) : serveLockingRead(c, plan, piece);
@@ -365,7 +367,7 @@ export class Inside {
     if (!hasWritten) binding.wroteNothing();
     // SET, USE and the like may have changed what texts mean.
     if (!isChange(piece) && !QUERIES.test(piece.sql)) this.#settings = undefined;
-    if (!piece.isWhole && /^use\b/i.test(piece.sql)) this.moved(true, false);
+    if (!piece.isWhole && /^use\b/i.test(piece.sql)) this.unseen(SELECTS);
     return heard?.kind === 'ok';
   }
 
@@ -393,3 +395,6 @@ const SETS_AUTOCOMMIT =
 
 /** Texts that leave the settings of the session as they are. */
 const QUERIES = /^\(*\s*(?:select|with|table|values|show|explain|desc|describe)\b/i;
+
+/** Queries that read tables, and some that do not. */
+const READS_TABLES = /^[(\s]*(?:table\b|(?:select|with)\b.*\bfrom\b)/is;

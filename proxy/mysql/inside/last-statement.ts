@@ -21,7 +21,7 @@ export function lastStatement(
   warningCount = warnings === undefined ? 0 : rowsIn(warnings).length,
 ): LastStatement {
   const levels = (warnings === undefined ? [] : wordsIn(warnings)).map(([level]) => level ?? '');
-  return { affectedRows, foundRows: undefined, warningCount, levels, warnings };
+  return { affectedRows, warningCount, levels, warnings };
 }
 
 /** What a statement asks about the one before it, of which nothing is kept where no statement of ours has run since. */
@@ -34,7 +34,7 @@ export function failedStatement(packet: Buffer, capabilities: Capabilities): Las
   const error = decodeError(packet, capabilities);
   if (error.kind !== 'error') return undefined;
   const { errno, message } = error;
-  return { affectedRows: -1n, foundRows: undefined, warningCount: 1, levels: ['Error'], warnings: { errno, message } };
+  return { affectedRows: -1n, warningCount: 1, levels: ['Error'], warnings: { errno, message } };
 }
 
 /** The packets of the answer to a question about warnings; undefined where it is none, or the server's own will do. */

@@ -8,6 +8,7 @@ import type { LocalPreparation } from '../../branch/xa/preparation.ts';
 import type { TableFacts } from '../catalog.ts';
 import type { ViewFactsSource } from '../facts/view-facts.ts';
 import type { ParkedBranches } from '../xa/parked.ts';
+import type { Interrupter } from '../session/interrupting.ts';
 import type { Contention } from './capture/contention.ts';
 import type { RowLock } from '../undo/capture.ts';
 
@@ -26,6 +27,7 @@ export interface InsideParts {
   readonly views: Pick<ViewFactsSource, 'find' | 'learn'>;
   readonly rowLocks: LockReader;
   readonly contention: Contention;
+  readonly interrupter: Interrupter;
   /** Of `readSealSecret`. */
   readonly sealSecret: KeyObject;
   /** Undefined where no local transaction is prepared. */
@@ -59,7 +61,7 @@ export interface HeldRow extends RowLock {
 }
 
 /** What a session must know and say when it prepares. */
-export interface SessionPreparation extends Pick<LocalPreparation, 'mayCommit' | 'prepared'> {
+export interface SessionPreparation extends Pick<LocalPreparation, 'mayCommit' | 'prepared' | 'hasPrepared'> {
   /** Connections that have prepared, and end what they have. */
   readonly parked: Pick<ParkedBranches, 'reserve'>;
 }

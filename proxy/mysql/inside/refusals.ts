@@ -61,6 +61,16 @@ export function rolledBackAsAWhole(gid: Gid): Refusal {
   };
 }
 
+/** ER_LOCK_WAIT_TIMEOUT. The server does not say whose the row is. */
+export function waitsForOwn(gid: Gid): Refusal {
+  return {
+    errno: 1205,
+    code: 'HY000',
+    message: `the wait for a row has timed out, which may be one that a local transaction of the same global transaction ${gid} has changed: it is prepared and keeps its locks until the decision`,
+    hint: 'Trying again does not help then: let one local transaction change a row.',
+  };
+}
+
 /** The branch has ended: `state` is what the database says. */
 export function branchEnded(gid: Gid, state: string): Refusal {
   return {
@@ -177,6 +187,14 @@ export const binaryRows: Refusal = {
   message:
     'the rows that this prepared statement answers cannot be told inside a global transaction: they may have a FLOAT, it is a bulk statement, or character_set_results is UTF-16, UCS-2 or UTF-32',
   hint: 'Send it as text (client-side prepared statements), or read the rows by a SELECT.',
+};
+
+/** SET TRANSACTION has spoken of this local transaction alone, and it would have to be begun anew. ER_LOCK_DEADLOCK: drivers try again. */
+export const levelLost: Refusal = {
+  errno: 1213,
+  code: '40001',
+  message: 'this statement has to be begun anew, without what SET TRANSACTION has said for it',
+  hint: 'Send SET TRANSACTION and the statement again, or use SET SESSION TRANSACTION.',
 };
 
 /** The local transaction was begun before its gid was known, so that it cannot be prepared. */

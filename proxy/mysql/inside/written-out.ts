@@ -39,7 +39,7 @@ export function writtenOut(c: Context, piece: Piece): Piece | Refusing {
 
 /** What may be asked about the statement before: text/effects.ts. */
 const QUESTIONS = /row_count|found_rows|warning_count|error_count/i;
-const NOTHING_KNOWN = { affectedRows: 0n, foundRows: undefined, warningCount: 0, levels: [] };
+const NOTHING_KNOWN = { affectedRows: 0n, warningCount: 0, levels: [] };
 
 /** Statements of ours run ahead of a change, so that it would hear of these. */
 function withAnswers({ last, settings }: Context, piece: Piece): Piece | Refusing {

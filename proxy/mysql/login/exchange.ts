@@ -9,6 +9,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import {
   AUTHENTICATION,
   CACHING_SHA2,
+  CACHING_SHA2_METHOD,
   decodeAuthentication,
   encodeAuthentication,
   PUBLIC_KEY_REQUEST,
@@ -51,7 +52,6 @@ export interface ExchangeParts {
 type Stage = 'none' | 'asked-client' | 'asked-server-key';
 
 const NUL = Buffer.from([0]);
-const CACHING_SHA2_METHOD = 'caching_sha2_password';
 /** Methods whose first answer already is another one over TLS. */
 const OTHER_BY_TLS: readonly string[] = ['sha256_password'];
 /** Methods that send the password as it is, and whose clients want TLS for it. */

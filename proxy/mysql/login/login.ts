@@ -1,7 +1,7 @@
 /**
- * The login of a client at the database, through the sidecar: from the server's first packet to its yes or no. Both sides have the same
- * capabilities; TLS each has by itself. The packets of both are numbered by themselves, since one side may have a packet more.
- * Source: MySQL documentation, "Connection Phase".
+ * The login of a client: from the server's first packet to its yes or no. What client and server say of themselves goes through, narrowed,
+ * so that both sides have the same capabilities; TLS each has by itself. The client's proof goes through as well, or the sidecar asks for
+ * it and then logs in by itself (managed.ts). Source: MySQL documentation, "Connection Phase".
  */
 import type { Socket } from 'node:net';
 import { encrypt, reasonOf } from '../../relay/upstream.ts';
@@ -24,7 +24,20 @@ import {
 import { OUTCOME } from '../wire/outcome.ts';
 import type { ClientTls } from './client-tls.ts';
 import { Exchange, type Move, type PasswordKeys, type Sides } from './exchange.ts';
-import { nextPacket } from './packet-source.ts';
+import { takeLeave } from './leave.ts';
+import { Leg, LoginOver } from './leg.ts';
+import {
+  addressOf,
+  askClient,
+  asRole,
+  logInAsRole,
+  newChallenge,
+  ownGreeting,
+  selectedOf,
+  usualOf,
+  type ManagedSession,
+  type Manager,
+} from './managed.ts';
 import { encryptedAlready, noCompression, noTlsHere, onlyTls } from './refusals.ts';
 
 export interface LoginParts {
@@ -32,6 +45,8 @@ export interface LoginParts {
   /** Undefined where the listener takes no TLS. */
   readonly clientTls: ClientTls | undefined;
   readonly keys: () => Promise<PasswordKeys>;
+  /** Undefined where clients log in at the server. */
+  readonly manager: Manager | undefined;
   /** Why what a client says of itself is refused; undefined where it is not. */
   readonly examine: (response: HandshakeResponse) => Refusal | undefined;
   readonly onProtocolError: () => void;
@@ -46,11 +61,13 @@ export interface LoggedIn {
   readonly capabilities: Capabilities;
   readonly sides: Sides;
   readonly handshake: Handshake;
-  /** What the client has said of itself. */
+  /** What the client has said of itself, with the database that is selected. */
   readonly response: HandshakeResponse;
   readonly keys: PasswordKeys | undefined;
   /** The server's OK. */
   readonly ok: Buffer;
+  /** Where the client has logged in at the sidecar. */
+  readonly managed: ManagedSession | undefined;
 }
 
 /**
@@ -62,81 +79,144 @@ export async function logIn(client: Socket, upstream: Socket, parts: LoginParts)
   try {
     return await login.run();
   } catch (error) {
-    if (!(error instanceof LoginOver)) throw error;
-    login.end(error);
+    if (!(error instanceof LoginOver)) {
+      upstream.destroy();
+      throw error;
+    }
+    await login.end(error);
     return undefined;
   }
 }
 
-/** The login is over, without a session. */
-class LoginOver extends Error {
-  /** What the client is told, unless it was told by the server or has gone. */
-  readonly refusal: Refusal | undefined;
-  readonly isBroken: boolean;
-
-  constructor(refusal?: Refusal, isBroken = false) {
-    super('the login is over');
-    this.name = 'LoginOver';
-    this.refusal = refusal;
-    this.isBroken = isBroken;
-  }
+/** What both sides have said of themselves. */
+interface Known {
+  readonly handshake: Handshake;
+  readonly response: HandshakeResponse;
+  readonly sides: Sides;
+  /** What the client was offered. */
+  readonly offered: Capabilities;
 }
 
-interface Side {
-  socket: Socket;
-  /** The number of the next packet, whoever sends it. */
-  sequence: number;
-}
+type Outcome = Pick<LoggedIn, 'response' | 'keys' | 'ok' | 'managed'>;
+
+const NOTHING: Buffer = Buffer.alloc(0);
 
 class Login {
   readonly #parts: LoginParts;
-  readonly #client: Side;
-  readonly #server: Side;
+  readonly #client: Leg;
+  readonly #server: Leg;
+  /** The client has gone. */
+  readonly #leave = (): void => void this.#server.socket.destroy();
+  /** The connection of the client, and where it has TLS that too. */
+  readonly #clientSockets: Socket[] = [];
+  #handshake: Handshake | undefined;
   /** The client can be told an SQLSTATE. */
   #hasState = false;
 
   constructor(client: Socket, upstream: Socket, parts: LoginParts) {
     this.#parts = parts;
-    this.#client = { socket: client, sequence: 0 };
-    this.#server = { socket: upstream, sequence: 0 };
+    this.#client = new Leg('client', client);
+    this.#server = new Leg('server', upstream);
+    this.#clientSockets.push(client);
+    this.#follow(true);
   }
 
   async run(): Promise<LoggedIn> {
-    const handshake = await this.#greet();
+    const { manager, database } = this.#parts;
+    const handshake = await this.#reachServer();
+    this.#handshake = handshake;
+    // While a client has to prove itself, its end shows where it is read.
+    if (manager !== undefined) this.#follow(false);
+    const offered = this.#offerOf(handshake);
+    const greeting = manager === undefined ? offered : ownGreeting(offered, newChallenge());
+    this.#client.send(encodeHandshake(greeting));
     const { response, isSecure } = await this.#hear();
-    const offered = narrowHandshake(handshake, { tls: this.#parts.clientTls !== undefined }).capabilities;
-    if (insistsOnCompression(offered, response.capabilities)) throw new LoginOver(noCompression);
+    if (insistsOnCompression(offered.capabilities, response.capabilities)) throw new LoginOver(noCompression);
     const refusal = this.#parts.examine(response);
     if (refusal !== undefined) throw new LoginOver(refusal);
-    const isServerSecure = this.#parts.database.tls.mode !== 'disable';
+    const isServerSecure = database.tls.mode !== 'disable';
     const sides = { client: isSecure ? 'tls' : 'plain', server: isServerSecure ? 'tls' : 'plain' } as const;
+    const known: Known = { handshake, response, sides, offered: offered.capabilities };
+    const over =
+      manager === undefined ? await this.#passThrough(known) : await this.#manage(manager, known, greeting.challenge);
+    const capabilities = agreed(offered.capabilities, response.capabilities);
+    const [client, upstream] = [this.#client.socket, this.#server.socket];
+    // From here on the session says what becomes of the two.
+    this.#follow(false);
+    return { client, upstream, capabilities, sides, handshake, ...over };
+  }
+
+  /** Tells the client why, and closes both sides. */
+  async end({ said, isBroken }: LoginOver): Promise<void> {
+    if (isBroken) this.#parts.onProtocolError();
+    const { socket, sequence } = this.#client;
+    const bytes = Buffer.isBuffer(said)
+      ? encodePackets(said, sequence)
+      : said && errorPacket(said, sequence, this.#hasState);
+    hangUp(socket, bytes);
+    const handshake = this.#parts.manager && this.#handshake;
+    // The server has greeted, and heard nothing yet.
+    if (handshake !== undefined && this.#server.sequence === 1) await takeLeave(this.#server, handshake);
+    this.#server.socket.destroy();
+  }
+
+  /** Whether the end of the client's side is that of the server's. */
+  #follow(isOn: boolean): void {
+    for (const socket of this.#clientSockets) {
+      if (!isOn) socket.off('close', this.#leave);
+      else if (socket.destroyed) this.#leave();
+      else socket.once('close', this.#leave);
+    }
+  }
+
+  /** The client logs in at the server. */
+  async #passThrough({ handshake, response, sides, offered }: Known): Promise<Outcome> {
     const keys = sides.client === 'plain' && sides.server === 'tls' ? await this.#parts.keys() : undefined;
     const plugin = (response.plugin ?? handshake.plugin)?.toString('latin1') ?? '';
     const exchange = new Exchange({ sides, plugin, challenge: handshake.challenge, keys });
     if (exchange.obstacle !== undefined) throw new LoginOver(exchange.obstacle);
-    await this.#answerServer(handshake, response, offered);
-    const ok = await this.#carry(exchange);
-    const capabilities = agreed(offered, response.capabilities);
-    const { socket: client } = this.#client;
-    return { client, upstream: this.#server.socket, capabilities, sides, handshake, response, keys, ok };
+    const narrowed = narrowResponse(response, offered);
+    if (narrowed.kind === 'fault') throw new LoginOver(serverBroken(narrowed.message));
+    await this.#answerServer(handshake, narrowed);
+    return { response, keys, ok: await this.#carry(exchange), managed: undefined };
   }
 
-  /** Tells the client why, and closes both sides. */
-  end({ refusal, isBroken }: LoginOver): void {
-    if (isBroken) this.#parts.onProtocolError();
-    const { socket, sequence } = this.#client;
-    hangUp(socket, refusal && errorPacket(refusal, sequence & 0xff, this.#hasState));
-    this.#server.socket.destroy();
+  /** The client logs in here, and then the sidecar at the server. */
+  async #manage(manager: Manager, { handshake, response, sides, offered }: Known, challenge: Buffer): Promise<Outcome> {
+    const usual = usualOf(handshake);
+    const { role, welcome } = await askClient(this.#client, response, { manager, challenge, usual });
+    this.#follow(true);
+    const narrowed = narrowResponse({ ...response, authResponse: NOTHING }, offered);
+    if (narrowed.kind === 'fault') throw new LoginOver(serverBroken(narrowed.message));
+    const database = selectedOf(response, manager.database);
+    const ok = await logInAsRole(this.#server, {
+      manager,
+      role,
+      handshake,
+      isEncrypted: sides.server === 'tls',
+      answer: (method, answer) => this.#answerServer(handshake, asRole(narrowed, role, { method, answer, database })),
+    });
+    if (welcome !== undefined) this.#client.send(welcome);
+    this.#client.send(ok);
+    return {
+      response: { ...response, database },
+      keys: undefined,
+      ok,
+      managed: { manager, challenge, usual, address: addressOf(this.#client.socket) },
+    };
   }
 
-  /** The server's first packet, narrowed, goes to the client; or its error, which ends everything. */
-  async #greet(): Promise<Handshake> {
-    const payload = await this.#receive(this.#server);
-    if (payload[0] === OUTCOME.error) this.#turnAway(payload);
+  /** The server's first packet; its error ends everything. */
+  async #reachServer(): Promise<Handshake> {
+    const payload = await this.#server.receive();
+    if (payload[0] === OUTCOME.error) throw new LoginOver(payload);
     const handshake = decodeHandshake(payload);
     if (handshake.kind === 'fault') throw new LoginOver(serverBroken(handshake.message));
-    this.#send(this.#client, encodeHandshake(narrowHandshake(handshake, { tls: this.#parts.clientTls !== undefined })));
     return handshake;
+  }
+
+  #offerOf(handshake: Handshake): Handshake {
+    return narrowHandshake(handshake, { tls: this.#parts.clientTls !== undefined });
   }
 
   /** The client's answer, ahead of which it may ask for TLS. */
@@ -144,7 +224,7 @@ class Login {
     const { clientTls } = this.#parts;
     let isSecure = false;
     for (;;) {
-      const hello = decodeClientHello(await this.#receive(this.#client));
+      const hello = decodeClientHello(await this.#client.receive());
       this.#hasState = true;
       if (hello.kind === 'fault') throw new LoginOver(protocolBroken(hello.message, hello.errno, hello.sqlState), true);
       if (hello.kind === 'handshake-response') {
@@ -155,27 +235,27 @@ class Login {
       if (clientTls === undefined) throw new LoginOver(noTlsHere);
       const secure = await clientTls.secure(this.#client.socket);
       if (secure === undefined) throw new LoginOver();
-      secure.on('error', () => secure.destroy()).once('close', () => this.#server.socket.destroy());
+      secure.on('error', () => secure.destroy());
       secure.allowHalfOpen = true;
       this.#client.socket = secure;
+      this.#clientSockets.push(secure);
+      if (this.#parts.manager === undefined) secure.once('close', this.#leave);
       isSecure = true;
     }
   }
 
-  /** The client's answer goes to the server, behind TLS where the configuration asks for it. */
-  async #answerServer(handshake: Handshake, response: HandshakeResponse, offered: Capabilities): Promise<void> {
+  /** The answer to its handshake goes to the server, behind TLS where the configuration asks for it. */
+  async #answerServer(handshake: Handshake, narrowed: HandshakeResponse): Promise<void> {
     const { tls } = this.#parts.database;
-    const narrowed = narrowResponse(response, offered);
-    if (narrowed.kind === 'fault') throw new LoginOver(serverBroken(narrowed.message));
     const plain = narrowed.capabilities & ~CAPABILITY.ssl;
     if (tls.mode === 'disable') {
-      return this.#send(this.#server, encodeClientHello({ ...narrowed, capabilities: plain }));
+      return this.#server.send(encodeClientHello({ ...narrowed, capabilities: plain }));
     }
     if (!has(handshake.capabilities, CAPABILITY.ssl)) throw new LoginOver(unreachable('the server does not offer TLS'));
     const capabilities = plain | CAPABILITY.ssl;
     const { maxPacketBytes, charset, reserved } = narrowed;
     const request = { kind: 'ssl-request', capabilities, maxPacketBytes, charset, reserved } as const;
-    this.#send(this.#server, encodeClientHello(request));
+    this.#server.send(encodeClientHello(request));
     const { host } = upstreamAddress(this.#parts.database.upstream);
     try {
       const { deadline } = this.#parts;
@@ -186,57 +266,22 @@ class Login {
     } catch (error) {
       throw new LoginOver(unreachable(`no TLS with the database at ${host}: ${reasonOf(error)}`));
     }
-    return this.#send(this.#server, encodeClientHello({ ...narrowed, capabilities }));
+    return this.#server.send(encodeClientHello({ ...narrowed, capabilities }));
   }
 
   /** Carries what both say to each other until the server has said OK, which the client has been told then. */
   async #carry(exchange: Exchange): Promise<Buffer> {
     for (let next: 'client' | 'server' = 'server'; ;) {
-      const payload = await this.#receive(next === 'server' ? this.#server : this.#client);
-      if (next === 'server' && payload[0] === OUTCOME.error) this.#turnAway(payload);
+      const payload = await (next === 'server' ? this.#server : this.#client).receive();
+      if (next === 'server' && payload[0] === OUTCOME.error) throw new LoginOver(payload);
       if (next === 'server' && payload[0] === OUTCOME.ok) {
-        this.#send(this.#client, payload);
+        this.#client.send(payload);
         return payload;
       }
       const move: Move = next === 'server' ? exchange.server(payload) : exchange.client(payload);
       if (move.kind === 'refuse') throw new LoginOver(move.refusal);
-      this.#send(move.to === 'server' ? this.#server : this.#client, move.payload);
+      (move.to === 'server' ? this.#server : this.#client).send(move.payload);
       next = move.next;
     }
   }
-
-  /** The server has said no. */
-  #turnAway(error: Buffer): never {
-    this.#send(this.#client, error);
-    throw new LoginOver();
-  }
-
-  #send(side: Side, payload: Buffer): void {
-    side.socket.write(encodePackets(payload, side.sequence & 0xff));
-    side.sequence += 1;
-  }
-
-  async #receive(side: Side): Promise<Buffer> {
-    const isServer = side === this.#server;
-    const packet = await nextPacket(side.socket);
-    if (packet.kind === 'closed') throw new LoginOver(isServer ? serverGone : undefined);
-    const expected = side.sequence & 0xff;
-    if (packet.kind === 'packet' && packet.sequence === expected) {
-      side.sequence += 1;
-      return packet.payload;
-    }
-    const broken =
-      packet.kind === 'too-large'
-        ? 'a packet is larger than any of a login'
-        : `packets out of order: ${packet.sequence} where ${expected} was expected`;
-    // MySQL source: ER_NET_PACKETS_OUT_OF_ORDER.
-    throw new LoginOver(isServer ? serverBroken(broken) : protocolBroken(broken, 1156, '08S01'), !isServer);
-  }
 }
-
-const serverGone: Refusal = {
-  errno: 1429,
-  code: '08001',
-  message: 'the database has closed the connection during the login',
-  hint: 'Look into its log; it may be starting, or have no connection left.',
-};

@@ -1,6 +1,31 @@
 /** Why a login does not come about where the sidecar, and not the server, has to say so. */
 import type { Refusal } from '../session/refusals.ts';
 
+/** ER_CONNECT_TO_FOREIGN_DATA_SOURCE. */
+export const serverGone: Refusal = {
+  errno: 1429,
+  code: '08001',
+  message: 'the database has closed the connection during the login',
+  hint: 'Look into its log; it may be starting, or have no connection left.',
+};
+
+/** ER_ACCESS_DENIED_ERROR, as servers say it. */
+export function accessDenied(user: string, address: string, hasAnswered: boolean): Refusal {
+  const message = `Access denied for user '${user}'@'${address}' (using password: ${hasAnswered ? 'YES' : 'NO'})`;
+  return { errno: 1045, code: '28000', message, hint: '', isAsServers: true };
+}
+
+/**
+ * ER_CONNECT_TO_FOREIGN_DATA_SOURCE: the client's own password is right, so that it must not hear 1045. A pool that does throws a good
+ * password away.
+ */
+export const notLetIn: Refusal = {
+  errno: 1429,
+  code: '08004',
+  message: 'the sidecar cannot log in at the database',
+  hint: 'The log of the sidecar says why. Check databases[].auth of its configuration, and the accounts of the database.',
+};
+
 /** ER_SECURE_TRANSPORT_REQUIRED. */
 export const onlyTls: Refusal = {
   errno: 3159,

@@ -7,7 +7,7 @@ import { decodeOk, OUTCOME, STATUS } from '../wire/outcome.ts';
 import { decodePrepareOk } from '../wire/rows.ts';
 import { decodeStateChanges, readTransactionState } from '../wire/session-state.ts';
 import type { Asked } from './asked.ts';
-import type { ChangeUser } from './change-user.ts';
+import type { UserChange } from './change-user.ts';
 import { serverBroken, type Refusal } from './refusals.ts';
 import type { Heard } from './transaction.ts';
 
@@ -27,7 +27,7 @@ export const INTERRUPTED = 1317;
 
 export class AnswerReader {
   /** The login of COM_CHANGE_USER that is said anew on each side. */
-  changing: ChangeUser | undefined;
+  changing: UserChange | undefined;
   /** What the server says cannot be followed any more: it goes through as it comes. */
   isLost = false;
 
@@ -80,6 +80,7 @@ export class AnswerReader {
 
   /** What the client's next packet is. */
   get turn(): ClientTurn {
+    if (this.changing?.isOpen === true) return 'authentication';
     return this.isLost ? 'command' : this.#answers.turn;
   }
 

@@ -1,5 +1,5 @@
 /** What a session keeps of each command until it is answered. */
-import type { Epoch } from '../inside/settings.ts';
+import type { Epoch } from '../inside/past/past.ts';
 import type { PacketRole } from '../wire/answers.ts';
 import type { Effect, Heard } from './transaction.ts';
 

@@ -2,9 +2,17 @@
 import { assert } from '../../../src/platform/assert.ts';
 import { markOf, bind, isFree, newSession, ready, type SessionState } from '../../sql/session.ts';
 import type { Mark } from '../../../src/contract/transaction.ts';
+import type { Capabilities } from '../wire/capabilities.ts';
+import { decodeOk, STATUS } from '../wire/outcome.ts';
 import type { Claim } from './naming/carriers.ts';
 import { withErrno, type Refusal } from './refusals.ts';
 import { heard, loggedIn, type Effect, type Heard, type TransactionState } from './transaction.ts';
+
+/** The flags of the OK that ends a login. */
+export function statusOf(ok: Buffer, capabilities: Capabilities): number {
+  const read = decodeOk(ok, capabilities);
+  return read.kind === 'ok' ? read.status : STATUS.autocommit;
+}
 
 export class Binding {
   transaction: TransactionState;

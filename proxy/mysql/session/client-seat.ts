@@ -56,6 +56,10 @@ export class ClientSeat implements Seat {
   #sequence = 1;
   /** Those who wait for an answer of the server. */
   readonly #waiting = new Set<(over: SessionOver) => void>();
+  /** What is being carried out, in its order; undefined for what the client hears as it comes. */
+  readonly #running = new Set<() => Effect | undefined>();
+  /** Nothing more is said to the server until it resolves. */
+  #held: Promise<void> | undefined;
   #isOver = false;
   /** The connection to the server is somebody else's. */
   #isTaken = false;
@@ -99,17 +103,49 @@ export class ClientSeat implements Seat {
     this.#waiting.clear();
   }
 
+  /** A statement is being carried out of which nobody has heard anything yet, and that ends no local transaction. */
+  get isInterruptible(): boolean {
+    const [first] = this.#running;
+    return first?.() === 'inside';
+  }
+
+  /** Resolves when the server may be spoken to. */
+  async free(): Promise<void> {
+    while (this.#held !== undefined) await this.#held;
+  }
+
+  /**
+   * KILL QUERY is on its way: what runs may be hit by it, and nothing that comes behind. A server may keep it for the next statement, so that
+   * there is one of ours. Where it is not known whether it has come, the session ends.
+   */
+  expectInterruption(over: Promise<boolean>): void {
+    const held = Promise.all([this.#held, over]).then(async ([, isOver]) => {
+      if (!isOver) this.hangUp();
+      await this.#ask([{ sql: 'DO 0' }]).catch(() => undefined);
+      if (this.#held === held) this.#held = undefined;
+    });
+    this.#held = held;
+  }
+
   async ask(statements: readonly Own[]): Promise<readonly Reply[]> {
     if (statements.length === 0) return [];
+    if (this.#held !== undefined) await this.free();
+    return this.#ask(statements);
+  }
+
+  async #ask(statements: readonly Own[]): Promise<readonly Reply[]> {
     this.ungrant();
     const { capabilities, toServer, expect } = this.#options;
     const attributes = this.#attributes;
     const replies = statements.map(({ effect = 'inside' }) => {
       const collector = new ReplyCollector(capabilities, true);
-      return this.#answered((onEnd) => {
-        const collect: Asked['collect'] = (role, payload) => collector.take(role, payload);
-        expect(COMMAND.query, { by: 'sidecar', effect, collect, onEnd });
-      }).then(() => collector.reply);
+      return this.#answered(
+        () => effect,
+        (onEnd) => {
+          const collect: Asked['collect'] = (role, payload) => collector.take(role, payload);
+          expect(COMMAND.query, { by: 'sidecar', effect, collect, onEnd });
+        },
+      ).then(() => collector.reply);
     });
     const texts = statements.map(({ sql }) =>
       encodePackets(encodeQuery({ kind: 'query', attributes, text: Buffer.from(sql, 'latin1') }), 0),
@@ -120,6 +156,7 @@ export class ClientSeat implements Seat {
 
   async script(statements: readonly Own[]): Promise<readonly Reply[]> {
     if (statements.length < 2) return this.ask(statements);
+    if (this.#held !== undefined) await this.free();
     const { capabilities, toServer, expect, takesSeveral } = this.#options;
     const replies: Reply[] = [];
     let current = new ReplyCollector(capabilities, true);
@@ -132,11 +169,12 @@ export class ClientSeat implements Seat {
     const grants = !this.#isGranted && !takesSeveral();
     if (grants) expect(COMMAND.setOption, OWN);
     this.#isGranted ||= grants;
-    const answered = this.#answered((onEnd) => {
+    const effectNow = (): Effect => effects[replies.length] ?? 'inside';
+    const answered = this.#answered(effectNow, (onEnd) => {
       expect(COMMAND.query, {
         by: 'sidecar',
         get effect() {
-          return effects[replies.length] ?? 'inside';
+          return effectNow();
         },
         collect(role, payload) {
           current.take(role, payload);
@@ -178,16 +216,21 @@ export class ClientSeat implements Seat {
     this.#options.toServer(SEVERAL_OFF);
   }
 
-  relay(effect: Effect): Promise<Heard | undefined> {
-    return this.#answered((onEnd) => this.#options.pass({ by: 'client', effect, onEnd }));
+  async relay(effect: Effect): Promise<Heard | undefined> {
+    if (this.#held !== undefined) await this.free();
+    return this.#answered(undefined, (onEnd) => this.#options.pass({ by: 'client', effect, onEnd }));
   }
 
   async collect(effect: Effect): Promise<Reply> {
+    if (this.#held !== undefined) await this.free();
     const collector = new ReplyCollector(this.#options.capabilities, false);
-    await this.#answered((onEnd) => {
-      const collect: Asked['collect'] = (role, payload) => collector.take(role, payload);
-      this.#options.pass({ by: 'sidecar', effect, collect, onEnd });
-    });
+    await this.#answered(
+      () => effect,
+      (onEnd) => {
+        const collect: Asked['collect'] = (role, payload) => collector.take(role, payload);
+        this.#options.pass({ by: 'sidecar', effect, collect, onEnd });
+      },
+    );
     return collector.reply;
   }
 
@@ -219,13 +262,20 @@ export class ClientSeat implements Seat {
     this.#options.hangUp();
   }
 
-  #answered(send: (onEnd: (end: Heard | undefined) => void) => void): Promise<Heard | undefined> {
+  #answered(
+    effect: (() => Effect) | undefined,
+    send: (onEnd: (end: Heard | undefined) => void) => void,
+  ): Promise<Heard | undefined> {
     assert(!this.#isTaken, 'what is prepared is not spoken to by its session');
     if (this.#isOver) return Promise.reject(new SessionOver());
+    // One of its own for each, which a Set tells apart.
+    const running = (): Effect | undefined => effect?.();
     return new Promise((resolve, reject) => {
       this.#waiting.add(reject);
+      this.#running.add(running);
       send((end) => {
         this.#waiting.delete(reject);
+        this.#running.delete(running);
         resolve(end);
       });
     });

@@ -6,17 +6,17 @@
 import { Passage } from '../../relay/passage.ts';
 import { Sockets } from '../../relay/sockets.ts';
 import type { LoggedIn } from '../login/login.ts';
-import { COMMAND, encodeCommand } from '../wire/commands.ts';
-import { statementOf } from '../wire/execute.ts';
-import { createFrameReader, encodePackets, HEADER_BYTES, NO_TYPE, type FrameReader } from '../wire/frames.ts';
-import { decodeOk, STATUS } from '../wire/outcome.ts';
+import { COMMAND } from '../wire/commands.ts';
+import { createFrameReader, HEADER_BYTES, type FrameReader } from '../wire/frames.ts';
 import { AnswerReader } from './answer-reader.ts';
 import { OWN, UNSEEN, type Asked } from './asked.ts';
-import { Binding } from './binding.ts';
+import { Binding, statusOf } from './binding.ts';
 import { claimOfConnection, type Claim } from './naming/carriers.ts';
 import { beginChange } from './change-user.ts';
-import { isExecute, LargeCommand, mayConcern, mayName, runs, withTypes } from './naming/claimants.ts';
+import { codeOf, isExecute, LargeCommand, mayConcern, mayName, runs } from './naming/claimants.ts';
+import { insteadOf, withoutMarks, withoutValues } from './naming/instead.ts';
 import { contextFor, decide, type DecisionContext } from './decide.ts';
+import { lastingOfCommand } from '../inside/past/lasting.ts';
 import type { OpenSession, SessionParts } from './open-session.ts';
 import { brokenBy, cannotFollow, errorPacket, messageTooLarge, protocolBroken, type Refusal } from './refusals.ts';
 import { Serving } from './serving.ts';
@@ -25,8 +25,6 @@ import type { Work } from '../../sql/work.ts';
 
 /** Commands that wait for their answers. A client that sends more without reading is not read any further. */
 const UNANSWERED_MAX = 1_000;
-/** What stands for the code of a command without a single byte: COM_SLEEP, which a server takes it for. */
-const EMPTY_COMMAND = 0;
 
 /** Starts to relay. Nothing behind the login may have been read. */
 export function relay(login: LoggedIn, parts: SessionParts): OpenSession {
@@ -64,8 +62,7 @@ class Relay implements OpenSession {
   constructor(login: LoggedIn, parts: SessionParts) {
     this.#parts = parts;
     this.#login = login;
-    const ok = decodeOk(login.ok, login.capabilities);
-    this.#binding = new Binding(ok.kind === 'ok' ? ok.status : STATUS.autocommit);
+    this.#binding = new Binding(statusOf(login.ok, login.capabilities));
     this.#connectionClaim = claimOfConnection(login.response.attributes);
     this.#reset();
     this.#context = contextFor(login, parts, { binding: this.#binding, statements: this.#statements });
@@ -84,6 +81,7 @@ class Relay implements OpenSession {
       },
     });
     this.#serving = this.#createServing();
+    this.#serving.inside?.loggedInto(login.response.database);
     this.#fromClient = createFrameReader({
       holds: (type) => (this.#isHeld = this.#holds(type)),
       maxBytes: parts.statementBytesMax,
@@ -120,6 +118,7 @@ class Relay implements OpenSession {
           sockets: () => this.#sockets,
           dropValues: () => this.#dropValues(),
         },
+        connection: this.#login.handshake.connectionId,
         onBegin: () => {
           this.#stop('served');
           this.#passage.flush();
@@ -196,13 +195,15 @@ class Relay implements OpenSession {
       return this.terminate(messageTooLarge(this.#parts.statementBytesMax));
     }
     if (reader.isFirst) this.#serving.ungrant();
-    this.#passage.add(reader.bytes, reader.start, reader.end);
+    const bare = reader.type === COMMAND.stmtPrepare ? withoutMarks(reader, this.#context) : undefined;
+    if (bare === undefined) this.#passage.add(reader.bytes, reader.start, reader.end);
+    else this.#say(bare);
     if (!reader.isFirst) return;
     if (runs(reader.type)) this.#ran('none');
     const { bytes, end } = reader;
     const from = reader.start + HEADER_BYTES;
-    if (isExecute(reader.type) && this.#statements.ranUnseen(bytes, from, end)) this.#serving.inside?.moved();
-    if (reader.type !== COMMAND.query) this.#serving.inside?.forget();
+    const lasting = isExecute(reader.type) ? this.#statements.ranUnseen(bytes, from, end) : undefined;
+    if (reader.type !== COMMAND.query) this.#serving.inside?.unseen(lasting);
     else this.#serving.inside?.unseenText(bytes, from + 1, end);
     this.#sent(UNSEEN);
   }
@@ -224,10 +225,10 @@ class Relay implements OpenSession {
   }
 
   /** The command that the reader is at goes on to the server. */
-  #pass(asked: Asked): void {
+  #pass(asked: Asked, said?: Buffer): void {
     this.#serving.ungrant();
     const reader = this.#fromClient;
-    const told = withTypes(reader.type, reader.payload(), this.#context);
+    const told = said ?? insteadOf(reader, this.#context);
     if (told === undefined) this.#passage.add(reader.bytes, reader.start, reader.end);
     else this.#say(told);
     this.#sent(asked);
@@ -237,17 +238,18 @@ class Relay implements OpenSession {
   #sent(how: Asked): void {
     const reader = this.#fromClient;
     const isWhole = reader.isFirst && reader.isLast;
-    const code = reader.type === NO_TYPE ? EMPTY_COMMAND : reader.type;
+    const code = codeOf(reader);
     let asked = how;
     if (code === COMMAND.resetConnection || code === COMMAND.changeUser) asked = { ...asked, resets: true };
     else if (code === COMMAND.stmtPrepare) {
       const prepared = isWhole ? Buffer.from(reader.payload().subarray(1)) : undefined;
-      if (prepared !== undefined) asked = { ...asked, prepared, epoch: this.#serving.inside?.prepares(prepared) };
+      if (prepared !== undefined) asked = { ...asked, prepared, epoch: this.#serving.inside?.epoch };
       this.#statements.preparing(prepared ?? NOTHING);
     } else if (isWhole && this.#isHeld) {
       this.#statements.passed(code, reader.payload(), this.#binding.isFree ? 0 : this.#parts.statementBytesMax);
     }
-    if (code === COMMAND.initDb) this.#serving.inside?.moved(true, false);
+    const lasting = lastingOfCommand(code);
+    if (lasting !== undefined) this.#serving.inside?.unseen(lasting);
     if (code === COMMAND.setOption && isWhole) this.#serving.optionSet(reader.payload());
     this.#answers.expect(code, asked);
     if (this.#answers.unanswered >= UNANSWERED_MAX) this.#stop('full');
@@ -284,7 +286,7 @@ class Relay implements OpenSession {
   /** Serves the whole command that the reader is at; all before it is answered. */
   #serve(): void {
     const reader = this.#fromClient;
-    const code = reader.type === NO_TYPE ? EMPTY_COMMAND : reader.type;
+    const code = codeOf(reader);
     const payload = reader.payload();
     if (code === COMMAND.changeUser) return this.#changeUser(payload);
     const decision = decide(code, payload, this.#context);
@@ -311,11 +313,9 @@ class Relay implements OpenSession {
 
   /** Values that were sent ahead of a prepared statement that does not run would stand in front of those of its next run. */
   #dropValues(): void {
-    const reader = this.#fromClient;
-    const statement = isExecute(reader.type) ? statementOf(reader.payload()) : undefined;
-    if (typeof statement !== 'number') return;
-    this.#statements.dropValues(statement);
-    this.#say(encodePackets(encodeCommand({ kind: 'stmt-reset', statement }, 0n), 0));
+    const reset = withoutValues(this.#fromClient, this.#context);
+    if (reset === undefined) return;
+    this.#say(reset);
     this.#answers.expect(COMMAND.stmtReset, OWN);
   }
 
@@ -351,8 +351,8 @@ class Relay implements OpenSession {
     if (begun.kind === 'malformed') return this.#protocolFault('COM_CHANGE_USER is malformed');
     if (begun.kind === 'refused') return this.terminate(begun.refusal);
     this.#connectionClaim = begun.claim;
-    if (begun.changing !== undefined) this.#answers.changing = begun.changing;
-    return this.#pass({ by: 'client', effect: 'ends' });
+    this.#answers.changing = begun.changing;
+    return this.#pass({ by: 'client', effect: 'ends' }, begun.told);
   }
 
   /** A statement is carried out outside of any global transaction, perhaps while a request of one is being served. */

@@ -10,7 +10,8 @@ import { COMMAND } from '../wire/commands.ts';
 import { STATUS } from '../wire/outcome.ts';
 import type { Binding } from './binding.ts';
 import { claimOf, type Claim } from './naming/carriers.ts';
-import { readClaimant, runs, type ReadContext, type Said } from './naming/claimants.ts';
+import { readClaimant, runs, type Said } from './naming/claimants.ts';
+import type { InsteadContext } from './naming/instead.ts';
 import { cannotBeUndone, judge } from './classify.ts';
 import type { SessionParts } from './open-session.ts';
 import type { Refusal } from './refusals.ts';
@@ -30,7 +31,7 @@ export type Decision =
   | { readonly kind: 'inside'; readonly said: Said }
   | { readonly kind: 'refuse'; readonly refusal: Refusal };
 
-export interface DecisionContext extends ReadContext {
+export interface DecisionContext extends InsteadContext {
   readonly binding: Binding;
   readonly traces: ServedTraces;
   /** Marks of operations mean nothing to the database, because the application has a barrier of its own. */
@@ -42,13 +43,14 @@ export interface DecisionContext extends ReadContext {
 /** What decisions depend on in a session. */
 export function contextFor(
   { capabilities }: Pick<LoggedIn, 'capabilities'>,
-  { traces, areOperationsOff, inside }: SessionParts,
+  { traces, areOperationsOff, inside, stripsComments }: SessionParts,
   { binding, statements }: Pick<DecisionContext, 'binding' | 'statements'>,
 ): DecisionContext {
   return {
     binding,
     statements,
     capabilities,
+    stripsComments,
     mayHaveAttributes: has(capabilities, CAPABILITY.queryAttributes),
     traces,
     areOperationsOff,

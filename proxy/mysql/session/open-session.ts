@@ -16,6 +16,8 @@ export interface SessionParts {
   readonly traces: ServedTraces;
   /** Marks of operations mean nothing to the database, because the application has a barrier of its own. */
   readonly areOperationsOff: boolean;
+  /** Comments that carry a gid or a trace do not go on to the server. */
+  readonly stripsComments: boolean;
   readonly count: (what: SqlEvent) => void;
   readonly log: Log;
 }

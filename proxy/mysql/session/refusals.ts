@@ -8,6 +8,8 @@ import { encodeError } from '../wire/outcome.ts';
 export interface Refusal extends SqlRefusal {
   /** The number, as the server's own list has it (MySQL documentation, "Server Error Message Reference"). */
   readonly errno: number;
+  /** The message is one of the server's own: nothing is written around it. */
+  readonly isAsServers?: true;
 }
 
 /** MySQL source: MYSQL_ERRMSG_SIZE, with its NUL. Clients cut what is longer, and the hint is at the end. */
@@ -18,9 +20,10 @@ const MESSAGE_BYTES_MAX = 511;
  * `sequence`: what its packet has to carry.
  */
 export function errorPacket(refusal: Refusal, sequence: number, hasState = true): Buffer {
-  const { errno, code, message, hint } = refusal;
+  const { errno, code, message, hint, isAsServers } = refusal;
   const sqlState = hasState ? Buffer.from(code) : undefined;
-  return encodePackets(encodeError({ kind: 'error', errno, sqlState, message: textOf(message, hint) }), sequence);
+  const text = isAsServers === true ? Buffer.from(message) : textOf(message, hint);
+  return encodePackets(encodeError({ kind: 'error', errno, sqlState, message: text }), sequence);
 }
 
 /** There is no field for a hint. A long message gives way to it: it says what to do. */

@@ -1,13 +1,19 @@
 /** Serves commands of a session one at a time, where that takes its time: the client is not read meanwhile. */
 import { Inside } from '../inside/inside.ts';
 import { SessionOver } from '../inside/seat.ts';
+import type { Instant } from '../../../src/contract/transaction.ts';
+import { at, now } from '../../../src/platform/clock.ts';
 import type { Work } from '../../sql/work.ts';
 import { CAPABILITY, has } from '../wire/capabilities.ts';
 import { ClientSeat, type SeatOptions } from './client-seat.ts';
+import type { InsideParts } from '../inside/parts.ts';
+import type { Interrupter } from './interrupting.ts';
 import type { SessionParts } from './open-session.ts';
 
 export interface ServingOptions {
   readonly seat: Omit<SeatOptions, 'hangUp' | 'takesSeveral'>;
+  /** The number of the connection to the server. */
+  readonly connection: number;
   /** It has begun. Answers the number of the first packet of the answer. */
   readonly onBegin: () => number;
   /** It is done: the client is read on, or the session ends where `endsSession`. */
@@ -16,6 +22,10 @@ export interface ServingOptions {
   readonly onFailed: (error: unknown) => void;
 }
 
+/** How often a statement is interrupted whose global transaction was rolled back, and the milliseconds between. */
+const INTERRUPTIONS_MAX = 5;
+const INTERRUPTED_AGAIN_MS = 100;
+
 export class Serving {
   /** Undefined where nothing can be changed inside a global transaction. */
   readonly inside: Inside | undefined;
@@ -23,6 +33,10 @@ export class Serving {
   readonly #options: ServingOptions;
   #endsSession = false;
   #isBusy = false;
+  /** How many commands have been served. */
+  #served = 0;
+  #isInterrupting = false;
+  readonly #parts: InsideParts | undefined;
   #takesSeveral: boolean;
 
   constructor(options: ServingOptions, { inside, count }: SessionParts) {
@@ -33,6 +47,7 @@ export class Serving {
       hangUp: () => (this.#endsSession = true),
       takesSeveral: () => this.#takesSeveral,
     });
+    this.#parts = inside;
     this.inside = inside && new Inside(this.#seat, inside, count);
   }
 
@@ -64,8 +79,10 @@ export class Serving {
     this.#isBusy = true;
     this.#seat.begin(this.#options.onBegin());
     serve(this.inside)
+      .then(() => this.#seat.free())
       .then(() => {
         this.#isBusy = false;
+        this.#served += 1;
         this.#options.onDone(this.#endsSession);
       })
       .catch((error: unknown) => {
@@ -73,10 +90,29 @@ export class Serving {
       });
   }
 
-  /** Rolls back what is carried out for `work`: now where `isQuiet`, otherwise when what is served is done. */
+  /** Rolls back what is carried out for `work`: now where `isQuiet`, otherwise when what is served is done, which is interrupted. */
   abandon(work: Work, isQuiet: boolean): void {
-    this.inside?.abandon(work);
+    const server = this.inside?.abandon(work, this.#isBusy);
     if (isQuiet && !this.#isBusy) this.start((inside) => inside.rollBackAbandoned());
+    else if (server !== undefined && !this.#isInterrupting && this.#parts !== undefined)
+      void this.#interrupt(this.#parts.interrupter, server);
+  }
+
+  /** It may wait for somebody else's lock. Between two statements the server takes no notice. */
+  async #interrupt(interrupter: Interrupter, server: string): Promise<void> {
+    const served = this.#served;
+    const isServed = (): boolean => this.#isBusy && this.#served === served;
+    this.#isInterrupting = true;
+    let mayHelp = true;
+    for (let left = INTERRUPTIONS_MAX; left > 0 && mayHelp && isServed(); left -= 1) {
+      const target = { connection: this.#options.connection, server };
+      mayHelp = await interrupter.interrupt(target, {
+        isWanted: () => isServed() && this.#seat.isInterruptible,
+        onSaid: (over) => this.#seat.expectInterruption(over),
+      });
+      await new Promise<void>((resolve) => at((now() + INTERRUPTED_AGAIN_MS) as Instant, resolve));
+    }
+    this.#isInterrupting = false;
   }
 
   /** The connection is gone. */

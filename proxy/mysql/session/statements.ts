@@ -1,6 +1,7 @@
 /** The prepared statements of a session, as far as a global transaction needs to know them: bounded, and what is left out is known to be. */
 import { hasClue } from '../../binding/gid-clues.ts';
-import { lastingOf, type Epoch } from '../inside/settings.ts';
+import { ANYTHING, lastingOf, NOTHING, type Lasting } from '../inside/past/lasting.ts';
+import type { Epoch } from '../inside/past/past.ts';
 import { COMMAND } from '../wire/commands.ts';
 import { LAST_STATEMENT, statementOf, type StatementContext } from '../wire/execute.ts';
 import type { ParameterType } from '../wire/values.ts';
@@ -12,8 +13,8 @@ export interface Statement {
   readonly parameterCount: number;
   /** What it was prepared under: its names and its text mean what they meant then. Undefined where nothing is carried out inside a gid. */
   readonly epoch: Epoch | undefined;
-  /** It may select a database, or change how texts are read. */
-  readonly moves: boolean;
+  /** What its runs may leave behind. */
+  readonly lasting: Lasting;
   /** The text may name a gid: such a statement never runs unseen. */
   readonly hasClue: boolean;
   /** As sent with its last run, if that was looked at. */
@@ -57,8 +58,8 @@ export class Statements {
   #untold = 0;
   /** Some statement has types that were seen. */
   #hasTypes = false;
-  /** Some statement may select a database, or change how texts are read. */
-  #mayMove = false;
+  /** Some statement may leave something behind. */
+  #mayLast = false;
 
   /** True while the number of a statement alone may tell that its run has to be looked at. */
   get mayConcern(): boolean {
@@ -69,7 +70,7 @@ export class Statements {
   preparing(text: Buffer): void {
     this.#last = undefined;
     this.#isLastSuspect = hasClue(text);
-    this.#mayMove ||= moves(text);
+    this.#mayLast ||= lastingOf(text) !== NOTHING;
   }
 
   /** The server has prepared a text under a number. */
@@ -81,7 +82,7 @@ export class Statements {
       text: bytes,
       parameterCount,
       epoch,
-      moves: moves(bytes),
+      lasting: lastingOf(bytes),
       hasClue: hasClue(bytes),
       types: undefined,
       isUntold: false,
@@ -142,14 +143,14 @@ export class Statements {
 
   /**
    * A run goes on to the server that is not looked at: `bytes` has the beginning of its payload from `start` to `end`. Types that it sends
-   * are those of later runs too. True when it may select a database, or change how texts are read.
+   * are those of later runs too. Answers what it may leave behind; undefined where certainly nothing.
    */
-  ranUnseen(bytes: Buffer, start: number, end: number): boolean {
-    if (!this.#hasTypes && !this.#mayMove) return false;
+  ranUnseen(bytes: Buffer, start: number, end: number): Lasting | undefined {
+    if (!this.#hasTypes && !this.#mayLast) return undefined;
     const beginning = bytes.subarray(start, end);
     const statement = beginning.length < TYPES_AT ? undefined : this.get(beginning.readUInt32LE(1));
     if (statement !== undefined && maySendTypes(beginning, statement)) statement.types = undefined;
-    return this.#mayMove && statement?.moves !== false;
+    return this.#mayLast ? (statement?.lasting ?? ANYTHING) : undefined;
   }
 
   /** The statement that a command runs, where the server has to be told its types with this run, which does not send them. */
@@ -207,7 +208,7 @@ export class Statements {
     this.#hasLostClues = false;
     this.#hasLostSome = false;
     this.#hasTypes = false;
-    this.#mayMove = false;
+    this.#mayLast = false;
     this.#untold = 0;
     this.#last = undefined;
     this.#isLastSuspect = false;
@@ -223,11 +224,6 @@ export class Statements {
     this.lose(oldest.hasClue);
     this.forget(oldest.id);
   }
-}
-
-function moves(text: Buffer): boolean {
-  const { database, reading } = lastingOf(text);
-  return database || reading;
 }
 
 function bytesIn(kept: Buffer[] | 'too much'): number {

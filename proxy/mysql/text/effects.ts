@@ -13,8 +13,6 @@ import { findWord, isOperator, isWord, splitAtCommas, textOf, type Source, type 
 export interface Remembered {
   /** What ROW_COUNT() says: the count of its OK packet; -1 behind rows and behind an error. */
   readonly affectedRows: bigint;
-  /** What FOUND_ROWS() says; undefined when that is not known. */
-  readonly foundRows: bigint | undefined;
   /** Of its OK or EOF packet: it may be more than the server keeps (`max_error_count`). */
   readonly warningCount: number;
   /** The first column of each row of SHOW WARNINGS: `Error`, `Warning`, `Note`. */
@@ -146,12 +144,12 @@ function nameAt({ tokens }: Source, place: number): string {
   return token?.kind === 'word' || token?.kind === 'name' ? token.text.toLowerCase() : '';
 }
 
-function valueOf(about: About, { affectedRows, foundRows, warningCount, levels }: Remembered): string | undefined {
+function valueOf(about: About, { affectedRows, warningCount, levels }: Remembered): string | undefined {
   switch (about) {
     case 'row-count':
       return signed(affectedRows);
     case 'found-rows':
-      return foundRows === undefined ? undefined : signed(foundRows);
+      return undefined;
     case 'warning-count':
       return unsigned(BigInt(warningCount));
     case 'error-count':

@@ -101,6 +101,13 @@ export interface Captured {
   readonly freed: readonly RowLock[];
 }
 
+export interface Change extends Step {
+  /** It is not what the client has said, because nothing is met. */
+  readonly isPlain: boolean;
+  /** What the client has said, where the server has to look at what is left out of it. */
+  readonly whole?: string;
+}
+
 /**
  * How a change is captured. Behind a savepoint, in this order:
  *
@@ -119,7 +126,7 @@ export interface Capture {
   readonly tables: readonly CapturedTable[];
   readonly looksFirst: boolean;
   readonly before: ((locks: boolean) => Step) | undefined;
-  readonly change: (before: Found) => Step & { readonly isPlain: boolean };
+  readonly change: (before: Found) => Change;
   /** Undefined where nothing is left to be read. `needsOutcome`: which rows to read is known from the answer to the change. */
   readonly after: ((before: Found, outcome: Outcome | undefined) => Step | undefined) | undefined;
   readonly needsOutcome: boolean;

@@ -40,12 +40,14 @@ export function capturePinned(
     looksFirst: false,
     before: (locks) => beforeStep(statement, source, tables, locks),
     change: (before) => ({ ...pinned(statement, { source, span }, tables, before), isPlain: false }),
-    after: isDelete ? undefined : (before) => afterStep(tables, before),
-    needsOutcome: false,
+    after: (before, outcome) =>
+      isDelete && outcome?.affectedRows === rowsIn(before) ? undefined : afterStep(tables, before),
+    // Of a DELETE is read what it has left, where that is not nothing.
+    needsOutcome: isDelete,
     ...(atOnce === undefined ? {} : { atOnce }),
     answersRows: statement.returning !== undefined,
     conclude: (before, outcome, after) => {
-      if (isDelete) return concludeDelete(tables, before, outcome);
+      if (isDelete) return concludeDelete(tables, { before, after }, outcome);
       return atOnce === undefined
         ? concludeUpdate(tables, before, after)
         : concludeNamed(tables, { before, after }, outcome);
@@ -159,13 +161,22 @@ function concludeUpdate(tables: readonly CapturedTable[], before: Found, after: 
   return concluded(tables, changed, [before, after]);
 }
 
-function concludeDelete(tables: readonly CapturedTable[], before: Found, outcome: Outcome): Conclusion {
-  const read = before.reduce((sum, rows) => sum + rows.length, 0);
-  if (outcome.affectedRows !== read) return { kind: 'again' };
-  const changed = tables.map((_, index) =>
-    (before[index] ?? []).map(({ image }) => ({ before: image, after: undefined })),
-  );
+/**
+ * A condition may find rows that a DELETE by it leaves: without strict mode MariaDB takes a text that is no time for the time zero, but not in a
+ * DELETE. What was read is locked, so that whatever is gone went by the statement.
+ */
+function concludeDelete(
+  tables: readonly CapturedTable[],
+  { before, after }: { readonly before: Found; readonly after: Found },
+  outcome: Outcome,
+): Conclusion {
+  if (rowsIn(before) - rowsIn(after) !== outcome.affectedRows) return { kind: 'again' };
+  const changed = tables.map((table, index) => pairs(table, before[index] ?? [], after[index] ?? []));
   return concluded(tables, changed, [before]);
+}
+
+function rowsIn(found: Found): number {
+  return found.reduce((sum, rows) => sum + rows.length, 0);
 }
 
 /** True when the condition or the order assigns a variable: it would do so once more. */

@@ -11,6 +11,7 @@ import {
   pairs,
   readColumns,
   type Capture,
+  type Change,
   type Conclusion,
   type Found,
   type FoundRow,
@@ -160,11 +161,8 @@ function readMet({ table }: Insertion, met: readonly Meeting[], known: readonly 
 }
 
 /** Where nothing was met, nothing may be: it runs as a plain INSERT, which fails if there is something after all. */
-function changeStep(
-  { statement, source, span }: Insertion,
-  resolution: Resolution,
-  isFree: boolean,
-): Step & { readonly isPlain: boolean } {
+function changeStep(insertion: Insertion, resolution: Resolution, isFree: boolean): Change {
+  const { statement, source, span } = insertion;
   const { text } = source;
   const whole = placesOf(source, span);
   const isPlain = isFree && resolution !== 'ignore';
@@ -173,8 +171,49 @@ function changeStep(
   assert(verb !== undefined, 'a statement has a first word');
   const kept = { from: span.from, to: statement.onDuplicate?.span.from ?? span.to };
   const { end } = placesOf(source, kept);
-  return { sql: `INSERT${text.slice(verb.end, end)}`, parameters: parametersIn(source, kept), isPlain };
+  const plain = { sql: `INSERT${text.slice(verb.end, end)}`, parameters: parametersIn(source, kept), isPlain };
+  const said = isSurelyRight(insertion) ? undefined : inAscii(insertion);
+  return said === undefined ? plain : { ...plain, whole: said };
 }
+
+/**
+ * The statement for the server to look at. It would read a text within a text by another character set, so that strings beyond ASCII are left empty.
+ * Undefined where names, or comments, are beyond ASCII.
+ */
+function inAscii({ source, span }: Insertion): string | undefined {
+  const { text, tokens } = source;
+  const { start, end } = placesOf(source, span);
+  const parts: string[] = [];
+  let at = start;
+  for (const token of tokens.slice(span.from, span.to)) {
+    if (token.kind !== 'string' || ASCII.test(text.slice(token.start, token.end))) continue;
+    parts.push(text.slice(at, token.start), "''");
+    at = token.end;
+  }
+  const said = [...parts, text.slice(at, end)].join('');
+  return ASCII.test(said) ? said : undefined;
+}
+
+const ASCII = /^[\t\n\r -~]*$/;
+
+/** True where the server can have nothing against ON DUPLICATE KEY UPDATE: it has columns, constants, VALUES() of columns, and signs between them. */
+function isSurelyRight({ statement, source, facts }: Insertion): boolean {
+  const isPlain = (name: string): boolean => columnOf(facts, name) !== undefined;
+  return (statement.onDuplicate?.assignments ?? []).every(({ table, column, value }) => {
+    if (table !== undefined || columnOf(facts, column)?.isGenerated !== false) return false;
+    const tokens = source.tokens.slice(value.from, value.to);
+    const text = tokens
+      .map(({ kind, text: said }) => {
+        const isName = kind === 'name' || (kind === 'word' && isPlain(said));
+        if (isName) return isPlain(said) ? 'c' : '!';
+        return kind === 'number' || kind === 'string' ? '1' : said;
+      })
+      .join(' ');
+    return RIGHT.test(text);
+  });
+}
+
+const RIGHT = /^(?:c|1|null|values \( c \))(?: [-+*/] (?:c|1|null|values \( c \)))*$/;
 
 interface Steps {
   readonly before: Found;

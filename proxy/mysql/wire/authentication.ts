@@ -41,6 +41,13 @@ export const CACHING_SHA2 = { fastSuccess: 0x03, full: 0x04 } as const;
 /** What a client of caching_sha2_password sends to have the server's public key. */
 export const PUBLIC_KEY_REQUEST = 0x02;
 
+/** The same of sha256_password. */
+export const SHA256_KEY_REQUEST = 0x01;
+
+/** Methods that answer a challenge, as they are named in packets. */
+export const NATIVE_METHOD = 'mysql_native_password';
+export const CACHING_SHA2_METHOD = 'caching_sha2_password';
+
 /** Decodes what a server says that is neither OK nor ERR. */
 export function decodeAuthentication(payload: Buffer): AuthenticationRequest | ProtocolFault {
   const from = new BodyReader('authentication request', payload);

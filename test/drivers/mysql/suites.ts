@@ -112,12 +112,15 @@ function sqlalchemy(name: string, server: ServerName, driver: string, folders: r
 const EVERY_DIALECT = 'test/dialect/test_suite.py';
 const OF_MYSQL = 'test/dialect/mysql';
 
+/** Has Maven fetch what the pom.xml of a folder names; `name` is that of the program that uses it. */
+export function fetchLibraries(folder: string, scratch: string, name: string): Promise<Finished> {
+  const output = `-Dmdep.outputFile=${join(scratch, `${name}-classpath`)}`;
+  const build = ['--batch-mode', '--quiet', 'dependency:build-classpath', output];
+  return execute('mvn', build, { folder, withinMs: PREPARE_MS });
+}
+
 export async function prepareJava(scratch: string): Promise<Finished> {
-  const fetched = await execute(
-    'mvn',
-    ['--batch-mode', '--quiet', 'dependency:build-classpath', `-Dmdep.outputFile=${join(scratch, 'classpath')}`],
-    { folder: join(HERE, 'java'), withinMs: PREPARE_MS },
-  );
+  const fetched = await fetchLibraries(join(HERE, 'java'), scratch, 'java');
   if (!fetched.isOk) return fetched;
   return execute('javac', ['-d', join(scratch, 'java'), '-cp', await classPath(scratch), 'Talk.java'], {
     folder: join(HERE, 'java'),
@@ -176,10 +179,10 @@ export const SUITES: readonly Suite[] = [
   tools,
 ];
 
-/** The compiled class and everything that it uses. */
-export async function classPath(scratch: string): Promise<string> {
-  const libraries = await readFile(join(scratch, 'classpath'), 'utf8');
-  return [join(scratch, 'java'), libraries.trim()].join(delimiter);
+/** The compiled classes of a program and everything that it uses. */
+export async function classPath(scratch: string, name = 'java'): Promise<string> {
+  const libraries = await readFile(join(scratch, `${name}-classpath`), 'utf8');
+  return [join(scratch, name), libraries.trim()].join(delimiter);
 }
 
 /** Runs commands in a folder until one fails. SQLAlchemy's extensions in C are not made: nobody waits for its own speed. */

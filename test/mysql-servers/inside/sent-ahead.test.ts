@@ -174,6 +174,29 @@ for (const [name, start] of SERVERS) {
     },
   );
 
+  test.serial(
+    'MariaDB: a bulk statement that begins a local transaction which could be prepared is in it',
+    async (t) => {
+      await using prepared = await startMesh({ start, schema: SCHEMA, database: { escalate: 'xa' } });
+      const names = (): Promise<readonly string[]> => prepared.lines('select name from item order by id');
+      const client = await rawClient(prepared.port, prepared.server.user, CAPABILITY.mariadbBulk, 'shop');
+      const gid = await prepared.begin();
+      await client.ask(query(client, `set @atomesh_gid = '${gid}'`));
+      await client.ask(query(client, 'set autocommit = 0'));
+      const statement = await prepare(client, 'insert into item (name, body) values (?, ?)');
+      const [failed] = await client.ask(bulk(statement, [texts('p', 'P'), texts('one', 'again')]));
+      t.regex(told(client, failed), /^1062 /);
+      await client.ask(query(client, 'rollback'));
+      const [done] = await client.ask(bulk(statement, [texts('q', 'Q'), texts('r', 'R')]));
+      t.regex(told(client, done), /^2 rows/);
+      await client.ask(query(client, 'commit'));
+      t.deepEqual(await names(), ['one', 'two', 'q', 'r']);
+      t.is(await prepared.end(gid, 'rollback'), 'failed');
+      t.deepEqual(await names(), ['one', 'two']);
+      client.close();
+    },
+  );
+
   test.serial('MariaDB: bulk statements that ask for each result, or leave values out, are refused', async (t) => {
     const gid = await mesh.begin();
     const client = await connect(mesh.port, 'shop');

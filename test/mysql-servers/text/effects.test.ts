@@ -89,7 +89,6 @@ async function one(asking: Asking, text: string): Promise<Result> {
 function remembered(result: Result, warnings: Result): Remembered {
   return {
     affectedRows: result.kind === 'ok' ? result.affectedRows : -1n,
-    foundRows: undefined,
     warningCount: result.kind === 'error' ? 1 : result.warnings,
     levels: warnings.kind === 'rows' ? warnings.rows.map(([level]) => level ?? '') : [],
   };

@@ -1,10 +1,10 @@
 import test from 'ava';
-import { lastingOf } from '../../../proxy/mysql/inside/settings.ts';
+import { lastingOf, NOTHING } from '../../../proxy/mysql/inside/past/lasting.ts';
 
-/** What a text leaves behind: letters for the database, what texts are read by, and the level of the next local transaction. */
+/** What a text leaves behind: letters for the database, what texts are read by, the level of the next local transaction, and a call. */
 function left(text: string | Buffer, hasSeveral = false): string {
-  const { database, reading, level } = lastingOf(Buffer.from(text as string), 0, undefined, hasSeveral);
-  return `${database ? 'd' : ''}${reading ? 'r' : ''}${level ? 'l' : ''}`;
+  const { database, reading, level, calls } = lastingOf(Buffer.from(text as string), 0, undefined, hasSeveral);
+  return `${database ? 'd' : ''}${reading ? 'r' : ''}${level ? 'l' : ''}${calls ? 'c' : ''}`;
 }
 
 const LONG = 'x'.repeat(400);
@@ -17,21 +17,21 @@ const ONE: readonly (readonly [text: string, lasting: string])[] = [
   ['-- a\nuse k', 'd'],
   ['# a\n-- b\n/**/use k', 'd'],
   [`/* ${LONG} */use k`, 'd'],
-  ['/*!40101 use k */', 'drl'],
-  ['/*M! use k */', 'drl'],
-  ['/*! */ use k', 'drl'],
-  ['/*!99999 x */ set names latin1', 'drl'],
-  ['execute s', 'drl'],
-  ["EXECUTE IMMEDIATE 'x'", 'drl'],
-  ["begin not atomic execute immediate 'use k'; end", 'drl'],
-  ['if 1 then set names latin1; end if', 'drl'],
+  ['/*!40101 use k */', 'drlc'],
+  ['/*M! use k */', 'drlc'],
+  ['/*! */ use k', 'drlc'],
+  ['/*!99999 x */ set names latin1', 'drlc'],
+  ['execute s', 'drlc'],
+  ["EXECUTE IMMEDIATE 'x'", 'drlc'],
+  ["begin not atomic execute immediate 'use k'; end", 'drlc'],
+  ['if 1 then set names latin1; end if', 'drlc'],
   ["set sql_mode = ''", 'r'],
   ['set @a = 1, @@session.`sql_mode` = @b', 'r'],
   ['set names utf8mb4', 'r'],
   ['SET/**/CHARACTER SET utf8mb4', 'r'],
   ['set /*!40000 names latin1 */', 'r'],
   ['set collation_connection = utf8mb4_bin', 'r'],
-  ['set statement max_statement_time = 1 for use k', 'drl'],
+  ['set statement max_statement_time = 1 for use k', 'drlc'],
   ['set transaction read only', 'l'],
   ['/* x */ set /* y */ transaction isolation level read committed', 'l'],
   ["set @@tx_isolation = 'READ-COMMITTED'", 'l'],
@@ -41,7 +41,29 @@ const ONE: readonly (readonly [text: string, lasting: string])[] = [
   ['begin', ''],
   ['begin /* set names use execute */', ''],
   ['commit', ''],
-  ['call use_it()', ''],
+  ['call use_it()', 'lc'],
+  ['CALL`p`', 'lc'],
+  ['/* a */ call p', 'lc'],
+  ['/*!50003 call p() */', 'lc'],
+  ['/*M! call p() */', 'lc'],
+  ['begin not atomic call p(); end', 'lc'],
+  ['begin p;end', 'lc'],
+  ['begin/**/p; end', 'lc'],
+  ['declare n int; begin p; end', 'lc'],
+  ["begin execute immediate 'use k'; end", 'drlc'],
+  ['if 1 then call p(); end if', 'lc'],
+  ['set statement max_statement_time = 1 for call p()', 'drlc'],
+  ['set /* a */ /*!100100 statement max_statement_time = 1 for */ call p()', 'drlc'],
+  ['set @a = (select 1 from t use index (i))', ''],
+  ['begin /* a */ work /* b */', ''],
+  ['begin work; ', ''],
+  ['begin -- a\n-- b', ''],
+  ['begin # a\n work -- b', ''],
+  ['begin -- a\n p; end', 'lc'],
+  ['set -- a\n transaction read only', 'l'],
+  [`begin ${'-- '.repeat(5000)}`, ''],
+  ['select call_it()', ''],
+  ['delete from declared', ''],
   ["prepare s from 'use k'", ''],
   ['explain select 1 from t use index (i)', ''],
   ['/* use k */ select 1 from t use index (i)', ''],
@@ -64,10 +86,14 @@ const SEVERAL: readonly (readonly [text: string, all: string, first: string])[] 
   ['use k; select 1', 'd', 'd'],
   ['use k; set names latin1; set transaction read only', 'drl', 'd'],
   ['select 1; set transaction isolation level read committed', 'l', ''],
-  ['select 1; /*!40101 use k */', 'drl', ''],
+  ['select 1; /*!40101 use k */', 'drlc', ''],
   ["insert into t values ('use it'); commit", '', ''],
   ['select 1;', '', ''],
-  ['call p();'.repeat(60), 'drl', ''],
+  ['call p();'.repeat(60), 'drlc', 'lc'],
+  ['select 1; call p()', 'lc', ''],
+  ['set @a = 1; call p(@a); select @a', 'lc', ''],
+  ['set @a = 1; use k', 'd', ''],
+  ['begin /* begin it now */; call p()', 'lc', ''],
   ['select 1;'.repeat(60), '', ''],
 ];
 
@@ -83,7 +109,8 @@ test('behind query attributes a text is looked at as well, and what stands aroun
   t.is(left('\0\u0001select 1 from t use index (i)'), '');
   // With attributes the text begins somewhere.
   t.is(left('\u0001\u0001\0\u000F\0\u0001a\u0001buse k'), '');
-  t.is(left('\u0001\u0001\0\u000F\0\u0001a\u0002b use k'), 'drl');
+  t.is(left('\u0001\u0001\0\u000F\0\u0001a\u0002b use k'), 'drlc');
+  t.is(left('\u0001\u0001\0\u000F\0\u0001a\u0002b call p'), 'lc');
   const around = Buffer.from('use k;select 1;use k');
-  t.deepEqual(lastingOf(around, 6, 14, true), { database: false, reading: false, level: false });
+  t.deepEqual(lastingOf(around, 6, 14, true), NOTHING);
 });

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { ANYTHING, NOTHING, type Lasting } from '../../../proxy/mysql/inside/past/lasting.ts';
 import { Statements } from '../../../proxy/mysql/session/statements.ts';
 import { COMMAND } from '../../../proxy/mysql/wire/commands.ts';
 import { LAST_STATEMENT } from '../../../proxy/mysql/wire/execute.ts';
@@ -78,19 +79,19 @@ test('values that were sent ahead are remembered up to the next run', (t) => {
   t.not(statements.get(1), undefined);
 });
 
-test('a run that may select a database, or change how texts are read, is told', (t) => {
+test('what a run may leave behind is told', (t) => {
   const execute = (id: number): Buffer => command(COMMAND.stmtExecute, id, [0, 1, 0, 0, 0]);
-  const ran = (statements: Statements, id: number): boolean => statements.ranUnseen(execute(id), 0, 10);
+  const ran = (statements: Statements, id: number): Lasting | undefined => statements.ranUnseen(execute(id), 0, 10);
   const harmless = prepared(PLAIN);
-  t.false(ran(harmless, 1));
-  t.false(ran(harmless, 7), 'of a number that is not known');
-  const statements = prepared(PLAIN, Buffer.from('set names latin1'), Buffer.from('set autocommit = 1'));
+  t.is(ran(harmless, 1), undefined);
+  t.is(ran(harmless, 7), undefined, 'of a number that is not known');
+  const statements = prepared(PLAIN, Buffer.from('set names latin1'), Buffer.from('call p()'));
   t.deepEqual(
     [1, 2, 3].map((id) => ran(statements, id)),
-    [false, true, false],
+    [NOTHING, { ...NOTHING, reading: true }, { ...NOTHING, level: true, calls: true }],
   );
-  t.true(ran(statements, 7), 'of a number that is not known');
-  t.true(statements.ranUnseen(execute(1), 0, 3), 'of a number that is not here yet');
+  t.is(ran(statements, 7), ANYTHING, 'of a number that is not known');
+  t.is(statements.ranUnseen(execute(1), 0, 3), ANYTHING, 'of a number that is not here yet');
   statements.forgetAll();
-  t.false(ran(statements, 2));
+  t.is(ran(statements, 2), undefined);
 });

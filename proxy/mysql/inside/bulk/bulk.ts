@@ -8,7 +8,7 @@ import { prepareText, type PreparedText } from '../../text/interpolate.ts';
 import { decodeOk, encodeOk, type Ok } from '../../wire/outcome.ts';
 import type { Parameter } from '../../wire/query.ts';
 import { askAll, isAlone, isOpen, type Context, type Failure } from '../context.ts';
-import { beginLocal, commitLocal, isNamed, rollBack } from '../ending.ts';
+import { beginLocal, beginNamed, commitLocal, isNamed, rollBack } from '../ending.ts';
 import { answer, tell, type Piece } from '../piece.ts';
 import { bulkLimit, bulkValues, bulkUnits, unreadable } from '../refusals.ts';
 import { pieceOf, withValues } from '../written-out.ts';
@@ -27,6 +27,8 @@ export async function serveBulk(c: Context, piece: Piece, bulk: Bulk, serve: Ser
   const text = prepareText(bulk.text.toString('latin1'), c.settings.lexical);
   const alone = isAlone(c);
   const { local } = c;
+  // A savepoint of before its beginning would be none of the local transaction's.
+  await beginNamed(c);
   const begun = alone
     ? await beginLocal(c, { isPlain: !isNamed(c) })
     : await askAll(c, [{ sql: `SAVEPOINT ${SAVEPOINT}` }]);

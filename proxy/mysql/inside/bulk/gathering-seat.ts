@@ -76,11 +76,12 @@ export class GatheringSeat implements Seat {
 
 /** The same session, in another seat. */
 export function seated(c: Context, seat: Seat): Context {
-  const { parts, settings, tables, memory, work } = c;
+  const { parts, settings, hasLevel, tables, memory, work } = c;
   return {
     seat,
     parts,
     settings,
+    hasLevel,
     tables,
     memory,
     work,

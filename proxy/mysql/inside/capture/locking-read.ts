@@ -7,7 +7,7 @@ import { withErrno } from '../../session/refusals.ts';
 import { readFound, type Found } from '../../undo/capture.ts';
 import { heldAmong, locksOf, type LockingRead } from '../../undo/locking-read.ts';
 import { failureIn, gidOf, isAlone, type Context, type Failure } from '../context.ts';
-import { giveUp } from '../ending.ts';
+import { giveUp, explained } from '../ending.ts';
 import { lastStatement } from '../last-statement.ts';
 import { answer, collect, tell, type Piece } from '../piece.ts';
 import { notNow, restless } from '../refusals.ts';
@@ -23,7 +23,8 @@ export async function serveLockingRead(c: Context, plan: LockingRead, piece: Pie
   let isDone = false;
   c.last = undefined;
   try {
-    const outcome = await untilFree(c, { plan, piece, keepsLocks: !isAlone(c), waiter });
+    const read = await untilFree(c, { plan, piece, keepsLocks: !isAlone(c), waiter });
+    const outcome = 'packets' in read ? read : explained(c, read);
     if (!('packets' in outcome)) {
       return tell(c, outcome.kind === 'refused' && outcome.ends === true ? await giveUp(c, outcome) : outcome);
     }
@@ -47,7 +48,7 @@ async function untilFree(c: Context, { plan, piece, keepsLocks, waiter }: Readin
   const committed = new Set<Gid>();
   let leftOut: Found = plan.tables.map(() => []);
   for (let again = 0; again <= AGAIN_MAX;) {
-    const found = await read(c, plan, leftOut);
+    const found = await readKeys(c, plan, leftOut);
     if (!Array.isArray(found)) return found as Failure;
     const held = (await c.parts.rowLocks.holdersOf(locksOf(plan.tables, found as Found))).filter(
       ({ holder }) => holder !== gidOf(c) && !committed.has(holder),
@@ -72,7 +73,7 @@ async function untilFree(c: Context, { plan, piece, keepsLocks, waiter }: Readin
   return { kind: 'refused', refusal: restless, ends: true };
 }
 
-async function read(c: Context, plan: LockingRead, leftOut: Found): Promise<Found | Failure> {
+async function readKeys(c: Context, plan: LockingRead, leftOut: Found): Promise<Found | Failure> {
   const [reply] = await c.seat.ask([{ sql: plan.before(leftOut).sql }]);
   return foundIn(c, plan, reply);
 }

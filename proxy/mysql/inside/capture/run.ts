@@ -15,13 +15,23 @@ import {
 } from '../../undo/capture.ts';
 import { CAPABILITY, has } from '../../wire/capabilities.ts';
 import { askAll, branchOf, failureIn, gidOf, isOpen, type Context, type Failure } from '../context.ts';
-import { beginAgain, beginNamed, giveUp, refuseCommit, restartOf, rollBack, type Restart } from '../ending.ts';
+import {
+  beginAgain,
+  beginNamed,
+  giveUp,
+  explained,
+  refuseCommit,
+  restartOf,
+  rollBack,
+  type Restart,
+} from '../ending.ts';
 import { entryOf } from '../enter.ts';
 import { lastStatement, type LastStatement } from '../last-statement.ts';
 import { recordStatements } from './records.ts';
 import { restless, tooLong } from '../refusals.ts';
 import { okIn, rowsIn, type Reply } from '../reply.ts';
 import type { Own } from '../seat.ts';
+import { isOwnFault, preparing } from '../tables/own-fault.ts';
 import { locksOf } from '../../undo/locking-read.ts';
 import type { Refused } from '../../undo/refusal.ts';
 import { meet, takeLocks, waitFor, type Conflict } from './take-locks.ts';
@@ -84,7 +94,8 @@ async function untilDone(c: Context, capture: Capture, run: Run): Promise<Captur
   let locks = !capture.looksFirst;
   for (let attempts = 1; ; attempts += 1) {
     const progress: Progress = { hasChanged: false };
-    const attempt = await tryOnce(c, capture, { ...run, locks, committed, progress });
+    const tried = await tryOnce(c, capture, { ...run, locks, committed, progress });
+    const attempt = tried.kind === 'error' ? explained(c, tried) : tried;
     if (attempt.kind === 'done') return attempt;
     const failure = await giveBack(c, attempt, run.isAlone, progress);
     if (failure !== undefined) return failure;
@@ -184,7 +195,15 @@ async function tryOnce(c: Context, capture: Capture, run: Try): Promise<Attempt>
   const steps = changeOf(c, capture, stepsOf(capture, found));
   const tooLate = tooLongOf(c, steps.statements);
   if (tooLate !== undefined) return tooLate;
-  const later = await c.seat.script(steps.statements);
+  const checks = (steps.whole === undefined ? undefined : preparing(steps.whole, c.settings)) ?? [];
+  const checked = await c.seat.script([...checks, ...steps.statements]);
+  const fault = checked
+    .slice(0, checks.length)
+    .map(failureIn)
+    .find((failure) => failure !== undefined);
+  if (fault?.kind === 'error' && isOwnFault(fault)) return failedChange(c, fault, { ...steps, isPlain: false });
+  // What else there is to be said of it the server says of the change itself.
+  const later = fault === undefined ? checked.slice(checks.length) : await c.seat.script(steps.statements);
   run.progress.hasChanged = later[0] !== undefined && failureIn(later[0]) === undefined;
   return conclude(c, capture, { found, run, replies: later, wanted: steps });
 }
@@ -201,7 +220,7 @@ interface Opening {
 async function openingOf(c: Context, isAlone: boolean): Promise<Opening | Failure> {
   const entry = await entryOf(c);
   if ('kind' in entry) return entry;
-  if (!isAlone) await beginNamed(c);
+  await beginNamed(c);
   const begin: Own[] = isAlone ? [{ sql: 'BEGIN', effect: 'begins' }] : [];
   const savepoint: Own[] = isAlone ? [] : [{ sql: `SAVEPOINT ${SAVEPOINT}` }];
   const statements = [...begin, ...entry.statements, ...savepoint];
@@ -249,12 +268,14 @@ interface Steps {
   /** Undefined where nothing is read, and where what to read is known from the outcome only. */
   readonly after: Step | undefined;
   readonly isPlain?: boolean;
+  readonly whole?: string;
 }
 
 function stepsOf(capture: Capture, found: Found): Steps {
   const change = capture.change(found);
   const after = capture.needsOutcome ? undefined : capture.after?.(found, undefined);
-  return { change, after, isPlain: change.isPlain };
+  const { isPlain, whole } = change;
+  return { change, after, isPlain, ...(whole === undefined ? {} : { whole }) };
 }
 
 interface Changing extends Steps {

@@ -2,8 +2,8 @@
 import { ClueSearch, hasClue } from '../../../binding/gid-clues.ts';
 import type { Capabilities } from '../../wire/capabilities.ts';
 import { COMMAND } from '../../wire/commands.ts';
-import { decodeBulkExecute, decodeExecute, encodeExecute, statementOf, type BulkExecute } from '../../wire/execute.ts';
-import { encodePackets, HEADER_BYTES, PACKET_BYTES_MAX, type FrameReader } from '../../wire/frames.ts';
+import { decodeBulkExecute, decodeExecute, statementOf, type BulkExecute } from '../../wire/execute.ts';
+import { HEADER_BYTES, NO_TYPE, PACKET_BYTES_MAX, type FrameReader } from '../../wire/frames.ts';
 import { STATUS } from '../../wire/outcome.ts';
 import { decodeQuery, type Parameter } from '../../wire/query.ts';
 import { interpretBinary } from '../../wire/values.ts';
@@ -47,6 +47,11 @@ export interface ReadContext {
   readonly statements: Statements;
   /** Of the server's last OK. */
   readonly status: number;
+}
+
+/** The code of the command that the reader is at. One without a single byte a server takes for COM_SLEEP. */
+export function codeOf({ type }: FrameReader): number {
+  return type === NO_TYPE ? 0 : type;
 }
 
 /** True for commands that run a statement, or several. */
@@ -199,19 +204,3 @@ const unknownStatement: Refusal = {
   message: 'a prepared statement that is not remembered may belong to a global transaction',
   hint: 'Prepare it again; keep fewer and smaller statements prepared in one connection.',
 };
-
-/**
- * The packets of a COM_STMT_EXECUTE whose client has sent the types of the parameters with an earlier run, which did not go to the
- * server as it came; undefined where the server knows them, or hears them with this run.
- */
-export function withTypes(
-  code: number,
-  payload: Buffer,
-  { statements, capabilities }: ReadContext,
-): Buffer | undefined {
-  const statement = code === COMMAND.stmtExecute ? statements.untold(payload) : undefined;
-  if (statement === undefined) return undefined;
-  const execute = decodeExecute(payload, capabilities, contextOf(statement));
-  if (execute.kind === 'fault') return undefined;
-  return encodePackets(encodeExecute({ ...execute, sendsTypes: true }, capabilities), 0);
-}

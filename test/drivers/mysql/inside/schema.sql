@@ -2,3 +2,16 @@ create table item (id int unsigned auto_increment primary key, code varchar(40) 
 create table line (id bigint auto_increment primary key, item int unsigned not null, n int not null default 1, foreign key (item) references item (id));
 create table counter (name varchar(20) primary key, n int not null);
 create table big (id int primary key, body text);
+create table hibernate_id (sequence_name varchar(60) primary key, next_val bigint);
+create table task (id bigint primary key, name varchar(60) not null, done bit(1) not null, edition int not null);
+create table task_label (task bigint not null, label varchar(20) not null, primary key (task, label), foreign key (task) references task (id));
+create table task_step (task bigint not null, place int not null, step varchar(20), primary key (task, place), foreign key (task) references task (id));
+create table memo (id bigint primary key, name varchar(60));
+/*M!100500 create sequence memo_seq increment by 20 */ /*!80000 create table memo_seq (id int primary key default 1, next_val bigint) */;
+/*M!100500 do 0 */ /*!80000 insert into memo_seq (next_val) values (1) */;
+create table party (id binary(16) primary key, name varchar(60));
+create table firm (id binary(16) primary key, size int not null, foreign key (id) references party (id));
+create table remarked (id bigint auto_increment primary key, name varchar(60));
+create table remark (remarked bigint not null, remark varchar(20), foreign key (remarked) references remarked (id));
+create table tag (id bigint auto_increment primary key, name varchar(20) not null unique);
+create table item_tag (id bigint auto_increment primary key, item int unsigned not null, tag bigint not null, unique (item, tag), foreign key (item) references item (id), foreign key (tag) references tag (id));

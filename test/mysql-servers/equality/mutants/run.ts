@@ -85,8 +85,8 @@ const MUTANTS: readonly Mutant[] = [
     ...TOLD,
     what: 'ROW_COUNT() is not remembered',
     file: 'proxy/mysql/inside/last-statement.ts',
-    from: 'return { affectedRows, foundRows',
-    to: 'return { affectedRows: affectedRows > 1n ? 1n : affectedRows, foundRows',
+    from: 'return { affectedRows, warningCount',
+    to: 'return { affectedRows: affectedRows > 1n ? 1n : affectedRows, warningCount',
   },
   {
     ...TOLD,

@@ -22,7 +22,7 @@ public final class Inside {
     "mysql?useServerPrepStmts=true&rewriteBatchedStatements=true",
     "mariadb?useServerPrepStmts=false&useBulkStmts=false&useBulkStmtsForInserts=false",
     "mariadb?useServerPrepStmts=true&useBulkStmts=false&useBulkStmtsForInserts=false",
-    "mariadb?useServerPrepStmts=true&disablePipeline=true&useAffectedRows=true&useBulkStmts=false&useBulkStmtsForInserts=false",
+    "mariadb?useServerPrepStmts=true&disablePipeline=true&useAffectedRows=true",
   };
 
   private static String variant;
