@@ -4,6 +4,9 @@ import test from 'ava';
 import { fuzz } from './fuzz.ts';
 
 const MIB = 1024 * 1024;
+/** What connections leave behind grows with each batch; what is compiled and cached does not. */
+const BATCHES = 3;
+const BATCH = 3500;
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
@@ -17,10 +20,17 @@ test('bad bytes from either side end their own connection at once, go no further
   const seed = Date.now() % 0x7fff_ffff;
   t.log(`seed ${seed}`);
   const warm = await fuzz({ seed, iterations: 1000 });
-  const before = heldBytes();
-  const report = await fuzz({ seed: seed + 1, iterations: 10_000 });
-  const growth = heldBytes() - before;
-  t.is(warm.canaryAnswers + report.canaryAnswers, 11_000);
-  t.true(report.refused > 5000, `only ${report.refused} connections were refused`);
-  t.true(growth < 4 * MIB, `${growth / MIB} MiB are held`);
+  let [answered, refused] = [warm.canaryAnswers, warm.refused];
+  const growths: number[] = [];
+  for (let batch = 1; batch <= BATCHES; batch += 1) {
+    const before = heldBytes();
+    const report = await fuzz({ seed: seed + batch, iterations: BATCH });
+    growths.push(heldBytes() - before);
+    answered += report.canaryAnswers;
+    refused += report.refused;
+  }
+  t.is(answered, 1000 + BATCHES * BATCH);
+  t.true(refused > 5000, `only ${refused} connections were refused`);
+  const growth = Math.min(...growths);
+  t.true(growth < MIB, `${growth / MIB} MiB are held`);
 });
