@@ -21,13 +21,15 @@ export interface BehindOptions {
   readonly listeners: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Where the sidecar finds the coordinator that is at this URL; by default there. */
   readonly coordinatorOf?: ((url: string) => string) | undefined;
+  /** The `limits` of the sidecar, where they are not the usual ones. */
+  readonly limits?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Starts all of it; what is to be ended goes onto the stack. */
 export async function startBehind(
   stack: AsyncDisposableStack,
   server: MariadbServer,
-  { schema, listeners, coordinatorOf = (url) => url }: BehindOptions,
+  { schema, listeners, coordinatorOf = (url) => url, limits = {} }: BehindOptions,
 ): Promise<Behind> {
   for (const name of ['shop', 'plain']) await server.run(`create database ${name}; use ${name}; ${schema}`);
   await initialiseDatabase({ host: '127.0.0.1', port: server.port, user: server.user });
@@ -51,6 +53,7 @@ export async function startBehind(
       coordinator: { url: coordinatorOf(process_.url), timeout: '2s' },
       control: { listen: '127.0.0.1:0' },
       admin: { listen: '127.0.0.1:0' },
+      limits,
       databases,
     }),
     log,

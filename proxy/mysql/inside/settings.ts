@@ -4,7 +4,7 @@ import { serverOf } from '../setup/version.ts';
 import type { Lexical } from '../text/tokens.ts';
 import type { SessionChecks } from '../undo/checks.ts';
 import { errorIn, rowsIn, type Reply } from './reply.ts';
-import { SERVER_SQL } from '../session/interrupting.ts';
+import { PLACE_SQL } from '../session/interrupting.ts';
 import type { Seat } from './seat.ts';
 
 export interface Settings {
@@ -22,7 +22,7 @@ export interface Settings {
   /** `character_set_results` has two bytes or four for each character, so that texts of rows are none in ASCII. */
   readonly hasWideResults: boolean;
   readonly checks: SessionChecks;
-  /** What `SERVER_SQL` tells. */
+  /** What `PLACE_SQL` tells. */
   readonly place: string;
 }
 
@@ -55,7 +55,7 @@ function settingsSql(isMariadb: boolean): string {
   const isolation = isMariadb ? '@@session.tx_isolation' : '@@session.transaction_isolation';
   // Some of them are words where a text is wanted.
   const numbers = NUMBERS.map((name) => `@@session.${name} + 0`).join(', ');
-  const all = `CONCAT_WS('|', @@session.sql_mode, @@session.character_set_client, ${isolation}, ${numbers}, @@version, @@session.completion_type, IFNULL(@@session.character_set_results, '-'), ${SERVER_SQL}, IFNULL(@@init_connect, '') = '', IFNULL(HEX(CONVERT(DATABASE() USING utf8mb4)), '-'))`;
+  const all = `CONCAT_WS('|', @@session.sql_mode, @@session.character_set_client, ${isolation}, ${numbers}, @@version, @@session.completion_type, IFNULL(@@session.character_set_results, '-'), ${PLACE_SQL}, IFNULL(@@init_connect, '') = '', IFNULL(HEX(CONVERT(DATABASE() USING utf8mb4)), '-'))`;
   return `SELECT CAST(CONVERT(${all} USING ascii) AS BINARY)`;
 }
 

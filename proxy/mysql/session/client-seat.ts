@@ -105,6 +105,8 @@ export class ClientSeat implements Seat {
 
   /** A statement is being carried out of which nobody has heard anything yet, and that ends no local transaction. */
   get isInterruptible(): boolean {
+    // The number of a connection that is gone may be somebody else's.
+    if (this.#isOver || this.#isTaken) return false;
     const [first] = this.#running;
     return first?.() === 'inside';
   }

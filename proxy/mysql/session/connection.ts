@@ -7,7 +7,7 @@ import { Passage } from '../../relay/passage.ts';
 import { Sockets } from '../../relay/sockets.ts';
 import type { LoggedIn } from '../login/login.ts';
 import { COMMAND } from '../wire/commands.ts';
-import { createFrameReader, HEADER_BYTES, type FrameReader } from '../wire/frames.ts';
+import { createFrameReader, HEADER_BYTES, PACKET_BYTES_MAX, type FrameReader } from '../wire/frames.ts';
 import { AnswerReader } from './answer-reader.ts';
 import { OWN, UNSEEN, type Asked } from './asked.ts';
 import { Binding, statusOf } from './binding.ts';
@@ -16,7 +16,7 @@ import { beginChange } from './change-user.ts';
 import { codeOf, isExecute, LargeCommand, mayConcern, mayName, runs } from './naming/claimants.ts';
 import { insteadOf, withoutMarks, withoutValues } from './naming/instead.ts';
 import { contextFor, decide, type DecisionContext } from './decide.ts';
-import { lastingOfCommand } from '../inside/past/lasting.ts';
+import { ANYTHING, lastingOfCommand } from '../inside/past/lasting.ts';
 import type { OpenSession, SessionParts } from './open-session.ts';
 import { brokenBy, cannotFollow, errorPacket, messageTooLarge, protocolBroken, type Refusal } from './refusals.ts';
 import { Serving } from './serving.ts';
@@ -174,7 +174,7 @@ class Relay implements OpenSession {
     this.#passage.flush();
     if (this.#isStopped !== false || this.#isOver) return;
     if (reader.fault?.kind === 'too-large') this.terminate(messageTooLarge(this.#parts.statementBytesMax));
-    else if (reader.fault !== undefined) this.#protocolFault(reader.fault.message);
+    else if (reader.fault !== undefined) this.#protocolFault(protocolBroken(reader.fault.message));
   }
 
   /** Which messages must be looked at as a whole. */
@@ -204,6 +204,8 @@ class Relay implements OpenSession {
     const from = reader.start + HEADER_BYTES;
     const lasting = isExecute(reader.type) ? this.#statements.ranUnseen(bytes, from, end) : undefined;
     if (reader.type !== COMMAND.query) this.#serving.inside?.unseen(lasting);
+    // Of one that is too large to be kept only the beginning is here, and headers of packets stand within another.
+    else if (!reader.isLast || reader.length >= PACKET_BYTES_MAX) this.#serving.inside?.unseen(ANYTHING);
     else this.#serving.inside?.unseenText(bytes, from + 1, end);
     this.#sent(UNSEEN);
   }
@@ -348,7 +350,7 @@ class Relay implements OpenSession {
       toServer: (bytes) => this.#say(bytes),
       refused: (refusal) => this.terminate(refusal),
     });
-    if (begun.kind === 'malformed') return this.#protocolFault('COM_CHANGE_USER is malformed');
+    if (begun.kind === 'malformed') return this.#protocolFault(protocolBroken('COM_CHANGE_USER is malformed'));
     if (begun.kind === 'refused') return this.terminate(begun.refusal);
     this.#connectionClaim = begun.claim;
     this.#answers.changing = begun.changing;
@@ -366,9 +368,7 @@ class Relay implements OpenSession {
     if (this.#isOver) return;
     const refusal = this.#answers.read(chunk);
     if (this.#serving.isBusy && this.#answers.isLost) return this.terminate(cannotFollow);
-    if (refusal === undefined) return this.#goOn();
-    this.#parts.count('protocol-error');
-    this.terminate(refusal);
+    return refusal === undefined ? this.#goOn() : this.#protocolFault(refusal);
   }
 
   #reset(): void {
@@ -377,9 +377,9 @@ class Relay implements OpenSession {
     if (this.#connectionClaim !== undefined) this.#binding.claim(this.#connectionClaim);
   }
 
-  #protocolFault(message: string): void {
+  #protocolFault(refusal: Refusal): void {
     this.#parts.count('protocol-error');
-    this.terminate(protocolBroken(message));
+    this.terminate(refusal);
   }
 
   #guarded(work: () => void): void {

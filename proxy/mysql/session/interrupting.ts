@@ -4,10 +4,10 @@ import { isServerError, openOwnPool, type OwnLogin } from '../own-pool.ts';
 
 /** A session as the server knows it. */
 interface Target {
-  /** The number of its connection. */
+  /** The number of its connection, by the greeting. */
   readonly connection: number;
-  /** What `SERVER_SQL` has told it. */
-  readonly server: string;
+  /** What `PLACE_SQL` has told it. */
+  readonly place: string;
 }
 
 interface Interruption {
@@ -27,7 +27,13 @@ export interface Interrupter {
 }
 
 /** Tells servers apart: behind one address there may be another one by now, where the number is somebody else's. */
-export const SERVER_SQL = "CONCAT_WS(':', @@hostname, @@port, @@server_id)";
+const SERVER_SQL = "CONCAT_WS(':', @@hostname, @@port, @@server_id)";
+
+/**
+ * Where a session is: the server, and the number of its connection there. A proxy in front of the server greets with a number of its own, which is
+ * somebody else's at the server.
+ */
+export const PLACE_SQL = `CONCAT_WS(':', ${SERVER_SQL}, CONNECTION_ID())`;
 
 const CONNECTIONS_MAX = 2;
 const STATEMENT_MS_MAX = 5_000;
@@ -42,12 +48,15 @@ export function createInterrupter(login: OwnLogin, log: Log): Interrupter {
     lockTimeoutS: 1,
   });
   return {
-    async interrupt({ connection, server }, { isWanted, onSaid }) {
+    async interrupt({ connection, place }, { isWanted, onSaid }) {
       try {
         return await pool.inTransaction(async (own) => {
           const [row] = await own.rows<{ server: string }>(`SELECT ${SERVER_SQL} AS server`);
-          if (row?.server !== server) {
-            log.debug({ connection, server, found: row?.server }, 'a statement to be interrupted is on another server');
+          if (row === undefined || `${row.server}:${connection}` !== place) {
+            log.debug(
+              { connection, place, found: row?.server },
+              'a statement to be interrupted is on another server, or has another number there',
+            );
             return false;
           }
           if (!isWanted()) return true;

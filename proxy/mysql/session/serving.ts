@@ -35,7 +35,8 @@ export class Serving {
   #isBusy = false;
   /** How many commands have been served. */
   #served = 0;
-  #isInterrupting = false;
+  /** Which of them, by that count, is being interrupted. */
+  #interrupted: number | undefined;
   readonly #parts: InsideParts | undefined;
   #takesSeveral: boolean;
 
@@ -92,27 +93,27 @@ export class Serving {
 
   /** Rolls back what is carried out for `work`: now where `isQuiet`, otherwise when what is served is done, which is interrupted. */
   abandon(work: Work, isQuiet: boolean): void {
-    const server = this.inside?.abandon(work, this.#isBusy);
+    const place = this.inside?.abandon(work, this.#isBusy);
     if (isQuiet && !this.#isBusy) this.start((inside) => inside.rollBackAbandoned());
-    else if (server !== undefined && !this.#isInterrupting && this.#parts !== undefined)
-      void this.#interrupt(this.#parts.interrupter, server);
+    else if (place !== undefined && this.#interrupted !== this.#served && this.#parts !== undefined)
+      void this.#interrupt(this.#parts.interrupter, place);
   }
 
   /** It may wait for somebody else's lock. Between two statements the server takes no notice. */
-  async #interrupt(interrupter: Interrupter, server: string): Promise<void> {
+  async #interrupt(interrupter: Interrupter, place: string): Promise<void> {
     const served = this.#served;
     const isServed = (): boolean => this.#isBusy && this.#served === served;
-    this.#isInterrupting = true;
+    this.#interrupted = served;
     let mayHelp = true;
     for (let left = INTERRUPTIONS_MAX; left > 0 && mayHelp && isServed(); left -= 1) {
-      const target = { connection: this.#options.connection, server };
+      const target = { connection: this.#options.connection, place };
       mayHelp = await interrupter.interrupt(target, {
         isWanted: () => isServed() && this.#seat.isInterruptible,
         onSaid: (over) => this.#seat.expectInterruption(over),
       });
       await new Promise<void>((resolve) => at((now() + INTERRUPTED_AGAIN_MS) as Instant, resolve));
     }
-    this.#isInterrupting = false;
+    if (this.#interrupted === served) this.#interrupted = undefined;
   }
 
   /** The connection is gone. */

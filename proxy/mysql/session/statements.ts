@@ -106,10 +106,10 @@ export class Statements {
     return this.#hasLostSome;
   }
 
-  /** A text that was too large to be kept was prepared: `mayName` says whether it may name a gid. */
+  /** A text that was too large to be kept was prepared, and may leave anything behind: `mayName` says whether it may name a gid. */
   lose(mayName: boolean): void {
-    this.#hasLostSome = true;
-    this.#hasLostClues ||= mayName;
+    this.#lost(mayName);
+    this.#mayLast = true;
   }
 
   /** `id`: as a command names it. */
@@ -221,8 +221,13 @@ export class Statements {
   #loseOldest(): void {
     const [oldest] = this.#byId.values();
     if (oldest === undefined) return;
-    this.lose(oldest.hasClue);
+    this.#lost(oldest.hasClue);
     this.forget(oldest.id);
+  }
+
+  #lost(mayName: boolean): void {
+    this.#hasLostSome = true;
+    this.#hasLostClues ||= mayName;
   }
 }
 

@@ -36,6 +36,8 @@ export interface MeshOptions {
   readonly coordinatorOf?: (url: string) => string;
   /** Further options of the database. */
   readonly database?: Readonly<Record<string, unknown>>;
+  /** The `limits` of the sidecar, where they are not the usual ones. */
+  readonly limits?: Readonly<Record<string, unknown>>;
 }
 
 /** Starts all of it. */
@@ -46,6 +48,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     schema: options.schema,
     listeners: { shop: { lockTimeout: `${options.lockTimeoutMs ?? 3_000}ms`, escalate: 'off', ...options.database } },
     coordinatorOf: options.coordinatorOf,
+    limits: options.limits,
   });
   const clients: mysql.Connection[] = [];
   stack.defer(() => {

@@ -245,7 +245,7 @@ test.serial(
     await slow.next();
     const begun = performance.now();
     t.deepEqual([await silent.rest(), await slow.rest()], [[], []]);
-    t.true(performance.now() - begun < 4_000);
+    t.true(performance.now() - begun < 15_000);
     for (const said of saidSince(before)) t.regex(said, /^$|^.{32}atomesh_refused/s);
     while (sidecar.listener.sessions > 0) await pause(10);
     const connection = await open(sidecar.port);

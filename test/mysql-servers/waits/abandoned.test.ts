@@ -6,7 +6,8 @@ import type { Gid } from '../../../src/contract/transaction.ts';
 import { Random } from '../../simulation/random.ts';
 import { startMesh, type Mesh } from '../inside/mesh.ts';
 import { told } from '../probes/side-by-side.ts';
-import { eventually, SERVERS } from '../second-phase/world.ts';
+import { SERVERS } from '../second-phase/world.ts';
+import { someoneWaits } from './waiting.ts';
 
 const SCHEMA = `
 create table item (id int primary key, v int);
@@ -40,6 +41,8 @@ const ESCALATED: Readonly<Record<string, readonly string[]>> = {
   'in a trigger, by itself': ['insert into log (what) values (1) {gid}'],
 };
 const SOON_MS = 5_000;
+/** Less than what is between two tries to interrupt a statement. */
+const RIGHT_BEHIND_MS = 40;
 const RACES = 40;
 const DELAY_MS_MAX = 30;
 
@@ -64,15 +67,6 @@ for (const [name, start] of SERVERS) {
       for (const text of texts.slice(0, -1)) await told(client, text);
       return told(client, texts.at(-1) ?? '');
     };
-    const someoneWaits = (): Promise<void> =>
-      eventually('somebody waits', async () => {
-        // MariaDB looks anew only when nobody has asked for a tenth of a second.
-        await sleep(150);
-        const [count] = await mesh.lines(
-          "select count(*) from information_schema.innodb_trx where trx_state = 'LOCK WAIT'",
-        );
-        return count !== '0';
-      });
 
     const talks = escalate === 'off' ? TALKS : { ...TALKS, ...ESCALATED };
     for (const [what, talk] of Object.entries(talks)) {
@@ -84,7 +78,7 @@ for (const [name, start] of SERVERS) {
         const texts = talk.map((text) => text.replace('{gid}', `/*atomesh_gid='${gid}'*/`));
         for (const text of texts.slice(0, -1)) await client.query(text);
         const waiting = told(client, texts.at(-1) ?? '');
-        await someoneWaits();
+        await someoneWaits(mesh);
         const ended = mesh.end(gid, 'rollback');
         t.regex(await Promise.race([waiting, sleep(SOON_MS, 'waits')]), /^1213 .*rolled back/);
         t.is(await Promise.race([ended, sleep(SOON_MS, 'waits')]), 'failed');
@@ -97,6 +91,28 @@ for (const [name, start] of SERVERS) {
         t.is(await mesh.leftovers(), '0 records, 0 locks');
       });
     }
+
+    test.serial(`${name}, escalate ${escalate}: two waits of a session end, one right behind the other`, async (t) => {
+      await mesh.owner.query('update shop.item set v = 0');
+      const [blocker, client] = [await blocked(), await mesh.client()];
+      t.teardown(() => [blocker, client].forEach((each) => each.destroy()));
+      // So that the sidecar hears of each rollback once.
+      const begin = async (): Promise<Gid> =>
+        (await mesh.coordinator.begin({ timeoutMs: 60_000, retryIntervalMs: 60_000 })).gid;
+      const gids = [await begin(), await begin()] as const;
+      const [first, second] = gids.map((gid) => `update item set v = 1 where id = 1 /*atomesh_gid='${gid}'*/`);
+      const waiting = told(client, first ?? '');
+      await someoneWaits(mesh);
+      const ended = [mesh.end(gids[0], 'rollback')];
+      t.regex(await Promise.race([waiting, sleep(SOON_MS, 'waits')]), /^1213 .*rolled back/);
+      const next = told(client, second ?? '');
+      await sleep(RIGHT_BEHIND_MS);
+      ended.push(mesh.end(gids[1], 'rollback'));
+      t.regex(await Promise.race([next, sleep(SOON_MS, 'waits')]), /^1213 .*rolled[_ ]back/);
+      t.deepEqual(await Promise.all(ended), ['failed', 'failed']);
+      await blocker.query('rollback');
+      t.is(await mesh.leftovers(), '0 records, 0 locks');
+    });
 
     test.serial(`${name}, escalate ${escalate}: the next statement is never the one that is interrupted`, async (t) => {
       const seed = Date.now() % 0x7fff_ffff;
@@ -151,7 +167,7 @@ for (const [name, start] of SERVERS) {
       await client.query(`begin /*atomesh_gid='${gid}'*/`);
       await client.query('update item set v = 1 where id = 2');
       const waiting = told(client, 'update item set v = v + 1 where id = 1');
-      await sleep(100);
+      await someoneWaits(mesh);
       const ended = mesh.end(gid, 'rollback');
       t.is(await Promise.race([waiting, sleep(1_500, 'waits')]), 'waits');
       await blocker.query('rollback');

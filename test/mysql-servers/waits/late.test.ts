@@ -1,11 +1,11 @@
 /** KILL QUERY for a statement of a global transaction that is rolled back is late: the statement has ended by then. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { startMesh } from '../inside/mesh.ts';
 import { told } from '../probes/side-by-side.ts';
 import { eventually, SERVERS } from '../second-phase/world.ts';
+import { someoneWaits } from './waiting.ts';
 
 const SCHEMA = `
 create table item (id int primary key, v int);
@@ -58,7 +58,7 @@ for (const [name, start] of SERVERS) {
       const texts = talk.map((text) => text.replace('{gid}', `/*atomesh_gid='${gid}'*/`));
       for (const text of texts.slice(0, -1)) await client.query(text);
       const waiting = told(client, texts.at(-1) ?? '');
-      await sleep(200);
+      await someoneWaits(mesh);
       const ended = mesh.end(gid, 'rollback');
       await eventually('it is to be interrupted', () => Promise.resolve(kills > 0));
       await blocker.query('rollback');

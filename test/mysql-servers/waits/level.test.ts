@@ -21,7 +21,8 @@ for (const [name, start] of SERVERS) {
   for (const escalate of ['off', 'xa'] as const) {
     let mesh: Mesh;
     test.before(async () => {
-      mesh = await startMesh({ start, schema: SCHEMA, database: { escalate, xa: { recover: '1s' } } });
+      const database = { escalate, xa: { recover: '1s' } };
+      mesh = await startMesh({ start, schema: SCHEMA, lockTimeoutMs: 10_000, database });
     });
     test.after.always(async () => mesh?.[Symbol.asyncDispose]());
 

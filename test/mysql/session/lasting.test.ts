@@ -95,12 +95,29 @@ const SEVERAL: readonly (readonly [text: string, all: string, first: string])[] 
   ['set @a = 1; use k', 'd', ''],
   ['begin /* begin it now */; call p()', 'lc', ''],
   ['select 1;'.repeat(60), '', ''],
+  // Behind a semicolon a string may look like a comment.
+  ["select ';#'; use k", 'd', ''],
+  ["select ';/*'; use k; select '*/'", 'd', ''],
+  ["select '; -- '; use k", 'd', ''],
+  ["select ';#'; set sql_mode = ''", 'r', ''],
+  ["select ';/*'; call p(); select '*/'", 'lc', ''],
+  ["insert into t values (';#', 'use k'); commit", '', ''],
+  ['select 1; /* a; b */ commit', '', ''],
+  [`select '${';#'.repeat(60)}'`, 'drlc', ''],
 ];
 
 test('what a text of several statements leaves behind', (t) => {
   for (const [text, all, first] of SEVERAL) {
     t.is(left(text, true), all, text);
     t.is(left(text), first, text);
+  }
+});
+
+test('a text of many semicolons that look like the beginning of comments is soon done with', (t) => {
+  for (const one of [';#', ';-- ', ';/*']) {
+    const begun = performance.now();
+    t.is(left(`select '${one.repeat(1_000_000)}'`, true), 'drlc', one);
+    t.true(performance.now() - begun < 5_000, one);
   }
 });
 

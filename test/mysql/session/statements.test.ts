@@ -94,4 +94,15 @@ test('what a run may leave behind is told', (t) => {
   t.is(statements.ranUnseen(execute(1), 0, 3), ANYTHING, 'of a number that is not here yet');
   statements.forgetAll();
   t.is(ran(statements, 2), undefined);
+  const lost = prepared(PLAIN);
+  lost.lose(false);
+  t.deepEqual([ran(lost, 1), ran(lost, 2)], [NOTHING, ANYTHING], 'of a text that was too large to be kept');
+  lost.forgetAll();
+  t.is(ran(lost, 2), undefined);
+  const many = new Statements();
+  for (let id = 1; id < 3_000; id += 1) {
+    many.preparing(PLAIN);
+    many.remember(id, PLAIN, 1);
+  }
+  t.is(ran(many, 1), undefined, 'of a text that was harmless, and is no longer kept');
 });

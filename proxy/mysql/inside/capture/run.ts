@@ -196,14 +196,17 @@ async function tryOnce(c: Context, capture: Capture, run: Try): Promise<Attempt>
   const tooLate = tooLongOf(c, steps.statements);
   if (tooLate !== undefined) return tooLate;
   const checks = (steps.whole === undefined ? undefined : preparing(steps.whole, c.settings)) ?? [];
-  const checked = await c.seat.script([...checks, ...steps.statements]);
+  // What the server looks at and what it carries out is one text, or two where that would be too long.
+  const isOneText = tooLongOf(c, [...checks, ...steps.statements]) === undefined;
+  const checked = await c.seat.script(isOneText ? [...checks, ...steps.statements] : checks);
   const fault = checked
     .slice(0, checks.length)
     .map(failureIn)
     .find((failure) => failure !== undefined);
   if (fault?.kind === 'error' && isOwnFault(fault)) return failedChange(c, fault, { ...steps, isPlain: false });
   // What else there is to be said of it the server says of the change itself.
-  const later = fault === undefined ? checked.slice(checks.length) : await c.seat.script(steps.statements);
+  const isCarriedOut = isOneText && fault === undefined;
+  const later = isCarriedOut ? checked.slice(checks.length) : await c.seat.script(steps.statements);
   run.progress.hasChanged = later[0] !== undefined && failureIn(later[0]) === undefined;
   return conclude(c, capture, { found, run, replies: later, wanted: steps });
 }

@@ -32,13 +32,15 @@ export function lastingOf(bytes: Buffer, start = 0, end = bytes.length, hasSever
   let places = 0;
   for (let next = at; next < end;) {
     const place = behindComments(bytes, next, end);
-    if (!isOrdinary(bytes, place, end)) {
+    // In a string or a comment it separates nothing, but that is not worth telling. What looks like a comment may be a string's, too.
+    const semicolon = hasMore ? bytes.indexOf(SEMICOLON, next) : -1;
+    const isSkipped = semicolon !== -1 && semicolon < place;
+    const isPlain = isOrdinary(bytes, place, end);
+    if (isSkipped || !isPlain) {
       if (places === PLACES_MAX) return ANYTHING;
       places += 1;
-      lasting = both(lasting, lastingOfOne(bytes.toString('latin1', place, end)));
     }
-    // In a string or a comment it separates nothing, but that is not worth telling.
-    const semicolon = hasMore ? bytes.indexOf(SEMICOLON, place) : -1;
+    if (!isPlain) lasting = both(lasting, lastingOfOne(bytes.toString('latin1', place, end)));
     next = semicolon === -1 ? end : semicolon + 1;
   }
   return lasting;
@@ -55,7 +57,7 @@ const [BLANK, EXCLAMATION, HASH, MINUS, SLASH, STAR, CAPITAL_M, LINE_END] = [
   0x20, 0x21, 0x23, 0x2d, 0x2f, 0x2a, 0x4d, 0x0a,
 ];
 const [B, C, D, I, L, N, O, P, R, S, T, U, W] = [...Buffer.from('bcdilnoprstuw')];
-/** Statements in a text that are looked at more closely. */
+/** Statements in a text that are looked at more closely, and comments that are skipped and may be none. */
 const PLACES_MAX = 50;
 /** What begins with BEGIN and is shorter has nothing inside. */
 const BLOCK_BYTES_MIN = 'begin p;end'.length;
