@@ -17,7 +17,7 @@ import { serveLockingRead } from './capture/locking-read.ts';
 import { questionIn, warningsAnswer, type LastStatement, type SessionMemory } from './last-statement.ts';
 import { Local } from './local.ts';
 import type { InsideParts } from './parts.ts';
-import { answer, passOn, tell, type Piece } from './piece.ts';
+import { answer, passOn, QUERIES, READS_TABLES, tell, type Piece } from './piece.ts';
 import { parsedOf } from '../session/prepared-texts.ts';
 import { goneBefore, movedSince, notKnown, readOtherwise, setAnew, severalStatements, unreadable } from './refusals.ts';
 import { asText, isBulk, isChange, pieceOf, withRows, writtenOut } from './written-out.ts';
@@ -257,7 +257,7 @@ export class Inside {
   /** Rows of parameters are captured one by one; where nothing is captured they run as they came. */
   #servePiece(c: Context, piece: Piece, onPlan: (kind: StatementPlan['kind']) => void): Promise<boolean> {
     const parameters = piece.prepared?.parameters;
-    const captures = c.work.kind === 'undo' && this.#parts.mode === 'undo' && isChange(piece);
+    const captures = c.work.kind === 'undo' && this.#parts.mode === 'undo' && isChange(piece) && !this.#isMoved;
     if (!captures || parameters === undefined || !isBulk(parameters)) return this.#serveOne(c, piece, onPlan);
     return serveBulk(c, piece, parameters, (own, row) => this.#serveOne(own, row, onPlan));
   }
@@ -296,8 +296,11 @@ export class Inside {
     isLastTry: boolean,
   ): Promise<boolean | 'stale' | 'temporary'> {
     const isOperation = c.work.kind === 'operation';
-    const isPlannedByNames = planned.kind === 'capture' || planned.kind === 'locking-read';
-    const plan = this.#isMoved && isPlannedByNames ? movedSince : planned;
+    // A change passes where its name is that of a temporary table.
+    const isPlannedByNames = planned.kind === 'pass' ? isChange(piece) : planned.kind !== 'control';
+    // What is written out of it would be read by what is selected now.
+    if (this.#isMoved && isPlannedByNames && !piece.isWhole) return this.#refuse(c, withErrno(movedSince.refusal));
+    const plan = this.#isMoved && isPlannedByNames && planned.kind !== 'refuse' ? movedSince : planned;
     switch (plan.kind) {
       case 'control':
         return serveControl(c, plan, piece);
@@ -360,6 +363,7 @@ export class Inside {
     }
     this.#last = undefined;
     const text = asked.kind === 'text' ? { ...piece, isWhole: false, sql: asked.text } : piece;
+    if (this.#isMoved && !text.isWhole) return this.#refuse(c, withErrno(movedSince.refusal));
     const { binding } = this.#seat;
     const { hasWritten } = binding;
     const heard = await passOn(c, text, 'inside');
@@ -392,9 +396,3 @@ const ENDING = /^(?:\s|\/\*[^!]*?\*\/)*(?:begin|start\s+transaction|commit|rollb
 
 const SETS_AUTOCOMMIT =
   /^\s*set\s+(?:session\s+|@@(?:session\.)?)?autocommit\s*:?=\s*(?:0|1|on|off|true|false)[\s;]*$/i;
-
-/** Texts that leave the settings of the session as they are. */
-const QUERIES = /^\(*\s*(?:select|with|table|values|show|explain|desc|describe)\b/i;
-
-/** Queries that read tables, and some that do not. */
-const READS_TABLES = /^[(\s]*(?:table\b|(?:select|with)\b.*\bfrom\b)/is;

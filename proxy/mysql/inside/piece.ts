@@ -79,3 +79,9 @@ export function tell(c: Context, failure: Failure): false {
   else c.seat.refuse(failure.refusal);
   return false;
 }
+
+/** Texts that leave the settings of the session as they are. */
+export const QUERIES = /^\(*\s*(?:select|with|table|values|show|explain|desc|describe)\b/i;
+
+/** Queries that read tables, and some that do not. */
+export const READS_TABLES = /^[(\s]*(?:table\b|(?:select|with)\b.*\bfrom\b)/is;
